@@ -1,0 +1,135 @@
+"""
+The one entry point for everything that is checked. `nox -l` lists the sessions.
+
+`CLEW_PYTHONS` narrows the matrix while working, for example `CLEW_PYTHONS=3.8,3.13 nox -s tests`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|venv"
+nox.options.reuse_existing_virtualenvs = True
+# A matrix with a hole in it is a failure, not a shorter matrix.
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "typing", "tests", "tests_min", "coverage", "docs", "bench_smoke", "dist"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]
+if os.environ.get("CLEW_PYTHONS"):
+    PYTHONS = os.environ["CLEW_PYTHONS"].split(",")
+MAIN = "3.11"
+
+
+def group(name):
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+def run_tests(session, *args):
+    # Each process of each interpreter writes a file of its own; the session `coverage` puts them together.
+    env = {"COVERAGE_PROCESS_START": str(Path("pyproject.toml").resolve())}
+    session.run("coverage", "run", "-m", "pytest", *args, *session.posargs, env=env)
+
+
+@nox.session(python=PYTHONS)
+def tests(session):
+    """Run all tests on one interpreter of the matrix; a suite that cannot be found is a failure."""
+    session.install(*group("test"), "-e", ".[all]")
+    session.env["CLEW_REQUIRE_FOREIGN_SUITES"] = "1"
+    run_tests(session)
+
+
+@nox.session
+def tests_here(session):
+    """Run all tests on the interpreter that nox runs on."""
+    session.install(*group("test"), "-e", ".[all]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def tests_min(session):
+    """Run the tests with the lowest versions that pyproject.toml allows."""
+    lowest = [
+        requirement.replace(">=", "==")
+        for requirements in (
+            PROJECT["project"]["dependencies"],
+            PROJECT["project"]["optional-dependencies"]["trio"],
+            PROJECT["project"]["optional-dependencies"]["cli"],
+            PROJECT["dependency-groups"]["test"],
+        )
+        for requirement in requirements
+    ]
+    session.install(*lowest, "-e", ".")
+    run_tests(session)
+
+
+@nox.session(python=MAIN)
+def coverage(session):
+    """Report the branch coverage of all interpreters together."""
+    session.install("coverage[toml]")
+    session.run("coverage", "combine")
+    session.run("coverage", "report", "--fail-under=95")
+
+
+@nox.session(python=MAIN)
+def typing(session):
+    """Check the types of the package, and that its public part is typed completely."""
+    session.install(*group("typing"), "-e", ".[all]")
+    session.run("mypy", "--python-version", "3.9")
+    session.run("mypy", "--python-version", "3.13")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "clew", "--ignoreexternal")
+
+
+@nox.session(python=MAIN)
+def lint(session):
+    """Check style, formatting, the direction of imports, and that each contract can fail."""
+    session.install(*group("lint"), "-e", ".[cli]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+    session.run("pytest", "tests/contracts", *session.posargs)
+
+
+@nox.session(python=MAIN)
+def docs(session):
+    """Build the documentation; a warning or a dead reference is an error."""
+    session.install(*group("docs"), "-e", ".[all]")
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session(python=MAIN)
+def bench(session):
+    """Measure: `nox -s bench -- executors traceable import`."""
+    session.install(*group("bench"), ".[all]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(python=[PYTHONS[0], PYTHONS[-1]])
+def bench_smoke(session):
+    """Run every benchmark once, to see that it runs."""
+    session.install(*group("bench"), ".[all]")
+    session.run("python", "-m", "benchmarks", "--smoke")
+
+
+@nox.session(python=MAIN)
+def dist(session):
+    """Build the wheel, install it alone in an empty environment, and run it."""
+    session.install("build", "twine")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", silent=True)
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    wheel = next(Path("dist").glob("*.whl"))
+    empty = Path(session.create_tmp()) / "empty"
+    shutil.rmtree(empty, ignore_errors=True)
+    session.run("python", "-m", "venv", str(empty))
+    python = str(empty / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "-q", str(wheel), external=True)
+    session.run(python, "-c", "import clew; clew.ContextThreadPoolExecutor, clew.record", external=True)
+    session.run(python, "-m", "pip", "install", "-q", f"{wheel}[cli]", external=True)
+    session.run(python, "-m", "clew", "demo", external=True)

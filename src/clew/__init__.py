@@ -1,0 +1,76 @@
+"""
+Keep the thread of a trace whole through pools, tasks, processes and streams.
+
+The everyday names are here and are loaded on first use; importing `clew` alone imports no other
+module, no event loop and no third-party package.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# A plain constant, as `typing` need not be loaded for it: type checkers know the name.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from clew.context.binding import bind as bind
+    from clew.context.snapshot import Snapshot as Snapshot, capture as capture
+    from clew.errors import ClewError as ClewError
+    from clew.executors.thread_pool import ContextThreadPoolExecutor as ContextThreadPoolExecutor
+    from clew.incidents import stats as stats
+    from clew.runs.current import get_current_run_tree as get_current_run_tree
+    from clew.runs.recording import Recording as Recording, record as record
+    from clew.runs.run import Run as Run, RunTree as RunTree
+    from clew.runs.trace import trace as trace
+    from clew.runs.traceable import traceable as traceable
+
+__version__ = "0.1.0.dev0"
+
+__all__ = (
+    "ClewError",
+    "ContextThreadPoolExecutor",
+    "Recording",
+    "Run",
+    "RunTree",
+    "Snapshot",
+    "__version__",
+    "bind",
+    "capture",
+    "get_current_run_tree",
+    "record",
+    "stats",
+    "trace",
+    "traceable",
+)
+
+_HOMES = {
+    "ClewError": "clew.errors",
+    "ContextThreadPoolExecutor": "clew.executors.thread_pool",
+    "Recording": "clew.runs.recording",
+    "Run": "clew.runs.run",
+    "RunTree": "clew.runs.run",
+    "Snapshot": "clew.context.snapshot",
+    "bind": "clew.context.binding",
+    "capture": "clew.context.snapshot",
+    "get_current_run_tree": "clew.runs.current",
+    "record": "clew.runs.recording",
+    "stats": "clew.incidents",
+    "trace": "clew.runs.trace",
+    "traceable": "clew.runs.traceable",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # `__import__` and not importlib.import_module: importlib's Python side is not loaded by every interpreter.
+    __import__(home)
+    value = getattr(sys.modules[home], name)
+    # Tracebacks, reprs and documentation should show the name people import.
+    value.__module__ = __name__
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,74 @@
+"""
+The tree of errors: what clew raises at the caller of its own functions.
+
+Nothing here is ever raised from an exporter, a finaliser or a detector; what
+goes wrong there is counted by `clew.incidents`.
+
+    ClewError
+    ├── AlreadyEnteredError  (RuntimeError)    a block that is for one use, used again
+    ├── ArgumentTypeError    (TypeError)       the wrong kind of thing
+    ├── ArgumentValueError   (ValueError)      the right kind, a wrong value
+    ├── MissingExtraError    (ImportError)     an optional package is not there
+    ├── RunLookupError       (LookupError)     no run, or several, where one was asked for
+    └── TreeMismatchError    (AssertionError)  a recorded tree is not the expected one
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "AlreadyEnteredError",
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "ClewError",
+    "MissingExtraError",
+    "RunLookupError",
+    "TreeMismatchError",
+)
+
+
+class ClewError(Exception):
+    """
+    Be the root of every error that clew raises.
+    """
+
+
+class AlreadyEnteredError(ClewError, RuntimeError):
+    """
+    Say that an object that is good for one ``with`` block was entered a second time.
+    """
+
+
+class ArgumentTypeError(ClewError, TypeError):
+    """
+    Say that an argument is the wrong kind of thing.
+    """
+
+
+class ArgumentValueError(ClewError, ValueError):
+    """
+    Say that an argument is the right kind of thing with a value that cannot be used.
+    """
+
+
+class MissingExtraError(ClewError, ImportError):
+    """
+    Say which optional packages are missing, and the command that installs them.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"expected the packages of the extra {extra!r} for {what}, found them not installed; "
+            f"run: pip install 'clew[{extra}]'"
+        )
+
+
+class RunLookupError(ClewError, LookupError):
+    """
+    Say that a recording holds no run, or more than one, that fits what was asked for.
+    """
+
+
+class TreeMismatchError(ClewError, AssertionError):
+    """
+    Say where a recorded tree differs from the expected one.
+    """

@@ -1,0 +1,183 @@
+"""
+`ContextThreadPoolExecutor`: the stdlib's thread pool, each job in the context of its submitter.
+
+Other executors, and pools of processes, are not here.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, Optional, TypeVar
+
+from clew.context._entering import bind_keywords, leave_loop_behind
+from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.executors._future import ContextFuture
+from clew.executors._queueing import try_enqueue
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
+
+__all__ = ("ContextThreadPoolExecutor",)
+
+T = TypeVar("T")
+
+class ContextThreadPoolExecutor(ThreadPoolExecutor):
+    """
+    Be a `concurrent.futures.ThreadPoolExecutor` that runs each job in the context of its submitter.
+
+    A drop-in: same arguments, futures, errors, cancellation and shutdown. Every job has a copy of the
+    submitter's context to itself, so nothing of one job is seen by another, and nothing comes back.
+
+    Context:
+        *When*: at `submit` and at `map`, on the calling thread. *What the callee sees*: the values of
+        the caller, in a copy of its own. `initializer` and an idle worker see an empty context, also
+        where threads inherit one by default, so that no job finds what another one left. *What comes
+        back*: the result or the exception, and no ContextVar change. Thread-safe and re-entrant.
+
+    Example:
+        >>> import contextvars
+        >>> from clew import ContextThreadPoolExecutor
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> token = user.set("ada")
+        >>> with ContextThreadPoolExecutor() as pool:
+        ...     pool.submit(user.get).result()
+        'ada'
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """
+        Schedule `fn(*args, **kwargs)` and return the `concurrent.futures.Future` of it.
+
+        Context:
+            *When*: at this call. *What the callee sees*: the caller's values, in a copy of its own.
+            *What comes back*: nothing but the result. The future's callbacks run in a copy of the
+            context in which *they* were added. Thread-safe.
+
+        Raises:
+            RuntimeError: the executor or the interpreter is shutting down.
+            BrokenThreadPool: an initializer has failed.
+        """
+        context = copy_context()
+        leave_loop_behind(context)
+        if kwargs and bind_keywords is not None:
+            fn, kwargs = bind_keywords(fn, kwargs), {}  # type: ignore[assignment]  # the keywords are in fn now
+        future: Future[T] = ContextFuture()
+        if not try_enqueue(self, future, context.run, (fn, *args), kwargs):
+            future = super().submit(context.run, fn, *args, **kwargs)
+            # Nobody else has the future yet, so nobody has added a callback the plain way.
+            future.__class__ = ContextFuture
+        return future
+
+    if sys.version_info < (3, 9):
+        # 3.8 still takes fn as a keyword, and says that it is deprecated; drop with 3.8.
+        _submit = submit
+
+        def submit(self, /, *args: Any, **kwargs: Any) -> Any:  # noqa: F811  the same method, with 3.8's signature
+            if not args and "fn" in kwargs:
+                import warnings
+
+                warnings.warn("Passing 'fn' as keyword argument is deprecated", DeprecationWarning, stacklevel=2)
+                args = (kwargs.pop("fn"),)
+            return self._submit(*args, **kwargs)
+
+        submit.__doc__ = _submit.__doc__
+        submit.__text_signature__ = ThreadPoolExecutor.submit.__text_signature__
+
+    # 3.14+: where this flag is set, a new thread starts with a copy of the context of whoever starts it.
+    # A worker would keep, for life, the context of the one job that happened to need a new thread.
+    if getattr(sys.flags, "thread_inherit_context", False):
+
+        def _adjust_thread_count(self) -> None:
+            Context().run(super()._adjust_thread_count)  # type: ignore[misc]  # private, so in no stub
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: Optional[float] = None,
+        chunksize: int = 1,
+        buffersize: Optional[int] = None,
+    ) -> Iterator[T]:
+        """
+        Return an iterator over `fn(*items)` for the items of the iterables, in their order.
+
+        Without `buffersize` the iterables are read to their end, and all jobs submitted, before this
+        returns; with it, at most that many jobs are submitted ahead of the results taken, so that the
+        iterables may be endless. (The stdlib has `buffersize` from 3.14; here it works everywhere.)
+
+        Context:
+            *When*: once, at this call; also for items that are submitted later. *What the callee
+            sees*: the caller's values at this call, each job in a copy of its own. The iterables
+            themselves are read in the context of whoever calls `map` or `next`. *What comes back*:
+            nothing but the results. Thread-safe; the returned iterator is for one thread at a time.
+
+        Args:
+            timeout: seconds, counted from this call, until `next` raises `TimeoutError`.
+            chunksize: accepted for the signature's sake; thread pools have no use for it.
+            buffersize: how many jobs may be ahead of the results; an int greater than 0, or None.
+
+        Raises:
+            ArgumentTypeError: `buffersize` is no integer.
+            ArgumentValueError: `buffersize` is less than 1.
+            RuntimeError: the executor or the interpreter is shutting down.
+        """
+        _check_buffersize(buffersize)
+        deadline = None if timeout is None else timeout + time.monotonic()
+        # Entered below for as long as one submit takes, on one thread: by this call and then by the
+        # iterator, a generator, which cannot run twice at once.
+        context = copy_context()
+        rows = zip(*iterables)
+        futures = deque(context.run(self.submit, fn, *row) for row in islice(rows, buffersize))
+        if buffersize is None:
+            return _results(futures, deadline, lambda: None)
+
+        # Like the stdlib's, the iterator keeps no executor alive that nobody else wants.
+        executor_ref = weakref.ref(self)
+
+        def submit_next() -> None:
+            executor = executor_ref()
+            if executor is not None:
+                for row in islice(rows, 1):
+                    futures.append(context.run(executor.submit, fn, *row))
+
+        return _results(futures, deadline, submit_next)
+
+
+def _results(futures: Deque[Future[T]], deadline: Optional[float], submit_next: Callable[[], None]) -> Iterator[T]:
+    try:
+        while futures:
+            submit_next()
+            # The popped future is in no variable of this frame while the consumer has control.
+            yield _take(futures.popleft(), deadline)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _take(future: Future[T], deadline: Optional[float]) -> T:
+    try:
+        return future.result(None if deadline is None else deadline - time.monotonic())
+    finally:
+        # After a timeout nobody can ask for this result any more. A finished future ignores it.
+        future.cancel()
+        # A failed future's exception has a traceback, which has this frame: break the cycle.
+        del future
+
+
+def _check_buffersize(buffersize: object) -> None:
+    # The openings are the words of 3.14's own messages.
+    if buffersize is None:
+        return
+    remedy = "pass how many jobs may be ahead of the results, or leave it out to submit all at once"
+    if not isinstance(buffersize, int):
+        raise ArgumentTypeError(f"buffersize must be an integer or None, got {buffersize!r}; {remedy}")
+    if buffersize < 1:
+        raise ArgumentValueError(f"buffersize must be None or > 0, got {buffersize!r}; {remedy}")

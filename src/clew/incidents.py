@@ -1,0 +1,59 @@
+"""
+What went wrong inside clew and was kept from the traced program: counted here, logged once.
+
+Errors in the *use* of clew are raised instead; they are in `clew.errors`.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Optional
+
+from clew._locks import ForkSafeLock
+
+__all__ = ("report", "stats")
+
+_counts: Dict[str, int] = {}
+_guard = ForkSafeLock()
+
+
+def report(kind: str, remedy: str, *, error: Optional[BaseException] = None) -> None:
+    """
+    Count one incident, and log the first one of its kind with what to do about it.
+
+    The log goes to the logger ``clew`` and never through `warnings`, which ``-W error`` would turn
+    into a failure of the traced program.
+
+    Args:
+        kind: a short plural noun with underscores, such as ``"payloads_dropped"``.
+        remedy: what happened and what to do, as one sentence without a full stop.
+        error: the exception behind it, if there is one.
+    """
+    with _guard.lock:
+        seen = _counts.get(kind, 0)
+        _counts[kind] = seen + 1
+    if seen:
+        return
+    try:
+        import logging  # here, as a program in which nothing goes wrong needs none
+
+        logging.getLogger("clew").warning(
+            "%s (counted as %r in clew.stats(), logged once)", remedy, kind, exc_info=error
+        )
+    except Exception:  # noqa: BLE001, S110  a handler of the user's that raises must not reach the traced program; the count stands
+        pass
+
+
+def stats() -> Dict[str, int]:
+    """
+    Return how often each kind of incident has happened in this process.
+
+    Returns:
+        A new dict from the kind to its count; kinds that never happened are left out.
+
+    Example:
+        >>> import clew
+        >>> clew.stats().get("payloads_dropped", 0)
+        0
+    """
+    with _guard.lock:
+        return dict(_counts)

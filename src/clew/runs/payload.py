@@ -1,0 +1,221 @@
+"""
+What is kept of the values and the exceptions of a run: JSON-shaped, bounded copies, taken at once.
+
+A copy is made on the calling thread, as the value may be changed a moment later. Nothing is done to
+the value itself, and nothing that one of its own methods raises gets out of here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from inspect import Parameter as _Parameter
+from types import TracebackType
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional
+
+from clew.incidents import report
+
+__all__ = ("copy_outputs", "copy_value", "describe_error", "input_reader", "process_payload", "status_of")
+
+MAX_STRING_CHARS = 65_536
+MAX_REPR_CHARS = 4_096
+MAX_ITEMS = 10_000
+MAX_DEPTH = 16
+
+# Above some more than this, Python itself refuses to write an int as text.
+_BIG = 1 << 4096
+_INFINITY = float("inf")
+
+
+def copy_value(value: object) -> Any:
+    """
+    Return a JSON-shaped copy of `value` that shares nothing mutable with it.
+
+    Strings over `MAX_STRING_CHARS` are cut with a marker, containers end after `MAX_ITEMS` items in
+    all and `MAX_DEPTH` levels, tuples and sets become lists, keys become strings, and what has no
+    JSON form becomes its `repr`, cut likewise.
+    """
+    # Most values are small and immutable: these need no copying.
+    kind = type(value)
+    if kind is int:
+        if -_BIG < value < _BIG:  # type: ignore[operator]  # kind is int
+            return value
+    elif kind is str:
+        if len(value) < MAX_STRING_CHARS:  # type: ignore[arg-type]  # kind is str
+            return value
+    elif value is None or kind is bool:
+        return value
+    return _Copier().copy(value, 0)
+
+
+def input_reader(
+    fn: Callable[..., Any], process: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]]
+) -> Callable[..., Dict[str, Any]]:
+    """
+    Return a function that takes the arguments of `fn` and returns what to record of them.
+
+    That is a dict from the parameters' names to copies of the arguments, defaults filled in, without
+    `self` and `cls`, and with what ``**kwargs`` took beside the others; `process` has the last word.
+
+    The function has the parameters of `fn`, so that Python itself sorts the arguments, several times
+    faster than `inspect.Signature.bind` can; a call that `fn` would refuse is refused likewise.
+    """
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):  # some builtins tell nothing about themselves
+        parameters = [_Parameter("args", _Parameter.VAR_POSITIONAL), _Parameter("kwargs", _Parameter.VAR_KEYWORD)]
+    defaults = [p.default for p in parameters]
+    shown = parameters[1:] if parameters and parameters[0].name in ("self", "cls") else parameters
+    names = {"clew_copy": copy_value, "clew_defaults": defaults, "clew_big": _BIG, "clew_long": MAX_STRING_CHARS}
+    # The two most frequent types cost no call where there is nothing to be copied.
+    copied = (
+        "({0} if -clew_big < {0} < clew_big else clew_copy({0})) if type({0}) is int "
+        "else {0} if type({0}) is str and len({0}) < clew_long else clew_copy({0})"
+    )
+    if process is not None:
+        copied = "{0}"
+    # Nothing but the identifiers of the function's own parameters goes into this text.
+    head = ", ".join(_parameter_texts(parameters))
+    body = ", ".join(
+        f"**clew_copy({p.name})" if p.kind is _Parameter.VAR_KEYWORD else f"{p.name!r}: {copied.format(p.name)}"
+        for p in shown
+    )
+    read: Callable[..., Dict[str, Any]] = eval(f"lambda {head}: {{{body}}}", names)  # noqa: S307  see above
+    if process is None:
+        return read
+    return lambda *args, **kwargs: process_payload(process, read(*args, **kwargs), "inputs")
+
+
+def _parameter_texts(parameters: List[inspect.Parameter]) -> Iterator[str]:
+    marks = {_Parameter.VAR_POSITIONAL: "*", _Parameter.VAR_KEYWORD: "**"}
+    for index, (parameter, following) in enumerate(zip(parameters, [*parameters[1:], None])):
+        if parameter.kind is _Parameter.KEYWORD_ONLY and (
+            index == 0 or parameters[index - 1].kind in (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
+        ):
+            yield "*"
+        default = "" if parameter.default is _Parameter.empty else f"=clew_defaults[{index}]"
+        yield f"{marks.get(parameter.kind, '')}{parameter.name}{default}"
+        if parameter.kind is _Parameter.POSITIONAL_ONLY and (
+            following is None or following.kind is not _Parameter.POSITIONAL_ONLY
+        ):
+            yield "/"
+
+
+def copy_outputs(result: object) -> Dict[str, Any]:
+    """
+    Return what to record of a return value: a dict as it is, anything else as ``{"output": value}``.
+    """
+    if result is None or (type(result) is int and -_BIG < result < _BIG):
+        return {"output": result}
+    copied = copy_value(result)
+    return copied if type(copied) is dict else {"output": copied}
+
+
+def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, what: str) -> Dict[str, Any]:
+    """
+    Return what `process` leaves of a payload; nothing but a mark where it fails.
+    """
+    try:
+        copied: Dict[str, Any] = copy_value(dict(process(value)))
+        return copied
+    except Exception as error:
+        # Fail closed: what a redaction did not let through must not be recorded at all.
+        kind = type(error).__name__
+        report("payloads_dropped", f"process_{what} raised {kind}, so the {what} were not recorded", error=error)
+        return {"clew.dropped": f"process_{what} raised {kind}"}
+
+
+def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> str:
+    """
+    Return the exception as Python prints it, with its traceback and its causes, bounded.
+    """
+    try:
+        from traceback import format_exception  # here, as a program that does not fail needs none
+
+        return _cut("".join(format_exception(type(error), error, traceback)), MAX_STRING_CHARS)
+    except Exception as failure:  # an attribute or a __str__ of the user's exception
+        return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
+
+
+def status_of(error: BaseException) -> str:
+    """
+    Return "cancelled" for what stops a piece of work from outside, "error" for all else.
+    """
+    if isinstance(error, GeneratorExit):
+        return "cancelled"
+    # A loop that raised its own exception is loaded; one that is not need not be, to ask.
+    for library, name in (("asyncio", "CancelledError"), ("trio", "Cancelled")):
+        cancelled = getattr(sys.modules.get(library), name, None)
+        if cancelled is not None and isinstance(error, cancelled):
+            return "cancelled"
+    return "error"
+
+
+class _Copier:
+    # One per payload: it counts the items of the whole payload, however they are nested.
+    __slots__ = ("_items_left",)
+
+    def __init__(self) -> None:
+        self._items_left = MAX_ITEMS
+
+    def copy(self, value: object, depth: int) -> Any:
+        # Subclasses become the plain type, through its own method, not through an override.
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return _cut(str.__str__(value), MAX_STRING_CHARS)
+        if isinstance(value, int):
+            number = int.__int__(value)
+            return number if -_BIG < number < _BIG else f"<int of {number.bit_length()} bits>"
+        if isinstance(value, float):
+            number = float.__float__(value)
+            return number if -_INFINITY < number < _INFINITY else float.__repr__(number)
+        if isinstance(value, dict):
+            return self._copy_dict(value, depth)
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return self._copy_items(value, depth)
+        return _short_repr(value)
+
+    def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
+        if depth >= MAX_DEPTH:
+            return f"<dict of {len(value)} items, {depth} levels deep>"
+        copied = {}
+        # list(...) first: another thread may add a key meanwhile.
+        for key, item in list(dict.items(value)):
+            if not self._items_left:
+                copied["..."] = f"<cut: {len(value)} items>"
+                break
+            self._items_left -= 1
+            name = key if type(key) is str else self.copy(key, MAX_DEPTH)
+            copied[name if isinstance(name, str) else str(name)] = self.copy(item, depth + 1)
+        return copied
+
+    def _copy_items(self, value: Iterable[Any], depth: int) -> Any:
+        items = list(value)
+        if depth >= MAX_DEPTH:
+            return f"<{type(value).__name__} of {len(items)} items, {depth} levels deep>"
+        copied: List[Any] = []
+        for item in items:
+            if not self._items_left:
+                copied.append(f"<cut: {len(items)} items>")
+                break
+            self._items_left -= 1
+            copied.append(self.copy(item, depth + 1))
+        return copied
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}... <cut: {len(text)} characters>"
+
+
+def _short_repr(value: object) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        # The repr of all of it could be four times a gigabyte.
+        size = value.nbytes if isinstance(value, memoryview) else len(value)
+        return repr(bytes(value[:64])) if size <= 64 else f"{bytes(value[:64])!r}... <cut: {size} bytes>"
+    try:
+        return _cut(repr(value), MAX_REPR_CHARS)
+    except Exception as error:  # a __repr__ of the user's; also a RecursionError from deep inside it
+        return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"

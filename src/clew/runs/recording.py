@@ -1,0 +1,171 @@
+"""
+`record()`: the runs of a block of code, in memory, to look at and to test against.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Callable, Dict, Iterator, List, Optional, Tuple, Type
+
+from clew.errors import AlreadyEnteredError, RunLookupError
+from clew.runs import run as _run
+from clew.runs._drawing import check_tree, draw_tree
+from clew.runs.run import Run, RunTree
+
+__all__ = ("Recording", "record")
+
+
+class Recording:
+    """
+    Hold the runs that started while a `record()` block was open, in the order in which they started.
+
+    It can be read at any time, in the block and after it; what is read is the state at that moment,
+    so a run that had not ended yet shows as ``pending`` and, read again later, as what became of it.
+    """
+
+    __slots__ = ("_is_entered", "_on_start", "_started")
+
+    def __init__(self) -> None:
+        self._started: List[RunTree] = []
+        # list.append is atomic, so that every thread can report here without a lock.
+        self._on_start: Callable[[RunTree], object] = self._started.append
+        self._is_entered = False
+
+    def __enter__(self) -> Recording:
+        if self._is_entered:
+            raise AlreadyEnteredError("expected a recording to be entered once; call record() for each block")
+        self._is_entered = True
+        _run.add_start_hook(self._on_start)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        _run.remove_start_hook(self._on_start)
+
+    @property
+    def roots(self) -> Tuple[Run, ...]:
+        """
+        The runs that have no parent in this recording, each with its `children`.
+
+        More than one root where one was expected is what a lost context looks like.
+        """
+        children: Dict[int, List[Run]] = {}
+        roots: List[Run] = []
+        started = list(self._started)
+        known = {id(run._identity) for run in started}
+        # Backwards, as a run starts before its children: each finds its own complete, without recursion.
+        for run in reversed(started):
+            own = children.pop(id(run._identity), [])
+            parent = run._identity.parent
+            siblings = roots if parent is None or id(parent) not in known else children.setdefault(id(parent), [])
+            siblings.append(Run(run, tuple(reversed(own))))
+        return tuple(reversed(roots))
+
+    def __iter__(self) -> Iterator[Run]:
+        """
+        Iterate over all runs, each before its children.
+        """
+        waiting = list(reversed(self.roots))
+        while waiting:
+            run = waiting.pop()
+            waiting.extend(reversed(run.children))
+            yield run
+
+    def __len__(self) -> int:
+        return len(self._started)
+
+    def find_all(
+        self, *, name: Optional[str] = None, run_type: Optional[str] = None, status: Optional[str] = None
+    ) -> Tuple[Run, ...]:
+        """
+        Return the runs that fit everything that is given.
+        """
+        return tuple(
+            run
+            for run in self
+            if (name is None or run.name == name)
+            and (run_type is None or run.run_type == run_type)
+            and (status is None or run.status == status)
+        )
+
+    def find(
+        self, *, name: Optional[str] = None, run_type: Optional[str] = None, status: Optional[str] = None
+    ) -> Run:
+        """
+        Return the one run that fits everything that is given.
+
+        Raises:
+            RunLookupError: no run fits, or more than one.
+        """
+        found = self.find_all(name=name, run_type=run_type, status=status)
+        if len(found) == 1:
+            return found[0]
+        asked = ", ".join(
+            f"{key}={value!r}" for key, value in (("name", name), ("run_type", run_type), ("status", status)) if value
+        )
+        raise RunLookupError(
+            f"expected one run with {asked or 'anything'}, found {len(found)}; "
+            f"use find_all, or look at the tree:\n{self.tree() or '(no runs)'}"
+        )
+
+    def tree(self, *, details: bool = False) -> str:
+        """
+        Return the runs as an indented tree, one line a run: the name, and the status if no success.
+
+        Args:
+            details: add each run's duration, and the last line of its error.
+        """
+        return "\n".join(draw_tree(self.roots, details=details))
+
+    def assert_tree(self, expected: str) -> None:
+        """
+        Check that the runs form the expected tree.
+
+        Args:
+            expected: what `tree()` returns, or the same with plain indentation for each level. The
+                order of siblings does not matter, as threads and tasks finish when they like.
+
+        Raises:
+            TreeMismatchError: they do not; the message has the difference.
+
+        Example:
+            >>> import clew
+            >>> with clew.record() as runs:
+            ...     with clew.trace("outer"):
+            ...         with clew.trace("inner"):
+            ...             pass
+            >>> runs.assert_tree('''
+            ...     outer
+            ...       inner
+            ... ''')
+        """
+        check_tree(self.tree(), expected)
+
+    def __repr__(self) -> str:
+        return f"<clew.Recording of {len(self._started)} runs>"
+
+
+def record() -> Recording:
+    """
+    Return a `Recording`: ``with record() as runs:`` switches recording on and collects every run.
+
+    Overlapping blocks each get everything. A run belongs to the recordings that were open when it
+    started; its end is seen whenever it comes.
+
+    Context:
+        *When*: none is captured; the block is process-wide and sees the runs of every thread, task
+        and context. Thread-safe; each call gives a recording for one block.
+
+    Example:
+        >>> import clew
+        >>> with clew.record() as runs:
+        ...     with clew.trace("fetch"):
+        ...         pass
+        >>> print(runs.tree())
+        fetch
+    """
+    return Recording()

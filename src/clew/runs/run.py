@@ -1,0 +1,436 @@
+"""
+`RunTree`, a run while it is open, and `Run`, the frozen one that is read afterwards.
+
+How a run becomes the current one is in `clew.runs.current`; what collects runs, elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from clew._locks import ForkSafeLock
+from clew.errors import ArgumentTypeError
+from clew.incidents import report
+from clew.runs.identity import Identity, Inherited, now_ns
+from clew.runs.payload import copy_value, describe_error, status_of
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from uuid import UUID
+
+__all__ = ("Run", "RunTree")
+
+# One lock for the rare changes from outside; starting and ending a run take none.
+_guard = ForkSafeLock()
+
+
+class _Identified:
+    """
+    Give a run the attributes that follow from its identity.
+    """
+
+    __slots__ = ("_identity",)
+
+    _identity: Identity
+
+    @property
+    def name(self) -> str:
+        """
+        The name of the run.
+        """
+        return self._identity.name
+
+    @property
+    def id(self) -> UUID:
+        """
+        The UUIDv7 of the run, made when first asked for.
+        """
+        return self._identity.id
+
+    @property
+    def trace_id(self) -> UUID:
+        """
+        The id of the trace: that of its root run.
+        """
+        return self._identity.trace_id
+
+    @property
+    def span_id(self) -> str:
+        """
+        The low 64 bits of `id` as 16 hexadecimal digits, which is how W3C headers name the run.
+        """
+        return self._identity.span_id
+
+    @property
+    def parent_id(self) -> Optional[UUID]:
+        """
+        The `id` of the parent run, None for a root.
+        """
+        parent = self._identity.parent
+        return None if parent is None else parent.id
+
+    @property
+    def parent_span_id(self) -> Optional[str]:
+        """
+        The `span_id` of the parent run, None for a root.
+        """
+        parent = self._identity.parent
+        return None if parent is None else parent.span_id
+
+    @property
+    def dotted_order(self) -> str:
+        """
+        LangSmith's place of the run: start time and id of each run from the root down, joined by dots.
+        """
+        return self._identity.dotted_order
+
+    @property
+    def start_time_ns(self) -> int:
+        """
+        When the run started, in nanoseconds since the epoch; never before its parent.
+        """
+        return self._identity.start_time_ns
+
+    @property
+    def project_name(self) -> Optional[str]:
+        """
+        The project of the run, its own or its parent's; None where none was named.
+        """
+        inherited = self._identity.inherited
+        return None if inherited is None else inherited.project_name
+
+
+class RunTree(_Identified):
+    """
+    Be one run while it is open: read its ids, add to its payload, make children, end it.
+
+    You get one from `get_current_run_tree()` and from a `trace` block. Once the run has ended its ids
+    can still be read and children made; what would change it does nothing and is counted in
+    `clew.stats()` as ``runs_changed_after_end``.
+
+    A tree can also be made by hand: `RunTree(...)`, `post()` to start it, `create_child(...)`, `end()`.
+
+    Context:
+        *When*: nothing is captured, and a run made by hand is not made current; `traceable` and
+        `trace` do that. Any thread may call the methods.
+
+    Args:
+        run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
+        inputs, metadata: dicts, copied.
+        tags: strings.
+        project_name: the project of the run and its children.
+    """
+
+    __slots__ = ("__weakref__", "_additions", "end_time_ns", "error", "inputs", "outputs", "run_type", "status")
+
+    run_type: str
+    inputs: Dict[str, Any]
+    outputs: Optional[Dict[str, Any]]
+    error: Optional[str]
+    status: str
+    end_time_ns: Optional[int]
+    _additions: Optional[_Additions]
+
+    def __new__(
+        cls,
+        name: str,
+        run_type: str = "chain",
+        *,
+        inputs: Optional[Mapping[str, Any]] = None,
+        tags: Sequence[str] = (),
+        metadata: Optional[Mapping[str, Any]] = None,
+        project_name: Optional[str] = None,
+    ) -> RunTree:
+        return open_run(None, name, run_type, copy_inputs(inputs), hand_down(tags, metadata, project_name))
+
+    @classmethod
+    def detached(cls, identity: Identity) -> RunTree:
+        """
+        Return a run that stands for one that has ended: it knows who it was, and no payload.
+        """
+        run = object.__new__(cls)
+        run._identity = identity
+        run.run_type = "chain"
+        run.inputs = {}
+        run.outputs = run.error = run.end_time_ns = run._additions = None
+        run.status = "ended"
+        return run
+
+    @property
+    def tags(self) -> List[str]:
+        """
+        The tags of the run, in a new list: what it inherited, what it was given, what was added.
+        """
+        inherited = self._identity.inherited
+        return [*(() if inherited is None else inherited.tags), *(() if self._additions is None else self._additions.tags)]
+
+    @property
+    def metadata(self) -> Dict[str, Any]:
+        """
+        The metadata of the run, in a new dict: what it inherited, what it was given, what was added.
+        """
+        inherited = self._identity.inherited
+        return {**(_NOTHING if inherited is None else inherited.metadata), **(_NOTHING if self._additions is None else self._additions.metadata)}
+
+    @property
+    def events(self) -> List[Mapping[str, Any]]:
+        """
+        The events of the run so far, in a new list.
+        """
+        return [] if self._additions is None else list(self._additions.events)
+
+    def create_child(
+        self,
+        name: str,
+        run_type: str = "chain",
+        *,
+        inputs: Optional[Mapping[str, Any]] = None,
+        tags: Sequence[str] = (),
+        metadata: Optional[Mapping[str, Any]] = None,
+        project_name: Optional[str] = None,
+    ) -> RunTree:
+        """
+        Return a new run under this one, which may have ended; `post()` starts it.
+        """
+        return open_run(self._identity, name, run_type, copy_inputs(inputs), hand_down(tags, metadata, project_name))
+
+    def post(self) -> None:
+        """
+        Start a run made by hand: whoever records runs now gets it. Those of `trace` already are started.
+        """
+        announce(self)
+
+    def end(self, *, outputs: Optional[Mapping[str, Any]] = None, error: Optional[str] = None) -> None:
+        """
+        End the run: with `outputs` as a success, with `error` as a failure. A second end is counted.
+        """
+        if outputs is not None:
+            self.add_outputs(outputs)
+        if not self.close("success" if error is None else "error", error) and outputs is None:
+            self._may_change()
+
+    def add_tags(self, tags: Union[str, Sequence[str]]) -> None:
+        """
+        Add one tag or several to this run. Children do not get them.
+        """
+        added = (tags,) if isinstance(tags, str) else tuple(tags)
+        with _guard.lock:
+            if self._may_change():
+                self._added().tags.extend(added)
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """
+        Add metadata to this run, over what it had. Children do not get it.
+        """
+        added = copy_value(dict(metadata))
+        with _guard.lock:
+            if self._may_change():
+                self._added().metadata.update(added)
+
+    def add_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """
+        Add to the inputs of the run, over what they were.
+        """
+        added = copy_value(dict(inputs))
+        with _guard.lock:
+            if self._may_change():
+                self.inputs = {**self.inputs, **added}
+
+    def add_outputs(self, outputs: Mapping[str, Any]) -> None:
+        """
+        Add to the outputs of the run, over what they were.
+        """
+        added = copy_value(dict(outputs))
+        with _guard.lock:
+            if self._may_change():
+                self.outputs = {**(self.outputs or _NOTHING), **added}
+
+    def add_event(self, event: Union[str, Mapping[str, Any]]) -> None:
+        """
+        Add an event: a dict, or its name alone. ``time_ns`` is filled in where it is missing.
+        """
+        fields = {"name": event} if isinstance(event, str) else copy_value(dict(event))
+        with _guard.lock:
+            if self._may_change():
+                self._added().events.append({"time_ns": now_ns(), **fields})
+
+    def close(self, status: str, error: Optional[str] = None) -> bool:
+        """
+        End the run with a status, once, and return whether this call was the one that ended it.
+        """
+        try:
+            # Deleting the slot is what decides between two threads that end a run at once, and what
+            # lets go of the payload: from here on the context leads to the identity alone.
+            del self._identity.live
+        except AttributeError:
+            return False
+        self.error = error
+        end_time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
+        self.end_time_ns = end_time_ns if end_time_ns > start_time_ns else start_time_ns
+        self.status = status
+        for hook in end_hooks:
+            hook(self)
+        return True
+
+    def fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
+        """
+        End the run by an exception, as an error or as cancelled; `traceback` is where to start telling.
+        """
+        if self.status == "pending":
+            self.close(status_of(error), describe_error(error, traceback))
+
+    def _added(self) -> _Additions:
+        if self._additions is None:
+            self._additions = _Additions()
+        return self._additions
+
+    def _may_change(self) -> bool:
+        if self.status == "pending":
+            return True
+        report("runs_changed_after_end", f"the run {self.name!r} was changed after it had ended; change it earlier")
+        return False
+
+    def __repr__(self) -> str:
+        return f"<clew.RunTree {self.name!r} {self.status}>"
+
+
+class _Additions:
+    """
+    Hold what was added to a run while it was open; most runs have none.
+    """
+
+    __slots__ = ("events", "metadata", "tags")
+
+    def __init__(self) -> None:
+        self.tags: List[str] = []
+        self.metadata: Dict[str, Any] = {}
+        self.events: List[Mapping[str, Any]] = []
+
+
+class Run(_Identified):
+    """
+    Be one recorded run, frozen: what `record()` gives, with its `children` in the order they started.
+
+    Beside what is listed here it has `id`, `trace_id`, `span_id`, `parent_id`, `parent_span_id`,
+    `dotted_order`, `name`, `start_time_ns` and `project_name`, as `RunTree` has.
+
+    Attributes:
+        run_type: LangSmith's kind of run, such as "chain" or "tool".
+        status: "success", "error", "cancelled", or "pending" for a run that has not ended yet.
+        error: the exception with its traceback, as text.
+        inputs, outputs: JSON-shaped dicts; outputs are None where there are none.
+        end_time_ns: nanoseconds since the epoch; None while the run is pending.
+        children: the runs under this one.
+    """
+
+    __slots__ = ("children", "end_time_ns", "error", "events", "inputs", "metadata", "outputs", "run_type", "status", "tags")
+
+    children: Tuple[Run, ...]
+    end_time_ns: Optional[int]
+    error: Optional[str]
+    events: Tuple[Mapping[str, Any], ...]
+    inputs: Dict[str, Any]
+    metadata: Dict[str, Any]
+    outputs: Optional[Dict[str, Any]]
+    run_type: str
+    status: str
+    tags: Tuple[str, ...]
+
+    def __init__(self, run: RunTree, children: Tuple[Run, ...]) -> None:
+        fill = super().__setattr__
+        fill("_identity", run._identity)
+        fill("run_type", run.run_type)
+        fill("status", run.status)
+        fill("error", run.error)
+        fill("inputs", run.inputs)
+        fill("outputs", run.outputs)
+        fill("end_time_ns", run.end_time_ns)
+        fill("tags", tuple(run.tags))
+        fill("metadata", run.metadata)
+        fill("events", tuple(run.events))
+        fill("children", children)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"expected a finished run to be read only, found {name!r} set; change the RunTree while it is open")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"expected a finished run to be read only, found {name!r} deleted")
+
+    def __repr__(self) -> str:
+        return f"<clew.Run {self.name!r} {self.status}, {len(self.children)} children>"
+
+
+_new = object.__new__
+_NOTHING: Mapping[str, Any] = {}
+
+# Who is told when a run starts and when it ends. Empty tuples: recording is off, and `traceable`
+# calls its function straight away. Replaced as a whole, so that no reader needs a lock.
+start_hooks: Tuple[Callable[[RunTree], object], ...] = ()
+end_hooks: Tuple[Callable[[RunTree], object], ...] = ()
+
+
+def add_start_hook(hook: Callable[[RunTree], object]) -> None:
+    global start_hooks
+    with _guard.lock:
+        start_hooks = (*start_hooks, hook)
+
+
+def remove_start_hook(hook: Callable[[RunTree], object]) -> None:
+    global start_hooks
+    with _guard.lock:
+        start_hooks = tuple(other for other in start_hooks if other is not hook)
+
+
+def open_run(
+    parent: Optional[Identity], name: str, run_type: str, inputs: Dict[str, Any], own: Optional[Inherited]
+) -> RunTree:
+    """
+    Return a new open run under `parent`, or a root; `inputs` is a copy already.
+
+    The two objects are filled in here, not by an `__init__` of each: this is half the cost of a run.
+    """
+    identity = Identity()
+    start_time_ns = now_ns()
+    if parent is None:
+        identity.inherited = own
+    else:
+        inherited = parent.inherited
+        if own is not None:
+            inherited = own if inherited is None else inherited.overlaid(own)
+        identity.inherited = inherited
+        # The clock may have been set back since; a server that sorts by time would lose the child.
+        if start_time_ns < parent.start_time_ns:
+            start_time_ns = parent.start_time_ns
+    identity.name = name
+    identity.parent = parent
+    identity.start_time_ns = start_time_ns
+    run = _new(RunTree)  # not RunTree(), which is for people
+    run._identity = identity
+    run.run_type = run_type
+    run.inputs = inputs
+    run.outputs = run.error = run.end_time_ns = run._additions = None
+    run.status = "pending"
+    identity.live = run
+    return run
+
+
+def announce(run: RunTree) -> None:
+    for hook in start_hooks:
+        hook(run)
+
+
+def copy_inputs(inputs: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
+    return {} if inputs is None else copy_value(dict(inputs))
+
+
+def hand_down(
+    tags: Sequence[str], metadata: Optional[Mapping[str, Any]], project_name: Optional[str]
+) -> Optional[Inherited]:
+    """
+    Return what a run with these options of its own hands down, None if they are all empty.
+    """
+    if isinstance(tags, str):
+        raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
+    if not tags and not metadata and project_name is None:
+        return None
+    return Inherited(project_name, tuple(tags), copy_value(dict(metadata or {})))

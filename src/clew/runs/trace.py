@@ -1,0 +1,112 @@
+"""
+`trace`: a block of code as a run.
+"""
+
+from __future__ import annotations
+
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Mapping, Optional, Sequence, Type
+
+from clew.errors import AlreadyEnteredError
+from clew.runs import run as _run
+from clew.runs.current import leave_block
+from clew.runs.identity import Identity, current_identity
+from clew.runs.run import RunTree, copy_inputs, hand_down
+
+__all__ = ("trace",)
+
+
+class trace:
+    """
+    Record a block of code as a run; what is traced inside it nests under it.
+
+    Works as ``with`` and as ``async with``, on every event loop and with none. The block's value is
+    its `RunTree`. With recording off the block runs as it is and the `RunTree` goes nowhere.
+
+    Context:
+        *When*: the parent is the current run at the entry of the block. *What the callee sees*: the
+        block's run as the current one, and nothing else changed. *What comes back*: at the exit, the
+        run before it is current again; a block that is left in another context, or before one that
+        was opened inside it, leaves the current run alone and is counted in `clew.stats()`. An
+        instance is for one block.
+
+    Args:
+        name: the name of the run.
+        run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
+        inputs: a dict, copied at the entry.
+        tags, metadata, project_name: for this run and those under it.
+
+    Raises:
+        ArgumentTypeError: `tags` is a single string.
+        AlreadyEnteredError: the instance was used for a block before.
+
+    Example:
+        >>> import clew
+        >>> with clew.record() as runs:
+        ...     with clew.trace("answer", inputs={"question": "6 * 7"}) as run:
+        ...         run.add_outputs({"answer": 42})
+        >>> runs.find(name="answer").outputs
+        {'answer': 42}
+    """
+
+    __slots__ = ("_inputs", "_name", "_own", "_run", "_run_type", "_token")
+
+    def __init__(
+        self,
+        name: str,
+        run_type: str = "chain",
+        *,
+        inputs: Optional[Mapping[str, Any]] = None,
+        tags: Sequence[str] = (),
+        metadata: Optional[Mapping[str, Any]] = None,
+        project_name: Optional[str] = None,
+    ) -> None:
+        self._name = name
+        self._run_type = run_type
+        self._inputs = inputs
+        self._own = hand_down(tags, metadata, project_name)
+        self._run: Optional[RunTree] = None
+        self._token: Optional[Token[Optional[Identity]]] = None
+
+    def __enter__(self) -> RunTree:
+        if self._run is not None:
+            raise AlreadyEnteredError(
+                f"expected a trace block to be entered once, found {self._name!r} entered before; "
+                f"write a new trace(...) for each block"
+            )
+        inputs, self._inputs = self._inputs, None
+        parent = current_identity.get()
+        self._run = run = _run.open_run(parent, self._name, self._run_type, copy_inputs(inputs), self._own)
+        if _run.start_hooks:
+            self._token = current_identity.set(run._identity)
+            _run.announce(run)
+        return run
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        run, token = self._run, self._token
+        self._token = None
+        if run is None:
+            return
+        if token is not None:
+            leave_block(run._identity, token)
+        if exc is None:
+            run.close("success")
+        else:
+            run.fail(exc, traceback)
+
+    async def __aenter__(self) -> RunTree:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)

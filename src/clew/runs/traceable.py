@@ -1,0 +1,230 @@
+"""
+`traceable`: a function whose every call is a run.
+
+For plain functions and coroutine functions; what a generator yields over time is another matter.
+"""
+
+from __future__ import annotations
+
+from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
+
+from clew.context._kinds import kind_of
+from clew.errors import ArgumentTypeError
+from clew.incidents import report
+from clew.runs import run as _run
+from clew.runs.current import leave_call, report_foreign_exit
+from clew.runs.identity import Inherited, current_identity
+from clew.runs.payload import copy_outputs, copy_value, input_reader, process_payload
+from clew.runs.run import RunTree, hand_down, open_run
+
+__all__ = ("traceable",)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@overload
+def traceable(fn: F, /) -> F: ...
+
+
+@overload
+def traceable(
+    run_type: str = "chain",
+    *,
+    name: Optional[str] = None,
+    tags: Sequence[str] = (),
+    metadata: Optional[Mapping[str, Any]] = None,
+    project_name: Optional[str] = None,
+    process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]] = None,
+    process_outputs: Optional[Callable[[Any], Mapping[str, Any]]] = None,
+) -> Callable[[F], F]: ...
+
+
+def traceable(
+    run_type: Union[Callable[..., Any], str] = "chain",
+    *,
+    name: Optional[str] = None,
+    tags: Sequence[str] = (),
+    metadata: Optional[Mapping[str, Any]] = None,
+    project_name: Optional[str] = None,
+    process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]] = None,
+    process_outputs: Optional[Callable[[Any], Mapping[str, Any]]] = None,
+) -> Any:
+    """
+    Record each call of a function as a run: its inputs, its output or error, its place in the tree.
+
+    Use it bare, ``@traceable``, or with options, ``@traceable(run_type="tool", name="search")``. The
+    result is a function of the same kind with the same signature, and does what the function does:
+    same result, same exceptions, same task, same changes to the caller's ContextVars. With recording
+    off it calls the function straight away.
+
+    The inputs are the arguments under their parameters' names, without `self` and `cls`; the output
+    is the dict that is returned, or ``{"output": value}``. Both are copied at once, and bounded.
+
+    Context:
+        *When*: the parent is the current run at the call; for a coroutine function, at the first step
+        of the coroutine, which runs in the context of whoever awaits it. *What the callee sees*: its
+        own run as the current one, and nothing else changed. *What comes back*: everything that the
+        undecorated function would let through; the caller's run is current again. Thread-safe and
+        re-entrant.
+
+    Args:
+        run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
+        name: the name of the run; the function's by default.
+        tags, metadata, project_name: for this run and those under it.
+        process_inputs: from the dict of inputs to the dict to record. If it raises, none is recorded.
+        process_outputs: from the return value to the dict to record. If it raises, none is recorded.
+
+    Raises:
+        ArgumentTypeError: what is decorated is not callable, or is a generator function.
+
+    Example:
+        >>> import clew
+        >>> @clew.traceable
+        ... def add(a, b=1):
+        ...     return a + b
+        >>> with clew.record() as runs:
+        ...     _ = add(41)
+        >>> runs.find(name="add").inputs, runs.find(name="add").outputs
+        ({'a': 41, 'b': 1}, {'output': 42})
+    """
+
+    def decorate(fn: F) -> F:
+        if isinstance(fn, (staticmethod, classmethod)):
+            return type(fn)(decorate(fn.__func__))
+        _check(fn)
+        recipe = _Recipe(fn, name, kind, hand_down(tags, metadata, project_name), process_inputs, process_outputs)
+        return _traced(fn, recipe)
+
+    if isinstance(run_type, str):
+        kind = run_type
+        return decorate
+    kind = "chain"
+    return decorate(run_type)
+
+
+def _traced(fn: Callable[..., Any], recipe: _Recipe) -> Any:
+    start, finish, reset = recipe.start, recipe.finish, current_identity.reset
+
+    if kind_of(fn) == "coroutine":
+
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            run = start(args, kwargs) if _run.start_hooks else None
+            if run is None:
+                return await fn(*args, **kwargs)
+            token = current_identity.set(run._identity)
+            try:
+                result = await fn(*args, **kwargs)
+            except BaseException as error:
+                leave_call(token)
+                # The traceback without this frame of ours.
+                run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
+                raise
+            try:
+                reset(token)
+            except ValueError:
+                report_foreign_exit()
+            finish(run, result)
+            return result
+
+    else:
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            run = start(args, kwargs) if _run.start_hooks else None
+            if run is None:
+                return fn(*args, **kwargs)
+            token = current_identity.set(run._identity)
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                leave_call(token)
+                run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
+                raise
+            try:
+                reset(token)
+            except ValueError:
+                report_foreign_exit()
+            finish(run, result)
+            return result
+
+    return update_wrapper(wrapper, fn, WRAPPER_ASSIGNMENTS)
+
+
+class _Recipe:
+    """
+    Hold how the runs of one function are made.
+    """
+
+    __slots__ = ("_fn", "_name", "_own", "_process_inputs", "_process_outputs", "_read_inputs", "_run_type")
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        name: Optional[str],
+        run_type: str,
+        own: Optional[Inherited],
+        process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]],
+        process_outputs: Optional[Callable[[Any], Mapping[str, Any]]],
+    ) -> None:
+        self._fn = fn
+        self._name = name or _name_of(fn)
+        self._run_type = run_type
+        self._own = own
+        self._process_inputs = process_inputs
+        self._process_outputs = process_outputs
+        # Made at the first recorded call: reading a signature is too slow for import time.
+        self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
+
+    def start(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Optional[RunTree]:
+        """
+        Return the run of a call that is about to be made, None if it cannot be recorded.
+        """
+        try:
+            read = self._read_inputs
+            if read is None:
+                read = self._read_inputs = input_reader(self._fn, self._process_inputs)
+            try:
+                inputs = read(*args, **kwargs)
+            except Exception:  # the function will refuse this call, too, and its own error is the one to see
+                inputs = {"args": copy_value(args), "kwargs": copy_value(kwargs)}
+            run = open_run(current_identity.get(), self._name, self._run_type, inputs, self._own)
+            for hook in _run.start_hooks:
+                hook(run)
+            return run
+        except Exception as error:
+            report("calls_not_recorded", f"a call of {self._name!r} could not be recorded", error=error)
+            return None
+
+    def finish(self, run: RunTree, result: Any) -> None:
+        """
+        End the run of a call that has returned `result`.
+        """
+        if run.status != "pending":
+            return  # ended by hand, inside the function
+        try:
+            process = self._process_outputs
+            outputs = copy_outputs(result) if process is None else process_payload(process, result, "outputs")
+            run.outputs = outputs if run.outputs is None else {**run.outputs, **outputs}
+        except Exception as error:
+            report("payloads_dropped", f"the output of {self._name!r} could not be recorded", error=error)
+        run.close("success")
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    while isinstance(fn, partial):
+        fn = fn.func
+    return str(getattr(fn, "__name__", None) or type(fn).__name__)
+
+
+def _check(fn: object) -> None:
+    if not callable(fn):
+        raise ArgumentTypeError(
+            f"expected a function to trace, got {type(fn).__name__} {fn!r}; "
+            f"write @traceable, or @traceable(run_type=..., name=...) with options"
+        )
+    kind = kind_of(fn)
+    if "generator" in kind:
+        raise ArgumentTypeError(
+            f"expected a plain or a coroutine function, got {kind} function {fn!r}, whose body runs while it "
+            f"is read; trace the function that reads it, or open a trace(...) block around the loop"
+        )
