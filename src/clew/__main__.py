@@ -1,0 +1,7 @@
+"""
+`python -m clew`: the command `clew`.
+"""
+
+from clew.cli import main
+
+main()

@@ -1,0 +1,51 @@
+"""
+What the command line understands.
+"""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+import click
+
+from clew import __version__
+from clew.cli._program import Program
+
+__all__ = ("commands",)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="clew")
+def commands() -> None:
+    """Keep the thread of a trace whole through pools, tasks and streams."""
+
+
+@commands.command()
+def demo() -> None:
+    """Run one small traced program with a bare thread pool and with clew's, and show both trees."""
+    from clew.cli._demo import show_demo  # late: `clew run` must load as little as it can
+
+    show_demo()
+
+
+@commands.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    options_metavar="[--limit N]",
+)
+@click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=1000, show_default=True, help="Show so many runs at most; 0 for all."
+)
+@click.argument("words", metavar="FILE | -m MODULE [ARGS]...", nargs=-1, type=click.UNPROCESSED)
+def run(module: Optional[str], limit: int, words: Tuple[str, ...]) -> Program:
+    """
+    Run a program with recording on, and show the trees of its runs at the end.
+
+    The program runs as it does with python FILE or python -m MODULE, with the same exit code. The
+    trees go to the standard error stream, also when it fails or is interrupted.
+    """
+    if module is not None:
+        return Program.of_module(module, words, limit)
+    if not words:
+        raise click.UsageError("expected a program to run, found none; write clew run FILE or clew run -m MODULE")
+    return Program.of_file(words[0], words[1:], limit)

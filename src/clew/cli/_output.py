@@ -1,0 +1,57 @@
+"""
+Trees on a terminal, in colour, or as plain text where it goes elsewhere.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import List, TextIO
+
+from clew.runs._drawing import draw_tree
+from clew.runs.recording import Recording
+
+__all__ = ("print_lines", "print_recording")
+
+_ASCII = str.maketrans({"│": "|", "├": "|", "└": "`", "─": "-"})
+_STYLES = {r"\[error\].*": "red", r"\[cancelled\]": "magenta", r"\[pending\]": "yellow", r"[│├└─]+": "dim"}
+
+
+def print_recording(recording: Recording, stream: TextIO, limit: int) -> None:
+    """
+    Print the trees of a recording, `limit` runs at most unless that is 0.
+    """
+    roots = recording.roots
+    count = len(recording)
+    if not roots:
+        print_lines(
+            ["clew: no runs were recorded; put @clew.traceable on functions, or clew.trace(...) around blocks"], stream
+        )
+        return
+    traces = "1 trace" if len(roots) == 1 else f"{len(roots)} traces"
+    lines = [f"clew: {traces}, {'1 run' if count == 1 else f'{count} runs'}"]
+    lines += islice(draw_tree(roots, details=True), limit or None)
+    if limit and count > limit:
+        lines.append(f"... and {count - limit} runs more; --limit 0 shows all")
+    print_lines(lines, stream)
+
+
+def print_lines(lines: List[str], stream: TextIO) -> None:
+    """
+    Print lines, coloured if `stream` is a terminal, in ASCII if it cannot show anything else.
+    """
+    text = "\n".join(lines)
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        text = text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+    if not stream.isatty():
+        stream.write(text + "\n")
+        stream.flush()
+        return
+    from rich.console import Console  # late: a pipe needs no colours, and they take long to load
+    from rich.text import Text
+
+    coloured = Text(text)
+    for pattern, style in _STYLES.items():
+        coloured.highlight_regex(pattern, style)
+    Console(file=stream).print(coloured, soft_wrap=True, highlight=False)
