@@ -86,14 +86,16 @@ VIOLATIONS = {
         ("runs.traceable", "def late():\n    import click"),
     ],
 }
-CONTRACTS = [contract["name"] for contract in tomllib.loads(CONFIGURATION.read_text())["tool"]["importlinter"]["contracts"]]
+CONTRACTS = [
+    contract["name"] for contract in tomllib.loads(CONFIGURATION.read_text())["tool"]["importlinter"]["contracts"]
+]
+COMMAND = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
 
 
 def lint_imports(folder):
     """Return the verdict on each contract, by its name, for the package in `folder`, and all that was printed."""
     done = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
-        + ["--config", str(CONFIGURATION), "--no-cache"],
+        [*COMMAND, "--config", str(CONFIGURATION), "--no-cache"],
         cwd=folder,  # which lint-imports puts in front of the installed package
         env={**os.environ, "COLUMNS": "200", "PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.PIPE,
@@ -108,15 +110,13 @@ def lint_imports(folder):
 
 def source_of(package, module):
     """Return the file of a module under `package`, made empty if it is not there."""
-    folder = package.joinpath(*module.split(".")) if module else package
+    folder = package.joinpath(*module.split("."))
     if folder.is_dir():
         return folder / "__init__.py"
     file = folder.with_suffix(".py")
     if not file.exists():
-        if file.parent != package:
-            source_of(package, module.rpartition(".")[0])
-            file.parent.mkdir(exist_ok=True)
-            (file.parent / "__init__.py").touch()
+        file.parent.mkdir(exist_ok=True)
+        (file.parent / "__init__.py").touch()
         file.touch()
     return file
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from contextvars import copy_context
 from functools import WRAPPER_ASSIGNMENTS, update_wrapper
-from typing import TYPE_CHECKING, Callable, TypeVar
+from typing import TYPE_CHECKING, Callable, Tuple, TypeVar
 
 from clew.context import _entering
 from clew.context._kinds import kind_of
@@ -71,16 +71,16 @@ def _bound(fn: Callable[P, T]) -> Callable[P, T]:
     return update_wrapper(bound, fn, _assigned_of(fn))
 
 
-# All bound functions share one code object. Unlike an attribute on the function, it is not copied
-# by functools.wraps to a wrapper that somebody puts around a bound function.
-_BOUND_CODE = _bound(print).__code__
-
-
-def _assigned_of(fn: Callable[..., object]) -> tuple[str, ...]:
+def _assigned_of(fn: Callable[..., object]) -> Tuple[str, ...]:
     # A class's __doc__ and annotations describe its instances, not the call; its names still help.
     if isinstance(fn, type):
         return ("__module__", "__name__", "__qualname__")
     return WRAPPER_ASSIGNMENTS
+
+
+# All bound functions share one code object. Unlike an attribute on the function, it is not copied
+# by functools.wraps to a wrapper that somebody puts around a bound function.
+_BOUND_CODE = _bound(print).__code__
 
 
 def _check(fn: object) -> None:

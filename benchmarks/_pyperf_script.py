@@ -1,0 +1,54 @@
+"""
+One round of one group: what pyperf runs, once as the manager and once as each worker process.
+
+`benchmarks.__main__` starts it, several rounds to a file.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pyperf
+
+from benchmarks._cases import BATCH, TIMED_GROUPS, sections_of
+
+__all__ = ("main",)
+
+
+def main() -> None:
+    runner = pyperf.Runner(program_args=("-m", "benchmarks._pyperf_script"), add_cmdline_args=tell_worker)
+    runner.argparser.add_argument("group", choices=TIMED_GROUPS)
+    runner.argparser.add_argument("--round", type=int, required=True)
+    args = runner.parse_args()
+    cases = [(section.title(case), case) for section in sections_of(args.group) for case in section.cases]
+    # Another order each round, so that a machine that slows down favours no case. Seeded, as the worker
+    # finds its case by its place in the order of the manager.
+    random.Random(args.round).shuffle(cases)
+    loops = loops_so_far(args.append)
+    for title, case in cases:
+        if case.version is None:
+            continue
+        args.loops = loops.get(title, args.loops)
+        if case.command:
+            runner.bench_command(title, [sys.executable, *case.command])
+        else:
+            runner.bench_time_func(title, case.measure, inner_loops=BATCH)
+
+
+def tell_worker(command, args) -> None:
+    command.extend((args.group, "--round", str(args.round)))
+
+
+def loops_so_far(path) -> dict:
+    """
+    Return how many loops each case had in the rounds before; in the first one, pyperf finds out.
+    """
+    if path is None or not Path(path).exists():
+        return {}
+    return {bench.get_name(): bench.get_loops() for bench in pyperf.BenchmarkSuite.load(path)}
+
+
+if __name__ == "__main__":
+    main()

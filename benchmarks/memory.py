@@ -1,0 +1,103 @@
+"""
+What jobs and recorded calls leave in memory: counted, not timed.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Callable, Iterator, Tuple
+
+import clew
+from benchmarks._cases import BATCH, echo
+
+__all__ = ("Footprint", "footprints")
+
+OPERATIONS = 100_000
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """
+    Hold the growth by a number of operations: while their result is kept, and once it is dropped.
+    """
+
+    name: str
+    operations: int
+    kept_bytes: int
+    kept_objects: int
+    left_bytes: int
+    left_objects: int
+
+
+def footprints(operations: int = OPERATIONS) -> Iterator[Footprint]:
+    """
+    Measure every case, each with its pool open from the first operation to the last count.
+    """
+    for name, pool_class in (("concurrent.futures", ThreadPoolExecutor), ("clew", clew.ContextThreadPoolExecutor)):
+        with pool_class(max_workers=2) as pool:
+            yield footprint(f"submit, {name}", submit_batches(pool), operations)
+            yield footprint(f"map, {name}", map_all(pool), operations)
+    yield footprint("clew.traceable, recording", record_calls, operations)
+
+
+def footprint(name: str, work: Callable[[int], object], operations: int) -> Footprint:
+    work(BATCH)  # threads, caches and free lists are there before anything is counted
+    tracemalloc.start()
+    try:
+        bytes_before, objects_before = in_use()
+        kept = work(operations)
+        bytes_kept, objects_kept = in_use()
+        del kept
+        bytes_left, objects_left = in_use()
+    finally:
+        tracemalloc.stop()
+    return Footprint(
+        name,
+        operations,
+        kept_bytes=bytes_kept - bytes_before,
+        kept_objects=objects_kept - objects_before,
+        left_bytes=bytes_left - bytes_before,
+        left_objects=objects_left - objects_before,
+    )
+
+
+def in_use() -> Tuple[int, int]:
+    gc.collect()
+    objects = len(gc.get_objects())  # only those that the garbage collector tracks
+    return tracemalloc.get_traced_memory()[0], objects
+
+
+def submit_batches(pool: ThreadPoolExecutor) -> Callable[[int], None]:
+    def work(operations: int) -> None:
+        for start in range(0, operations, BATCH):
+            for future in [pool.submit(echo, i) for i in range(start, start + BATCH)]:
+                future.result()
+
+    return work
+
+
+def map_all(pool: ThreadPoolExecutor) -> Callable[[int], None]:
+    def work(operations: int) -> None:
+        if isinstance(pool, clew.ContextThreadPoolExecutor):
+            for _ in pool.map(echo, range(operations), buffersize=BATCH):
+                pass
+            return
+        # 3.14+: the stdlib's map has buffersize, too; drop this with 3.13.
+        for start in range(0, operations, BATCH):
+            for _ in pool.map(echo, range(start, start + BATCH)):
+                pass
+
+    return work
+
+
+traced = clew.traceable(echo)
+
+
+def record_calls(operations: int) -> clew.Recording:
+    with clew.record() as runs:
+        for i in range(operations):
+            traced(i)
+    return runs

@@ -1,0 +1,56 @@
+"""
+What the thread edges share: a variable, a value that can be watched, and an empty context to start in.
+"""
+
+from __future__ import annotations
+
+import gc
+import platform
+import weakref
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import Context, ContextVar
+from typing import Any, Callable, TypeVar
+
+T = TypeVar("T")
+
+DEADLINE = 30  # seconds; only a test that fails gets near it
+
+user: "ContextVar[Any]" = ContextVar("user", default="nobody")
+
+
+class Value:
+    """Be a value of a ContextVar that a weak reference can watch."""
+
+
+def nothing(*args: object) -> None:
+    pass
+
+
+def in_empty_context(fn: Callable[..., T], *args: Any) -> T:
+    return Context().run(fn, *args)
+
+
+def settle(pool: Executor) -> None:
+    """Return when the pool's one worker has put away what it ran before, and holds nothing of ours."""
+    for _ in range(2):
+        in_empty_context(pool.submit, nothing).result(DEADLINE)
+
+
+def is_gone(reference: "weakref.ref[Any]") -> bool:
+    """Tell whether the object is dead: where objects are counted, without the help of the collector."""
+    if platform.python_implementation() == "PyPy":
+        for _ in range(3):
+            gc.collect()
+    return reference() is None
+
+
+def reset_inside() -> str:
+    """Take a token and reset it, which fails in any other Context than the one it was taken in."""
+    before = user.get()
+    token = user.set("inside")
+    user.reset(token)
+    assert user.get() == before
+    return before
+
+
+BARE = ThreadPoolExecutor
