@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import List, Optional, Sequence
 
 from benchmarks._cases import TIMED_GROUPS, sections_of
@@ -71,21 +72,25 @@ def memory_report() -> str:
 def timing_report(group: str, results: Path, *, fast: bool) -> str:
     import pyperf  # here, as --smoke and the group memory do without
 
-    rounds, values = (2, 3) if fast else (5, 5)
+    # Many short rounds and not few long ones, as the cases of a section are compared within a round.
+    rounds, values = (3, 2) if fast else (10, 3)
     for number in range(1, rounds + 1):
         print(f"{group}: round {number} of {rounds}", file=sys.stderr, flush=True)
         run_round(group, number, values, results)
     benchmarks = {bench.get_name(): bench for bench in pyperf.BenchmarkSuite.load(str(results))}
+    # A round leaves one run with values; the first one leaves those of pyperf's calibration, too, without.
+    medians = {
+        name: [median(run.values) for run in bench.get_runs() if run.values] for name, bench in benchmarks.items()
+    }
     sections = sections_of(group)
     found = benchmarks[sections[0].title(sections[0].cases[0])].get_metadata()
-    line = f"{machine(found)}, medians of {rounds} x {values} values +- their median absolute deviation"
-    return f"{line}\n\n{timing_table(sections, benchmarks)}"
+    line = f"{machine(found)}; median of {rounds} rounds, each the median of {values} values, +- median deviation"
+    return f"{line}\n\n{timing_table(sections, medians)}"
 
 
 def run_round(group: str, number: int, values: int, results: Path) -> None:
     command = [sys.executable, "-m", "benchmarks._pyperf_script", group, f"--round={number}", "--quiet"]
-    # One process to a round, and short values: the rounds make up for both.
-    command += ["--processes=1", f"--values={values}", "--min-time=0.05", f"--append={results}", *pinning()]
+    command += ["--processes=1", f"--values={values}", "--min-time=0.03", f"--append={results}", *pinning()]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{done.stdout}\nround {number} of {group} failed")

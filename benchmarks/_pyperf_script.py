@@ -22,10 +22,15 @@ def main() -> None:
     runner.argparser.add_argument("group", choices=TIMED_GROUPS)
     runner.argparser.add_argument("--round", type=int, required=True)
     args = runner.parse_args()
-    cases = [(section.title(case), case) for section in sections_of(args.group) for case in section.cases]
-    # Another order each round, so that a machine that slows down favours no case. Seeded, as the worker
-    # finds its case by its place in the order of the manager.
-    random.Random(args.round).shuffle(cases)
+    # Another order each round, so that a machine that slows down favours no case, and the cases of a section
+    # one after the other, as they are compared. Seeded, as a worker finds its case by its place in the order.
+    order = random.Random(args.round)
+    sections = sections_of(args.group)
+    cases = [
+        (section.title(case), case)
+        for section in order.sample(sections, len(sections))
+        for case in order.sample(section.cases, len(section.cases))
+    ]
     loops = loops_so_far(args.append)
     for title, case in cases:
         if case.version is None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any, Iterable, List, Mapping, Sequence, Tuple
 
 if TYPE_CHECKING:
     from benchmarks._cases import Case, Section
@@ -31,51 +32,56 @@ def machine(found: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def timing_table(sections: Iterable[Section], benchmarks: Mapping[str, Any]) -> str:
+def timing_table(sections: Iterable[Section], rounds: Mapping[str, Sequence[float]]) -> str:
     """
-    Return the table of a timed group from pyperf's benchmarks by their names.
+    Return the table of a timed group.
+
+    Cases are compared round by round, and the median of that is shown: what slows a whole round down
+    falls on both sides of a difference, where it would not on the medians of all values.
+
+    Args:
+        rounds: by the title of a case, the seconds of one operation in each round.
     """
-    rows = [("operation", "case", "time", "spread", "difference", "ratio", "bar")]
+    rows = [("operation", "case", "time", "difference", "ratio", "bar (rounds that met it)")]
     for section in sections:
-        measured = {case.name: benchmarks.get(section.title(case)) for case in section.cases}
-        medians = {name: bench.median() for name, bench in measured.items() if bench is not None}
-        baseline = medians[section.cases[0].name]
+        measured = {case.name: rounds[section.title(case)] for case in section.cases if section.title(case) in rounds}
+        baseline = measured[section.cases[0].name]
         for case in section.cases:
-            name = f"{case.name} ({case.version})" if case.version else case.name
-            bench = measured[case.name]
-            if bench is None:
-                rows.append((section.operation, name, "not installed", "", "", "", ""))
-                continue
-            median, spread = medians[case.name], f"+- {in_unit(bench.median_abs_dev())}"
-            if case is section.cases[0]:
-                rows.append((section.operation, name, in_unit(median), spread, "", "", ""))
-                continue
-            rows.append(
-                (
-                    section.operation,
-                    name,
-                    in_unit(median),
-                    spread,
-                    f"{(median - baseline) * 1e6:+,.2f} us",
-                    f"{median / baseline:.2f}x",
-                    "; ".join(judge(case, medians, baseline)),
-                )
-            )
+            rows.append((section.operation, *timing_row(case, measured, baseline)))
     return aligned(rows, left=2)
 
 
-def judge(case: Case, medians: Dict[str, float], baseline: float) -> Iterator[str]:
-    median = medians[case.name]
+def timing_row(case: Case, measured: Mapping[str, Sequence[float]], baseline: Sequence[float]) -> Tuple[str, ...]:
+    if case.name not in measured:
+        return (case.name, "not installed", "", "", "")
+    name = f"{case.name} ({case.version})" if case.version else case.name
+    own = measured[case.name]
+    time = f"{in_unit(median(own))} +- {in_unit(deviation(own))}"
+    if own is baseline:
+        return (name, time, "", "", "")
+    above = [(mine - bare) * 1e6 for mine, bare in zip(own, baseline)]
+    ratio = median(mine / bare for mine, bare in zip(own, baseline))
+    bars = []
     if case.most_us is not None:
-        yield f"<= {case.most_us:,g} us: {verdict(median * 1e6 <= case.most_us)}"
+        bars.append(judged(f"<= {case.most_us:,g} us", [mine * 1e6 - case.most_us for mine in own]))
     if case.most_above_us is not None:
-        yield f"<= {case.most_above_us:+,g} us: {verdict((median - baseline) * 1e6 <= case.most_above_us)}"
-    if case.less_than is not None and case.less_than in medians:
-        yield f"< {case.less_than}: {verdict(median < medians[case.less_than])}"
+        bars.append(judged(f"<= {case.most_above_us:+,g} us", [one - case.most_above_us for one in above]))
+    if case.less_than in measured:
+        bars.append(judged(f"< {case.less_than}", [mine - its for mine, its in zip(own, measured[case.less_than])]))
+    return (name, time, f"{median(above):+,.2f} +- {deviation(above):,.2f} us", f"{ratio:.2f}x", "; ".join(bars))
 
 
-def verdict(is_met: bool) -> str:  # noqa: FBT001  one argument, named by the function
-    return "met" if is_met else "MISSED"
+def judged(bar: str, excesses: Sequence[float]) -> str:
+    met = sum(excess <= 0 for excess in excesses)
+    return f"{bar}: {'met' if median(excesses) <= 0 else 'MISSED'} ({met}/{len(excesses)})"
+
+
+def deviation(values: Sequence[float]) -> float:
+    """
+    Return the median absolute deviation: how far from the median half of the values stay.
+    """
+    middle = median(values)
+    return median(abs(value - middle) for value in values)
 
 
 def memory_table(footprints: Iterable[Footprint]) -> str:

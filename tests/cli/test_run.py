@@ -16,8 +16,8 @@ import pytest
 PROBE = """
 import json, os, sys
 main = sys.modules["__main__"]
-seen = {name: repr(value) for name, value in vars(main).items() if name not in ("__loader__", "__builtins__", "__spec__")}
-for name in ("json", "os", "sys", "main", "seen"):
+seen = {name: repr(value) for name, value in vars(main).items()}
+for name in ("__loader__", "__builtins__", "__spec__", "json", "os", "sys", "main", "seen"):
     seen.pop(name, None)
 spec = main.__spec__
 print(json.dumps({
@@ -47,12 +47,17 @@ outer()
 
 def python(*words: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *words], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-        timeout=60, check=False, **options,  # type: ignore[call-overload]
+        [sys.executable, *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,  # type: ignore[call-overload]
     )
 
 
-def both_ways(*words: str, cwd: Path) -> "tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]":
+def both_ways(*words: str, cwd: Path) -> tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]:
     return python(*words, cwd=cwd), python("-m", "clew", "run", *words, cwd=cwd)
 
 
@@ -86,7 +91,7 @@ def folder(tmp_path: Path) -> Path:
     ],
     ids=" ".join,
 )
-def test_run_gives_the_program_the_same_main_argv_and_path(folder: Path, words: "list[str]") -> None:
+def test_run_gives_the_program_the_same_main_argv_and_path(folder: Path, words: list[str]) -> None:
     bare, ours = both_ways(*words, cwd=folder)
     assert bare.returncode == 0, bare.stderr
     assert ours.returncode == 0, ours.stderr
@@ -141,10 +146,14 @@ def test_run_prints_the_tree_also_of_a_program_that_fails(tmp_path: Path) -> Non
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_run_interrupted_dies_of_the_signal_and_prints_the_tree(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(
-        "import clew, threading\nwith clew.trace('waiting'):\n    print('ready', flush=True)\n    threading.Event().wait(60)\n"
+        "import clew, threading\n"
+        "with clew.trace('waiting'):\n    print('ready', flush=True)\n    threading.Event().wait(60)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "clew", "run", "program.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "clew", "run", "program.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         universal_newlines=True,
     )
     with process:
@@ -202,7 +211,7 @@ def test_run_with_a_limit_says_how_many_runs_it_left_out(tmp_path: Path) -> None
     ],
     ids=str,
 )
-def test_command_refuses_bad_words_with_a_reason(tmp_path: Path, words: "list[str]", exit_code: int, said: str) -> None:
+def test_command_refuses_bad_words_with_a_reason(tmp_path: Path, words: list[str], exit_code: int, said: str) -> None:
     done = python("-m", "clew", *words, cwd=tmp_path)
     assert done.returncode == exit_code
     assert said in done.stderr

@@ -17,7 +17,7 @@ import pytest
 import clew
 from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone
 
-var: "ContextVar[object]" = ContextVar("var", default="default")
+var: ContextVar[object] = ContextVar("var", default="default")
 
 
 def documented(a: int, *, b: str = "x") -> object:

@@ -29,7 +29,7 @@ def copying_submit(pool: Executor) -> str:
     return pool.submit(copy_context().run, library).result(DEADLINE)
 
 
-def in_marked_context(pool_class: Type[Executor], use: "object") -> object:
+def in_marked_context(pool_class: Type[Executor], use: object) -> object:
     sniffio.current_async_library_cvar.set("asyncio")
     with pool_class(1) as pool:  # type: ignore[call-arg]
         return use(pool)  # type: ignore[operator]
@@ -43,7 +43,7 @@ def test_bare_copy_of_a_context_claims_a_loop_in_a_thread_without_one() -> None:
     "use",
     [
         lambda pool: pool.submit(library).result(DEADLINE),
-        lambda pool: list(pool.map(library_of, [0]))[0],
+        lambda pool: next(iter(pool.map(library_of, [0]))),
         lambda pool: pool.submit(clew.bind(library)).result(DEADLINE),
         lambda pool: pool.submit(clew.capture().run, library).result(DEADLINE),
     ],

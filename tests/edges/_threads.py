@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 DEADLINE = 30  # seconds; only a test that fails gets near it
 
-user: "ContextVar[Any]" = ContextVar("user", default="nobody")
+user: ContextVar[Any] = ContextVar("user", default="nobody")
 
 
 class Value:
@@ -36,7 +36,7 @@ def settle(pool: Executor) -> None:
         in_empty_context(pool.submit, nothing).result(DEADLINE)
 
 
-def is_gone(reference: "weakref.ref[Any]") -> bool:
+def is_gone(reference: weakref.ref[Any]) -> bool:
     """Tell whether the object is dead: where objects are counted, without the help of the collector."""
     if platform.python_implementation() == "PyPy":
         for _ in range(3):

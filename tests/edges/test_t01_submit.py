@@ -100,7 +100,7 @@ def test_submit_keeps_no_value_alive_after_the_job(outcome: str) -> None:
         if outcome == "raises":
             raise ValueError
 
-    def scenario(pool: Executor) -> "weakref.ref[Value]":
+    def scenario(pool: Executor) -> weakref.ref[Value]:
         value = Value()
         user.set(value)
         pool.submit(job).exception(DEADLINE)
@@ -114,7 +114,7 @@ def test_submit_keeps_no_value_alive_after_the_job(outcome: str) -> None:
 
 @pytest.mark.usefixtures("no_collector")
 def test_submit_lets_a_done_future_keep_its_result_alone() -> None:
-    def scenario(pool: Executor) -> "tuple[object, weakref.ref[Value]]":
+    def scenario(pool: Executor) -> tuple[object, weakref.ref[Value]]:
         value = Value()
         user.set(value)
         return pool.submit(int), weakref.ref(value)

@@ -27,7 +27,7 @@ def generator() -> Iterator[int]:
     yield from (1, 2, 3)
 
 
-ITERABLES: "dict[str, Callable[[], tuple[Iterable[Any], ...]]]" = {
+ITERABLES: dict[str, Callable[[], tuple[Iterable[Any], ...]]] = {
     "list": lambda: ([1, 2, 3],),
     "generator": lambda: (generator(),),
     "unsized": lambda: (Unsized(),),
@@ -39,11 +39,11 @@ ITERABLES: "dict[str, Callable[[], tuple[Iterable[Any], ...]]]" = {
 }
 
 
-def seen(*args: object) -> "tuple[Any, ...]":
+def seen(*args: object) -> tuple[Any, ...]:
     return (user.get(), *args)
 
 
-def users_seen(pool_class: Type[Executor], name: str) -> "list[object]":
+def users_seen(pool_class: Type[Executor], name: str) -> list[object]:
     with pool_class(2) as pool:
         user.set("someone else")
         list(pool.map(nothing, range(4)))
@@ -58,8 +58,8 @@ def test_bare_map_loses_the_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", ITERABLES)
 @pytest.mark.parametrize("buffersize", [None, 1, 2, 50])
-def test_map_carries_the_value_and_gives_what_the_builtin_gives(name: str, buffersize: "int | None") -> None:
-    def scenario() -> "list[tuple[Any, ...]]":
+def test_map_carries_the_value_and_gives_what_the_builtin_gives(name: str, buffersize: int | None) -> None:
+    def scenario() -> list[tuple[Any, ...]]:
         user.set("ada")
         with ContextThreadPoolExecutor(2) as pool:
             return list(pool.map(seen, *ITERABLES[name](), buffersize=buffersize))
@@ -86,7 +86,7 @@ def test_map_lets_a_token_be_reset_in_each_job_and_shows_no_job_another() -> Non
         user.set("left behind")
         return before
 
-    def scenario() -> "list[object]":
+    def scenario() -> list[object]:
         user.set("ada")
         with ContextThreadPoolExecutor(2) as pool:
             found = list(pool.map(job, range(10)))
@@ -102,7 +102,7 @@ def test_map_captures_once_even_if_the_iterable_changes_the_context() -> None:
             user.set(f"changed {number}")
             yield number
 
-    def scenario() -> "list[object]":
+    def scenario() -> list[object]:
         user.set("at map")
         with ContextThreadPoolExecutor(2) as pool:
             found = [row[0] for row in pool.map(seen, changing())]
@@ -127,7 +127,7 @@ def test_map_gives_jobs_that_run_at_once_a_copy_each() -> None:
 
 @pytest.mark.usefixtures("no_collector")
 def test_map_keeps_no_value_alive_once_its_iterator_is_exhausted() -> None:
-    def scenario(pool: Executor) -> "tuple[object, weakref.ref[Value]]":
+    def scenario(pool: Executor, buffered: bool) -> tuple[object, weakref.ref[Value]]:
         value = Value()
         user.set(value)
         results = pool.map(nothing, range(3), **({"buffersize": 2} if buffered else {}))
@@ -136,7 +136,7 @@ def test_map_keeps_no_value_alive_once_its_iterator_is_exhausted() -> None:
 
     with ContextThreadPoolExecutor(1) as pool:
         for buffered in (False, True):
-            results, reference = in_empty_context(scenario, pool)
+            results, reference = in_empty_context(scenario, pool, buffered)
             settle(pool)
             assert results is not None  # the spent iterator is still here
             assert is_gone(reference)

@@ -17,7 +17,7 @@ from clew import ContextThreadPoolExecutor
 from tests.edges._threads import BARE, DEADLINE, in_empty_context, reset_inside, user
 
 
-def first_users(pool_class: Type[Executor]) -> "list[object]":
+def first_users(pool_class: Type[Executor]) -> list[object]:
     with pool_class(2) as pool:
         user.set("at map")
         lazy: Any = pool.map
@@ -55,7 +55,7 @@ def test_map_nests_late_items_where_map_was_called() -> None:
 
 
 def test_map_lets_late_items_reset_tokens() -> None:
-    def scenario() -> "list[object]":
+    def scenario() -> list[object]:
         user.set("ada")
         with ContextThreadPoolExecutor(2) as pool:
             return list(pool.map(lambda _: reset_inside(), range(8), buffersize=3))

@@ -18,12 +18,12 @@ from tests.edges._threads import BARE, DEADLINE, Value, in_empty_context, is_gon
 STATES = ("pending", "done", "failed", "cancelled before", "cancelled after")
 
 
-def run_callback(pool_class: Type[Executor], state: str, callback: Callable[["Future[Any]"], object]) -> None:
+def run_callback(pool_class: Type[Executor], state: str, callback: Callable[[Future[Any]], object]) -> None:
     """Have `callback` called for a future in the given state, registered while `user` is "ada"."""
     go = threading.Event()
     with pool_class(1) as pool:
         user.set("submitter")
-        future: "Future[Any]"
+        future: Future[Any]
         blocker = pool.submit(go.wait, DEADLINE) if "cancelled" in state or state == "pending" else None
         future = pool.submit((lambda: 1 / 0) if state == "failed" else nothing)
         if state in ("done", "failed"):
@@ -86,7 +86,7 @@ def test_callback_nests_where_it_was_registered(state: str) -> None:
     runs.assert_tree("request\n  on_done")
 
 
-def on_done(future: "Future[Any]") -> None:
+def on_done(future: Future[Any]) -> None:
     assert future.done()
 
 
@@ -111,7 +111,7 @@ def test_callback_that_raises_is_logged_as_by_the_stdlib(caplog: pytest.LogCaptu
 
 @pytest.mark.usefixtures("no_collector")
 def test_callback_leaves_no_value_with_the_future() -> None:
-    def scenario(pool: Executor) -> "tuple[Future[None], weakref.ref[Value]]":
+    def scenario(pool: Executor) -> tuple[Future[None], weakref.ref[Value]]:
         future = in_empty_context(pool.submit, nothing)
         value = Value()
         user.set(value)

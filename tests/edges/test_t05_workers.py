@@ -18,9 +18,9 @@ from clew.executors import _queueing
 from tests.edges._threads import BARE, DEADLINE, Value, in_empty_context, is_gone, nothing, settle, user
 
 
-def base_context_of_worker(pool: Executor) -> "dict[Any, Any]":
+def base_context_of_worker(pool: Executor) -> dict[Any, Any]:
     """Return what the worker's own context holds, seen from beneath the job's."""
-    seen: "list[Context]" = []
+    seen: list[Context] = []
     # A plain callback of a plain future runs in the worker's own context.
     super_submit = BARE.submit
     super_submit(pool, lambda: seen.append(copy_context())).result(DEADLINE)  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ def test_worker_keeps_nothing_that_a_job_set() -> None:
 
 
 def initial_value(pool_class: Type[Executor]) -> object:
-    found: "list[object]" = []
+    found: list[object] = []
     user.set("ada")
     pool: Any = pool_class
     with pool(1, initializer=lambda: found.append(user.get())) as workers:
@@ -89,7 +89,7 @@ def test_worker_of_a_traced_job_gives_the_next_job_no_parent() -> None:
 
 @pytest.mark.usefixtures("no_collector")
 def test_idle_worker_keeps_no_argument_result_or_value() -> None:
-    def scenario(pool: Executor) -> "list[weakref.ref[Value]]":
+    def scenario(pool: Executor) -> list[weakref.ref[Value]]:
         value, argument = Value(), Value()
         user.set(value)
         result = pool.submit(lambda _: Value(), argument).result(DEADLINE)
@@ -102,7 +102,7 @@ def test_idle_worker_keeps_no_argument_result_or_value() -> None:
 
 
 def test_worker_is_empty_also_where_somebody_instruments_submit(monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs: "list[object]" = []
+    jobs: list[object] = []
     native = BARE.submit
 
     def instrumented(self: Any, fn: Any, *args: Any, **kwargs: Any) -> Any:

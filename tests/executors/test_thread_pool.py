@@ -10,7 +10,15 @@ import subprocess
 import sys
 import threading
 import tracemalloc
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, TimeoutError as PoolTimeoutError, as_completed, wait
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    TimeoutError as PoolTimeoutError,
+    as_completed,
+    wait,
+)
 from concurrent.futures.thread import BrokenThreadPool
 from typing import Any, Iterator, List, Type
 
@@ -64,9 +72,9 @@ def test_future_has_the_job_s_own_traceback_and_nothing_of_a_wrapper(pool_class:
 def test_submit_after_shutdown_says_so(pool_class: Type[Executor]) -> None:
     pool = pool_class()
     pool.shutdown()
-    with pytest.raises(RuntimeError, match="^cannot schedule new futures after shutdown$"):
+    with pytest.raises(RuntimeError, match=r"^cannot schedule new futures after shutdown$"):
         pool.submit(nothing)
-    with pytest.raises(RuntimeError, match="^cannot schedule new futures after shutdown$"):
+    with pytest.raises(RuntimeError, match=r"^cannot schedule new futures after shutdown$"):
         pool.map(nothing, [1])
 
 
@@ -225,8 +233,8 @@ def test_map_refuses_a_buffersize_below_one(buffersize: int) -> None:
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="needs the stdlib's buffersize of 3.14")
 @pytest.mark.parametrize("buffersize", [1, 2, 5])
 def test_map_reads_and_submits_exactly_as_3_14_does(buffersize: int) -> None:
-    def script(pool_class: Any) -> "list[object]":
-        log: "list[object]" = []
+    def script(pool_class: Any) -> list[object]:
+        log: list[object] = []
 
         def numbers() -> Iterator[int]:
             for number in range(7):
@@ -247,9 +255,9 @@ def test_map_reads_and_submits_exactly_as_3_14_does(buffersize: int) -> None:
 def test_many_threads_submit_at_once() -> None:
     from contextvars import ContextVar
 
-    var: "ContextVar[int]" = ContextVar("var")
+    var: ContextVar[int] = ContextVar("var")
 
-    def producer(pool: Executor, number: int) -> "list[int]":
+    def producer(pool: Executor, number: int) -> list[int]:
         var.set(number)
         return [future.result(DEADLINE) for future in [pool.submit(var.get) for _ in range(200)]]
 
@@ -293,10 +301,16 @@ sys.stdout.write("main\\n")
 """
 
 
-@pytest.mark.parametrize("how", ["", "del pool", "pool.shutdown(wait=False)"], ids=["left open", "dropped", "shut down"])
+@pytest.mark.parametrize(
+    "how", ["", "del pool", "pool.shutdown(wait=False)"], ids=["left open", "dropped", "shut down"]
+)
 def test_jobs_finish_before_the_interpreter_does(how: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", AT_EXIT.format(how=how)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False
+        [sys.executable, "-c", AT_EXIT.format(how=how)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
+        check=False,
     )
     assert sorted(done.stdout.split()) == [b"job", b"kept", b"main"]
     assert done.returncode == 0

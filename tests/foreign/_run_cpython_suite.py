@@ -7,7 +7,7 @@ not here but in `test_cpython_thread_pool.py`, which starts it.
 
 from __future__ import annotations
 
-import concurrent.futures
+import concurrent.futures.thread
 import faulthandler
 import functools
 import importlib
@@ -15,7 +15,6 @@ import json
 import pkgutil
 import sys
 import unittest
-from concurrent.futures import ThreadPoolExecutor, thread
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -57,22 +56,27 @@ def arrange(config: Dict[str, Any], *, role: str) -> None:
     # Imported before the stdlib's name is taken, as the stdlib's class is the base of clew's.
     from clew import ContextThreadPoolExecutor
 
-    for home in (concurrent.futures, thread):
-        home.ThreadPoolExecutor = ContextThreadPoolExecutor  # type: ignore[attr-defined, misc]  # that is the idea
-    # Some tests write a script that imports `executor_type.__name__`.
-    concurrent.futures.ContextThreadPoolExecutor = ContextThreadPoolExecutor  # type: ignore[attr-defined]  # see above
+    futures: Any = concurrent.futures
+    futures.ThreadPoolExecutor = futures.thread.ThreadPoolExecutor = ContextThreadPoolExecutor
+    # Some tests write a script that imports the pool by the `__name__` of its class.
+    futures.ContextThreadPoolExecutor = ContextThreadPoolExecutor
 
 
 def _log_pools(path: str, role: str) -> None:
-    native_init = ThreadPoolExecutor.__init__
+    base: Any = concurrent.futures.ThreadPoolExecutor
+    native_init = base.__init__
 
     @functools.wraps(native_init)
-    def init(self: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> None:
+    def init(self: object, *args: Any, **kwargs: Any) -> None:
         with Path(path).open("a", encoding="utf-8") as log:
-            log.write(f"{role} {type(self).__module__}.{type(self).__qualname__}\n")
+            log.write(f"{role} {_full_name(type(self))}\n")
         native_init(self, *args, **kwargs)
 
-    ThreadPoolExecutor.__init__ = init  # type: ignore[method-assign]  # undone by the end of the process
+    base.__init__ = init
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def arrange_children(config: Dict[str, Any]) -> List[str]:
@@ -99,7 +103,7 @@ def arrange_children(config: Dict[str, Any]) -> List[str]:
     return scripts
 
 
-def collect() -> Iterator[unittest.TestCase]:
+def collect() -> Iterator[Any]:
     """
     Yield the tests of the classes that are about the pool of threads.
     """
@@ -123,14 +127,14 @@ def run(config: Dict[str, Any]) -> Dict[str, Any]:
     # Slow tests stand together, so take turns.
     tests = list(collect())[config["part"] :: config["of"]]
     # Noted before the run: unittest lets go of each test that it has run.
-    pool_types = sorted({f"{type(test).__name__}: {test.executor_type.__name__}" for test in tests})  # type: ignore[attr-defined]  # the suite's
+    pool_types = {(type(test).__name__, _full_name(test.executor_type)) for test in tests}
     result: Any = unittest.TextTestRunner(resultclass=Result, verbosity=2).run(unittest.TestSuite(tests))
     support: Any = importlib.import_module("test.support")
     return {
         "passed": result.passed,
         "failed": [test.id() for test, _ in (*result.failures, *result.errors)],
         "skipped": [test.id() for test, _ in result.skipped],
-        "pool_types": pool_types,
+        "pool_types": sorted(pool_types),
         "scripts": len(scripts),
         # What regrtest calls "env changed": threads or processes were left over.
         "altered": bool(support.environment_altered),

@@ -33,7 +33,7 @@ def callback(pool: Executor, step: Callable[[int], None]) -> None:
     go.set()
 
 
-def parents(pool_class: Type[Executor], use: Callable[..., None]) -> "Dict[str, List[Optional[str]]]":
+def parents(pool_class: Type[Executor], use: Callable[..., None]) -> Dict[str, List[Optional[str]]]:
     """Return, for each span's name, the names of the parents that spans of this name have."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
@@ -59,7 +59,7 @@ def parents(pool_class: Type[Executor], use: Callable[..., None]) -> "Dict[str, 
     return found
 
 
-def _parent_name(span: ReadableSpan, names: "Dict[Optional[int], str]") -> Optional[str]:
+def _parent_name(span: ReadableSpan, names: Dict[Optional[int], str]) -> Optional[str]:
     return None if span.parent is None else names[span.parent.span_id]
 
 
@@ -72,9 +72,7 @@ def test_bare_pool_splits_opentelemetrys_trace(use: Callable[..., None]) -> None
 
 
 @WAYS
-def test_pool_keeps_opentelemetrys_trace_whole(
-    use: Callable[..., None], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_pool_keeps_opentelemetrys_trace_whole(use: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
     assert parents(ContextThreadPoolExecutor, use) == {
         "request": [None],
         "step": ["request"] * 3,

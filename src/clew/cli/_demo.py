@@ -55,14 +55,19 @@ def show_demo() -> None:
     lines = [f"Counting the functions in {', '.join(PACKAGES)} of Python {platform.python_version()}'s own library,"]
     lines += [f"a job for each package in a pool of {THREADS} threads. Every step is traced by clew."]
     counts = []
-    pools = {"concurrent.futures.ThreadPoolExecutor": ThreadPoolExecutor, "clew.ContextThreadPoolExecutor": ContextThreadPoolExecutor}
+    pools = {
+        "concurrent.futures.ThreadPoolExecutor": ThreadPoolExecutor,
+        "clew.ContextThreadPoolExecutor": ContextThreadPoolExecutor,
+    }
     for number, (name, pool_class) in enumerate(pools.items(), 1):
         with record() as runs:
             counts.append(survey(pool_class))
         lines += ["", f"{number}. {name}: {_verdict(runs)}", ""]
         lines += runs.tree(details=True).splitlines()
     if not counts[0]:
-        raise ClewError(f"expected Python's own library in {sysconfig.get_path('stdlib')!r}, found no source files there")
+        raise ClewError(
+            f"expected Python's own library in {sysconfig.get_path('stdlib')!r}, found no source files there"
+        )
     lines += ["", f"Both found {counts[0]} functions. The second program differs from the first in one word:"]
     lines += ["ContextThreadPoolExecutor, where it said ThreadPoolExecutor."]
     print_lines(lines, sys.stdout)

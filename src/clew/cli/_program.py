@@ -81,10 +81,10 @@ class Program:
             path = os.path.join(os.getcwd(), path)
         if os.path.isdir(path) or _is_archive(path):
             _set_first_path(path)
-            spec = PathFinder.find_spec("__main__", [path])
-            if spec is None:
+            main = PathFinder.find_spec("__main__", [path])
+            if main is None:
                 _refuse(f"can't find '__main__' module in {path!r}", exit_code=1)
-            return _load_spec(spec)
+            return _load_spec(main)
         _set_first_path(os.path.dirname(os.path.realpath(path)))
         return _load_file(path)
 
@@ -155,7 +155,7 @@ def _load_file(path: str) -> Tuple[CodeType, Dict[str, Any]]:
 
 
 def _refuse(message: str, *, exit_code: int) -> NoReturn:
-    print(f"clew run: {message}", file=sys.stderr)
+    sys.stderr.write(f"clew run: {message}\n")
     # Nothing ran, so there is nothing to tell at the end.
     atexit.unregister(_report)
     raise SystemExit(exit_code)

@@ -9,15 +9,15 @@ from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, Callable, Dict, Optional
 
+__all__ = ("bind_keywords", "leave_loop_behind", "take_loop_from_here")
+
 _modules = sys.modules
 
 # PyPy's `Context.run` is written in Python and claims the keywords `self` and `callable` for itself;
 # there, keywords are bound to the function first. None on CPython, where `run` takes them all.
 bind_keywords: Optional[Callable[[Callable[..., Any], Dict[str, Any]], Callable[..., Any]]] = None
 if sys.implementation.name == "pypy":
-
-    def bind_keywords(fn: Callable[..., Any], kwargs: Dict[str, Any]) -> Callable[..., Any]:
-        return partial(fn, **kwargs)
+    bind_keywords = lambda fn, kwargs: partial(fn, **kwargs)  # noqa: E731  the annotation above is its type
 
 
 def _loop_variable() -> Optional[ContextVar[Optional[str]]]:

@@ -19,7 +19,7 @@ def kind_of(fn: object) -> str:
     while isinstance(fn, partial):
         fn = fn.func
     if not inspect.isroutine(fn) and not isinstance(fn, type):
-        fn = getattr(type(fn), "__call__", fn)
+        fn = getattr(type(fn), "__call__", fn)  # noqa: B004  not whether it is callable, but what the call runs
     if inspect.iscoroutinefunction(fn):
         return "coroutine"
     if inspect.isasyncgenfunction(fn):

@@ -65,7 +65,8 @@ def _bound(fn: Callable[P, T]) -> Callable[P, T]:
         context = captured.copy()
         _entering.take_loop_from_here(context)
         if kwargs and _entering.bind_keywords is not None:
-            return context.run(_entering.bind_keywords(fn, kwargs), *args)
+            fn_with_keywords: Callable[..., T] = _entering.bind_keywords(fn, kwargs)
+            return context.run(fn_with_keywords, *args)
         return context.run(fn, *args, **kwargs)
 
     return update_wrapper(bound, fn, _assigned_of(fn))

@@ -60,7 +60,8 @@ class Snapshot:
         context = self._context.copy()
         _entering.take_loop_from_here(context)
         if kwargs and _entering.bind_keywords is not None:
-            return context.run(_entering.bind_keywords(fn, kwargs), *args)
+            fn_with_keywords: Callable[..., T] = _entering.bind_keywords(fn, kwargs)
+            return context.run(fn_with_keywords, *args)
         return context.run(fn, *args, **kwargs)
 
     def context(self) -> Context:

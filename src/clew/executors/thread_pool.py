@@ -13,7 +13,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterable, Iterator, Optional, Tuple, TypeVar
 
 from clew.context._entering import bind_keywords, leave_loop_behind
 from clew.errors import ArgumentTypeError, ArgumentValueError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ("ContextThreadPoolExecutor",)
 
 T = TypeVar("T")
+
 
 class ContextThreadPoolExecutor(ThreadPoolExecutor):
     """
@@ -67,11 +68,13 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         """
         context = copy_context()
         leave_loop_behind(context)
-        if kwargs and bind_keywords is not None:
-            fn, kwargs = bind_keywords(fn, kwargs), {}  # type: ignore[assignment]  # the keywords are in fn now
+        call: Tuple[Any, ...] = (fn, *args)
+        keywords: Dict[str, Any] = kwargs
+        if keywords and bind_keywords is not None:
+            call, keywords = (bind_keywords(fn, keywords), *args), {}
         future: Future[T] = ContextFuture()
-        if not try_enqueue(self, future, context.run, (fn, *args), kwargs):
-            future = super().submit(context.run, fn, *args, **kwargs)
+        if not try_enqueue(self, future, context.run, call, keywords):
+            future = super().submit(context.run, *call, **keywords)
             # Nobody else has the future yet, so nobody has added a callback the plain way.
             future.__class__ = ContextFuture
         return future
@@ -80,7 +83,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         # 3.8 still takes fn as a keyword, and says that it is deprecated; drop with 3.8.
         _submit = submit
 
-        def submit(self, /, *args: Any, **kwargs: Any) -> Any:  # noqa: F811  the same method, with 3.8's signature
+        def submit(self, /, *args: Any, **kwargs: Any) -> Any:  # noqa: D102  it has the other one's docstring
             if not args and "fn" in kwargs:
                 import warnings
 
@@ -89,6 +92,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
             return self._submit(*args, **kwargs)
 
         submit.__doc__ = _submit.__doc__
+        # What `inspect.signature` shows is still the signature that people should use.
         submit.__text_signature__ = ThreadPoolExecutor.submit.__text_signature__
 
     # 3.14+: where this flag is set, a new thread starts with a copy of the context of whoever starts it.
@@ -96,14 +100,14 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
     if getattr(sys.flags, "thread_inherit_context", False):
 
         def _adjust_thread_count(self) -> None:
-            Context().run(super()._adjust_thread_count)  # type: ignore[misc]  # private, so in no stub
+            Context().run(super()._adjust_thread_count)
 
     def map(
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],
         timeout: Optional[float] = None,
-        chunksize: int = 1,
+        chunksize: int = 1,  # noqa: ARG002  part of the stdlib's signature
         buffersize: Optional[int] = None,
     ) -> Iterator[T]:
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 from typing import Iterator, List, Sequence, Tuple
 
-from clew.errors import ArgumentValueError, TreeMismatchError
+from clew.errors import TreeMismatchError
 from clew.runs.run import Run
 
 __all__ = ("check_tree", "draw_tree")
@@ -22,7 +22,7 @@ def draw_tree(roots: Sequence[Run], *, details: bool = False) -> Iterator[str]:
     waiting = [(root, "", "") for root in reversed(roots)]
     while waiting:
         run, head, indent = waiting.pop()
-        yield head + _label(run, details)
+        yield head + _label(run, details=details)
         last = len(run.children) - 1
         below = [
             (child, f"{indent}{'└── ' if i == last else '├── '}", f"{indent}{'    ' if i == last else '│   '}")
@@ -31,7 +31,7 @@ def draw_tree(roots: Sequence[Run], *, details: bool = False) -> Iterator[str]:
         waiting.extend(reversed(below))
 
 
-def _label(run: Run, details: bool) -> str:
+def _label(run: Run, *, details: bool) -> str:
     parts = [run.name.replace("\n", " ")]
     if details and run.end_time_ns is not None:
         parts.append(_duration((run.end_time_ns - run.start_time_ns) / 1e6))

@@ -11,7 +11,7 @@ from clew.incidents import report
 from clew.runs.identity import Identity, current_identity
 from clew.runs.run import RunTree
 
-__all__ = ("get_current_run_tree", "leave_block", "leave_call", "report_foreign_exit")
+__all__ = ("get_current_run_tree",)
 
 
 def get_current_run_tree() -> Optional[RunTree]:

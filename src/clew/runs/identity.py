@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Tuple
 from uuid import UUID
 
 from clew._locks import ForkSafeLock
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Identity", "Inherited", "current_identity", "now_ns")
 
-now_ns = time.time_ns
+now_ns: Callable[[], int] = time.time_ns
 _LOW_64 = (1 << 64) - 1
 _number_guard = ForkSafeLock()
 
@@ -30,6 +30,10 @@ class Inherited:
     """
 
     __slots__ = ("metadata", "project_name", "tags")
+
+    metadata: Mapping[str, Any]
+    project_name: Optional[str]
+    tags: Tuple[str, ...]
 
     def __init__(self, project_name: Optional[str], tags: Tuple[str, ...], metadata: Mapping[str, Any]) -> None:
         self.project_name = project_name
@@ -110,7 +114,7 @@ class Identity:
 
     def _lineage(self) -> List[Identity]:
         # A loop: a chain of jobs that each outlive their parent may be deeper than any stack.
-        lineage = [self]
+        lineage: List[Identity] = [self]
         while lineage[-1].parent is not None:
             lineage.append(lineage[-1].parent)
         lineage.reverse()

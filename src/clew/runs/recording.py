@@ -92,9 +92,7 @@ class Recording:
             and (status is None or run.status == status)
         )
 
-    def find(
-        self, *, name: Optional[str] = None, run_type: Optional[str] = None, status: Optional[str] = None
-    ) -> Run:
+    def find(self, *, name: Optional[str] = None, run_type: Optional[str] = None, status: Optional[str] = None) -> Run:
         """
         Return the one run that fits everything that is given.
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 from clew._locks import ForkSafeLock
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
+from clew.runs._payload import copy_value, describe_error, status_of
 from clew.runs.identity import Identity, Inherited, now_ns
-from clew.runs.payload import copy_value, describe_error, status_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -131,7 +131,7 @@ class RunTree(_Identified):
     end_time_ns: Optional[int]
     _additions: Optional[_Additions]
 
-    def __new__(
+    def __new__(  # noqa: D102  the class's docstring documents it
         cls,
         name: str,
         run_type: str = "chain",
@@ -162,7 +162,10 @@ class RunTree(_Identified):
         The tags of the run, in a new list: what it inherited, what it was given, what was added.
         """
         inherited = self._identity.inherited
-        return [*(() if inherited is None else inherited.tags), *(() if self._additions is None else self._additions.tags)]
+        return [
+            *(() if inherited is None else inherited.tags),
+            *(() if self._additions is None else self._additions.tags),
+        ]
 
     @property
     def metadata(self) -> Dict[str, Any]:
@@ -170,7 +173,10 @@ class RunTree(_Identified):
         The metadata of the run, in a new dict: what it inherited, what it was given, what was added.
         """
         inherited = self._identity.inherited
-        return {**(_NOTHING if inherited is None else inherited.metadata), **(_NOTHING if self._additions is None else self._additions.metadata)}
+        return {
+            **(_NOTHING if inherited is None else inherited.metadata),
+            **(_NOTHING if self._additions is None else self._additions.metadata),
+        }
 
     @property
     def events(self) -> List[Mapping[str, Any]]:
@@ -323,7 +329,18 @@ class Run(_Identified):
         children: the runs under this one.
     """
 
-    __slots__ = ("children", "end_time_ns", "error", "events", "inputs", "metadata", "outputs", "run_type", "status", "tags")
+    __slots__ = (
+        "children",
+        "end_time_ns",
+        "error",
+        "events",
+        "inputs",
+        "metadata",
+        "outputs",
+        "run_type",
+        "status",
+        "tags",
+    )
 
     children: Tuple[Run, ...]
     end_time_ns: Optional[int]
@@ -351,7 +368,9 @@ class Run(_Identified):
         fill("children", children)
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"expected a finished run to be read only, found {name!r} set; change the RunTree while it is open")
+        raise AttributeError(
+            f"expected a finished run to be read only, found {name!r} set; change the RunTree while it is open"
+        )
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"expected a finished run to be read only, found {name!r} deleted")

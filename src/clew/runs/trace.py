@@ -17,7 +17,7 @@ from clew.runs.run import RunTree, copy_inputs, hand_down
 __all__ = ("trace",)
 
 
-class trace:
+class trace:  # noqa: N801  used like a function, named as LangSmith's
     """
     Record a block of code as a run; what is traced inside it nests under it.
 

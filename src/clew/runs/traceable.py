@@ -13,9 +13,9 @@ from clew.context._kinds import kind_of
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
 from clew.runs import run as _run
+from clew.runs._payload import copy_outputs, copy_value, input_reader, process_payload
 from clew.runs.current import leave_call, report_foreign_exit
 from clew.runs.identity import Inherited, current_identity
-from clew.runs.payload import copy_outputs, copy_value, input_reader, process_payload
 from clew.runs.run import RunTree, hand_down, open_run
 
 __all__ = ("traceable",)
@@ -91,10 +91,13 @@ def traceable(
 
     def decorate(fn: F) -> F:
         if isinstance(fn, (staticmethod, classmethod)):
-            return type(fn)(decorate(fn.__func__))
+            rewrap: Any = type(fn)
+            rewrapped: F = rewrap(decorate(fn.__func__))
+            return rewrapped
         _check(fn)
         recipe = _Recipe(fn, name, kind, hand_down(tags, metadata, project_name), process_inputs, process_outputs)
-        return _traced(fn, recipe)
+        traced: F = _traced(fn, recipe)
+        return traced
 
     if isinstance(run_type, str):
         kind = run_type
@@ -108,7 +111,7 @@ def _traced(fn: Callable[..., Any], recipe: _Recipe) -> Any:
 
     if kind_of(fn) == "coroutine":
 
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
             run = start(args, kwargs) if _run.start_hooks else None
             if run is None:
                 return await fn(*args, **kwargs)
@@ -127,25 +130,25 @@ def _traced(fn: Callable[..., Any], recipe: _Recipe) -> Any:
             finish(run, result)
             return result
 
-    else:
+        return update_wrapper(async_wrapper, fn, WRAPPER_ASSIGNMENTS)
 
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            run = start(args, kwargs) if _run.start_hooks else None
-            if run is None:
-                return fn(*args, **kwargs)
-            token = current_identity.set(run._identity)
-            try:
-                result = fn(*args, **kwargs)
-            except BaseException as error:
-                leave_call(token)
-                run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
-                raise
-            try:
-                reset(token)
-            except ValueError:
-                report_foreign_exit()
-            finish(run, result)
-            return result
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        run = start(args, kwargs) if _run.start_hooks else None
+        if run is None:
+            return fn(*args, **kwargs)
+        token = current_identity.set(run._identity)
+        try:
+            result = fn(*args, **kwargs)
+        except BaseException as error:
+            leave_call(token)
+            run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
+            raise
+        try:
+            reset(token)
+        except ValueError:
+            report_foreign_exit()
+        finish(run, result)
+        return result
 
     return update_wrapper(wrapper, fn, WRAPPER_ASSIGNMENTS)
 
@@ -185,13 +188,17 @@ class _Recipe:
                 read = self._read_inputs = input_reader(self._fn, self._process_inputs)
             try:
                 inputs = read(*args, **kwargs)
-            except Exception:  # the function will refuse this call, too, and its own error is the one to see
+            except TypeError:  # the function will refuse this call, too, and its own error is the one to see
                 inputs = {"args": copy_value(args), "kwargs": copy_value(kwargs)}
             run = open_run(current_identity.get(), self._name, self._run_type, inputs, self._own)
             for hook in _run.start_hooks:
                 hook(run)
             return run
-        except Exception as error:
+        except RecursionError:
+            # The function would have met the same wall one call later. Up to 3.9, going on after this
+            # error so close to the limit ends the process.
+            raise
+        except Exception as error:  # noqa: BLE001  tracing never breaks the traced program
             report("calls_not_recorded", f"a call of {self._name!r} could not be recorded", error=error)
             return None
 
@@ -205,7 +212,7 @@ class _Recipe:
             process = self._process_outputs
             outputs = copy_outputs(result) if process is None else process_payload(process, result, "outputs")
             run.outputs = outputs if run.outputs is None else {**run.outputs, **outputs}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  tracing never breaks the traced program
             report("payloads_dropped", f"the output of {self._name!r} could not be recorded", error=error)
         run.close("success")
 

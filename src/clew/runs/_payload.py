@@ -21,6 +21,7 @@ MAX_STRING_CHARS = 65_536
 MAX_REPR_CHARS = 4_096
 MAX_ITEMS = 10_000
 MAX_DEPTH = 16
+MAX_FRAMES = 50
 
 # Above some more than this, Python itself refuses to write an int as text.
 _BIG = 1 << 4096
@@ -87,7 +88,7 @@ def input_reader(
 
 
 def _parameter_texts(parameters: List[inspect.Parameter]) -> Iterator[str]:
-    marks = {_Parameter.VAR_POSITIONAL: "*", _Parameter.VAR_KEYWORD: "**"}
+    marks: Dict[object, str] = {_Parameter.VAR_POSITIONAL: "*", _Parameter.VAR_KEYWORD: "**"}
     for index, (parameter, following) in enumerate(zip(parameters, [*parameters[1:], None])):
         if parameter.kind is _Parameter.KEYWORD_ONLY and (
             index == 0 or parameters[index - 1].kind in (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
@@ -118,8 +119,7 @@ def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, wha
     try:
         copied: Dict[str, Any] = copy_value(dict(process(value)))
         return copied
-    except Exception as error:
-        # Fail closed: what a redaction did not let through must not be recorded at all.
+    except Exception as error:  # noqa: BLE001  anything; and fail closed: what a redaction did not let through is not recorded
         kind = type(error).__name__
         report("payloads_dropped", f"process_{what} raised {kind}, so the {what} were not recorded", error=error)
         return {"clew.dropped": f"process_{what} raised {kind}"}
@@ -130,10 +130,14 @@ def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> 
     Return the exception as Python prints it, with its traceback and its causes, bounded.
     """
     try:
-        from traceback import format_exception  # here, as a program that does not fail needs none
+        from traceback import format_exception, walk_tb  # here, as a program that does not fail needs none
 
-        return _cut("".join(format_exception(type(error), error, traceback)), MAX_STRING_CHARS)
-    except Exception as failure:  # an attribute or a __str__ of the user's exception
+        # An error that passes through a thousand traced calls is told a thousand times.
+        left_out = sum(1 for _ in walk_tb(traceback)) - MAX_FRAMES
+        head = f"<cut: {left_out} outer frames>\n" if left_out > 0 else ""
+        lines = format_exception(type(error), error, traceback, limit=-MAX_FRAMES)
+        return _cut(head + "".join(lines), MAX_STRING_CHARS)
+    except Exception as failure:  # noqa: BLE001  an attribute or a __str__ of the user's exception
         return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
 
 
@@ -159,6 +163,12 @@ class _Copier:
         self._items_left = MAX_ITEMS
 
     def copy(self, value: object, depth: int) -> Any:
+        try:
+            return self._copy(value, depth)
+        except Exception as error:  # noqa: BLE001  a method of the user's: __iter__, __len__, a __class__ that is a property
+            return f"<{type(value).__name__} that cannot be copied: {type(error).__name__}>"
+
+    def _copy(self, value: object, depth: int) -> Any:  # noqa: PLR0911  a table of types
         # Subclasses become the plain type, through its own method, not through an override.
         if value is None or isinstance(value, bool):
             return value
@@ -168,8 +178,8 @@ class _Copier:
             number = int.__int__(value)
             return number if -_BIG < number < _BIG else f"<int of {number.bit_length()} bits>"
         if isinstance(value, float):
-            number = float.__float__(value)
-            return number if -_INFINITY < number < _INFINITY else float.__repr__(number)
+            plain = float.__float__(value)
+            return plain if -_INFINITY < plain < _INFINITY else float.__repr__(plain)
         if isinstance(value, dict):
             return self._copy_dict(value, depth)
         if isinstance(value, (list, tuple, set, frozenset)):
@@ -215,7 +225,4 @@ def _short_repr(value: object) -> str:
         # The repr of all of it could be four times a gigabyte.
         size = value.nbytes if isinstance(value, memoryview) else len(value)
         return repr(bytes(value[:64])) if size <= 64 else f"{bytes(value[:64])!r}... <cut: {size} bytes>"
-    try:
-        return _cut(repr(value), MAX_REPR_CHARS)
-    except Exception as error:  # a __repr__ of the user's; also a RecursionError from deep inside it
-        return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    return _cut(repr(value), MAX_REPR_CHARS)

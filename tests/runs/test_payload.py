@@ -1,0 +1,200 @@
+"""
+What is kept of a run's values: a copy, JSON-shaped, bounded, whatever the value does.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+import threading
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, strategies as st
+
+from clew.runs import _payload as payload
+from clew.runs._payload import copy_value, input_reader
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise AssertionError("called")
+
+
+class Hostile:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        raise self.error
+
+
+class LyingClass:
+    @property
+    def __class__(self) -> Any:
+        raise ValueError
+
+
+class BadList(list):  # type: ignore[type-arg]
+    def __iter__(self) -> Any:
+        raise ValueError
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+@pytest.mark.parametrize(
+    ("value", "copied"),
+    [
+        (None, None),
+        (True, True),
+        (3, 3),
+        (2.5, 2.5),
+        ("text", "text"),
+        ([1, (2, [3])], [1, [2, [3]]]),
+        ({"a": {"b": (1,)}}, {"a": {"b": [1]}}),
+        ({1: "a", None: "b", (1, 2): "c"}, {"1": "a", "None": "b", "<tuple of 2 items, 16 levels deep>": "c"}),
+        ({3}, [3]),
+        (Colour.RED, 1),
+        (Text("t"), "t"),
+        (Point(1, 2), [1, 2]),
+        (OrderedDict(a=1), {"a": 1}),
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+        (1 << 5000, "<int of 5001 bits>"),
+        (b"bytes", "b'bytes'"),
+        (b"x" * 100, repr(b"x" * 64) + "... <cut: 100 bytes>"),
+        (memoryview(b"abc"), "b'abc'"),
+        (Ellipsis, "Ellipsis"),
+        (Hostile(ValueError()), "<Hostile that cannot be copied: ValueError>"),
+        (Hostile(RecursionError()), "<Hostile that cannot be copied: RecursionError>"),
+        ([1, Hostile(ValueError()), 3], [1, "<Hostile that cannot be copied: ValueError>", 3]),
+        (LyingClass(), "<LyingClass that cannot be copied: ValueError>"),
+        (BadList([1]), "<BadList that cannot be copied: ValueError>"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_copy_is_json_shaped(value: Any, copied: Any) -> None:
+    found = copy_value(value)
+    assert found == copied
+    json.dumps(found, allow_nan=False)
+
+
+def test_an_interrupt_in_a_repr_is_not_swallowed() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        copy_value(Hostile(KeyboardInterrupt()))
+
+
+def test_long_strings_and_reprs_are_cut_with_a_marker() -> None:
+    limit = payload.MAX_STRING_CHARS
+    assert copy_value("x" * (limit - 1)) == "x" * (limit - 1)
+    assert copy_value("x" * (limit + 5)) == "x" * limit + f"... <cut: {limit + 5} characters>"
+
+    class Long:
+        def __repr__(self) -> str:
+            return "y" * 1_000_000
+
+    assert len(copy_value(Long())) < payload.MAX_REPR_CHARS + 100
+
+
+def test_large_containers_are_cut_over_all_levels() -> None:
+    found = copy_value([list(range(1000)) for _ in range(1000)])
+    assert sum(len(item) for item in found) <= payload.MAX_ITEMS + 20
+    assert found[-1] == "<cut: 1000 items>"
+    assert len(copy_value({number: number for number in range(100_000)})) == payload.MAX_ITEMS + 1
+
+
+def test_a_value_that_contains_itself_ends() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    assert "levels deep" in json.dumps(copy_value(loop))
+    ring: dict[str, Any] = {}
+    ring["again"] = ring
+    assert "levels deep" in json.dumps(copy_value(ring))
+
+
+def test_a_copy_shares_nothing_that_can_change() -> None:
+    value = {"a": [1, {"b": [2]}]}
+    copied = copy_value(value)
+    value["a"].append(3)
+    value["a"][1]["b"].append(4)
+    assert copied == {"a": [1, {"b": [2]}]}
+
+
+def test_a_dict_that_another_thread_fills_can_be_copied() -> None:
+    value = {number: number for number in range(2000)}
+    stop = threading.Event()
+
+    def fill() -> None:
+        number = 0
+        while not stop.is_set():
+            value[f"new {number % 1000}"] = number
+            value.pop(f"new {(number + 500) % 1000}", None)
+            number += 1
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    try:
+        for _ in range(50):
+            assert copy_value(value)["1999"] == 1999
+    finally:
+        stop.set()
+        thread.join()
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.complex_numbers(),
+    lambda inner: (
+        st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers() | st.none(), inner)
+    ),
+    max_leaves=30,
+)
+
+
+@given(anything)
+def test_every_value_has_a_copy_that_json_can_write_and_that_is_its_own_copy(value: Any) -> None:
+    copied = copy_value(value)
+    assert json.loads(json.dumps(copied, allow_nan=False)) == copied
+    assert copy_value(copied) == copied
+
+
+@given(st.data())
+def test_input_reader_names_arguments_as_the_function_does(data: Any) -> None:
+    parts = []
+    names = [f"p{number}" for number in range(data.draw(st.integers(0, 4)))]
+    split = data.draw(st.integers(0, len(names)))
+    defaults_from = data.draw(st.integers(0, len(names)))
+    for index, name in enumerate(names):
+        parts.append(name if index < defaults_from else f"{name}={index}")
+        if index + 1 == split:
+            parts.append("/")
+    has_rest, has_more = data.draw(st.booleans()), data.draw(st.booleans())
+    keywords = [f"k{number}" for number in range(data.draw(st.integers(0, 2)))]
+    parts += ["*rest"] if has_rest else ["*"] if keywords else []
+    parts += [f"{name}='{name}'" if data.draw(st.booleans()) else name for name in keywords]
+    parts += ["**more"] if has_more else []
+    scope: dict[str, Any] = {}
+    exec(f"def fn({', '.join(parts)}): return locals()", scope)
+    args = data.draw(st.lists(st.integers(), max_size=5))
+    kwargs = data.draw(st.dictionaries(st.sampled_from([*names, *keywords, "extra"]), st.integers(), max_size=4))
+    read = input_reader(scope["fn"], None)
+    try:
+        expected = scope["fn"](*args, **kwargs)
+    except TypeError:
+        with pytest.raises(TypeError):
+            read(*args, **kwargs)
+        return
+    expected.update(expected.pop("more", {}))
+    if has_rest:
+        expected["rest"] = list(expected["rest"])
+    assert read(*args, **kwargs) == expected

@@ -1,0 +1,188 @@
+"""
+`record()`: what it collects, and how it is read.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+import clew
+from clew import ContextThreadPoolExecutor
+from tests.edges._threads import DEADLINE
+
+
+@clew.traceable
+def parent() -> None:
+    child("first")
+    child("second")
+
+
+@clew.traceable
+def child(name: str) -> str:
+    return name
+
+
+def test_a_recording_is_read_as_a_tree_a_list_and_by_name() -> None:
+    with clew.record() as runs:
+        parent()
+        child("alone")
+    assert [run.name for run in runs.roots] == ["parent", "child"]
+    assert [run.name for run in runs] == ["parent", "child", "child", "child"]
+    assert len(runs) == 4
+    assert runs.tree() == "parent\n├── child\n└── child\nchild"
+    assert runs.find(name="parent").children == runs.find_all(name="child")[:2] or len(runs.find_all(name="child")) == 3
+    assert [run.inputs["name"] for run in runs.find_all(name="child")] == ["first", "second", "alone"]
+    assert runs.find_all(name="child", status="error") == ()
+    assert repr(runs) == "<clew.Recording of 4 runs>"
+    assert repr(runs.roots[0]) == "<clew.Run 'parent' success, 2 children>"
+
+
+def test_find_says_what_there_is_when_there_is_not_one() -> None:
+    with clew.record() as runs:
+        parent()
+    with pytest.raises(clew.ClewError, match=r"expected one run with name='other', found 0; .*\nparent\n") as none:
+        runs.find(name="other")
+    assert isinstance(none.value, LookupError)
+    with pytest.raises(LookupError, match="expected one run with name='child', found 2"):
+        runs.find(name="child")
+    with pytest.raises(LookupError, match=r"expected one run with anything, found 0.*\n\(no runs\)"):
+        clew.record().find()
+
+
+def test_runs_outside_the_block_are_not_recorded() -> None:
+    parent()
+    with clew.record() as runs:
+        pass
+    parent()
+    assert len(runs) == 0
+    assert runs.tree() == ""
+
+
+def test_overlapping_recordings_each_get_everything() -> None:
+    first, second = clew.record(), clew.record()
+    with first:
+        child("a")
+        second.__enter__()
+        child("b")
+    child("c")
+    second.__exit__(None, None, None)
+    child("d")
+    assert [run.inputs["name"] for run in first] == ["a", "b"]
+    assert [run.inputs["name"] for run in second] == ["b", "c"]
+
+
+def test_a_recording_sees_every_thread_and_context() -> None:
+    meeting = threading.Barrier(4, timeout=DEADLINE)
+
+    def job() -> None:
+        meeting.wait()
+        for _ in range(100):
+            parent()
+
+    with clew.record() as runs:
+        threads = [threading.Thread(target=job) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
+    assert len(runs) == 4 * 100 * 3
+    assert len(runs.roots) == 400
+    assert all(len(run.children) == 2 for run in runs.roots)
+
+
+def test_an_open_run_shows_as_pending_and_later_as_what_became_of_it() -> None:
+    with clew.record() as runs:
+        with clew.trace("slow"):
+            child("done")
+            assert runs.tree() == "slow [pending]\n└── child"
+            assert runs.find(name="slow").end_time_ns is None
+            runs.__exit__(None, None, None)
+        assert runs.find(name="slow").status == "success"
+
+
+def test_a_child_whose_parent_is_not_in_the_recording_is_a_root_of_it() -> None:
+    with clew.record(), clew.trace("before"), clew.record() as runs:
+        child("x")
+    assert runs.tree() == "child"
+    assert runs.roots[0].parent_id is not None
+
+
+def test_a_recording_is_for_one_block() -> None:
+    runs = clew.record()
+    with runs, pytest.raises(clew.ClewError, match="call record\\(\\) for each block"):
+        runs.__enter__()
+
+
+def test_a_run_is_frozen() -> None:
+    with clew.record() as runs:
+        child("x")
+    run: Any = runs.roots[0]
+    with pytest.raises(AttributeError, match="read only, found 'status' set"):
+        run.status = "error"
+    with pytest.raises(AttributeError, match="read only, found 'name' set"):
+        run.name = "other"
+    with pytest.raises(AttributeError, match="read only, found 'inputs' deleted"):
+        del run.inputs
+
+
+def test_assert_tree_takes_any_indentation_and_any_order_of_siblings() -> None:
+    with clew.record() as runs:
+        with clew.trace("a"):
+            with clew.trace("b"):
+                parent()
+            with clew.trace("c"):
+                pass
+        with clew.trace("d"), pytest.raises(ValueError, match="x"), clew.trace("e"):
+            raise ValueError("x")
+    runs.assert_tree(runs.tree())
+    runs.assert_tree(
+        """
+        d
+            e [error]
+
+        a
+            c
+            b
+                parent
+                    child
+                    child
+        """
+    )
+    runs.assert_tree("a\n\tb\n\t\tparent\n\t\t\tchild\n\t\t\tchild\n\tc\nd\n\te [error]")
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        "parent\n  child",
+        "parent\n  child\n    child",
+        "parent\nchild\nchild",
+        "parent\n  child\n  child\n  child",
+        "",
+        "other",
+    ],
+)
+def test_assert_tree_says_what_is_different(expected: str) -> None:
+    with clew.record() as runs:
+        parent()
+    with pytest.raises(AssertionError, match="expected another tree of runs") as caught:
+        runs.assert_tree(expected)
+    assert isinstance(caught.value, clew.ClewError)
+    assert "+++ found" in str(caught.value)
+
+
+def test_details_tell_duration_and_error() -> None:
+    with clew.record() as runs, pytest.raises(ValueError, match="line"), clew.trace("two\nlines"):
+        raise ValueError("first line\nlast line")
+    line = runs.tree(details=True)
+    assert line.startswith("two lines 0.") or " ms [error] " in line
+    assert line.endswith("[error] last line")
+
+
+def test_jobs_of_the_pool_are_one_tree_with_their_request() -> None:
+    with clew.record() as runs, ContextThreadPoolExecutor(4) as pool, clew.trace("request"):
+        list(pool.map(child, "abcdefgh"))
+    runs.assert_tree("request\n" + "  child\n" * 8)

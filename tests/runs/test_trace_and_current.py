@@ -1,0 +1,290 @@
+"""
+`trace` blocks, the current run, and runs made by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from contextvars import copy_context
+from typing import Any, Callable
+
+import pytest
+import trio
+
+import clew
+from tests.edges._threads import DEADLINE, in_empty_context, is_gone
+
+
+def test_a_block_is_a_run_with_what_was_added_to_it() -> None:
+    with clew.record() as runs:
+        with clew.trace(
+            "search", "retriever", inputs={"q": ["a"]}, tags=["t"], metadata={"m": 1}, project_name="p"
+        ) as run:
+            assert clew.get_current_run_tree() is run
+            run.add_outputs({"hits": 3})
+            run.add_outputs({"more": True})
+            run.add_inputs({"page": 1})
+            run.add_tags("u")
+            run.add_tags(["v", "w"])
+            run.add_metadata({"n": 2})
+            run.add_event("started")
+            run.add_event({"name": "token", "text": "x", "time_ns": 5})
+        assert clew.get_current_run_tree() is None
+    found = runs.find(name="search")
+    assert (found.run_type, found.status, found.project_name) == ("retriever", "success", "p")
+    assert found.inputs == {"q": ["a"], "page": 1}
+    assert found.outputs == {"hits": 3, "more": True}
+    assert found.tags == ("t", "u", "v", "w")
+    assert found.metadata == {"m": 1, "n": 2}
+    first, second = found.events
+    assert first["name"] == "started"
+    assert found.start_time_ns <= first["time_ns"] <= found.end_time_ns  # type: ignore[operator]
+    assert second == {"name": "token", "text": "x", "time_ns": 5}
+
+
+@pytest.mark.parametrize("run_loop", [asyncio.run, trio.run], ids=["asyncio", "trio"])
+def test_an_async_block_does_the_same_on_every_loop(run_loop: Callable[[Any], Any]) -> None:
+    async def main() -> None:
+        async with clew.trace("outer"):
+            async with clew.trace("inner"):
+                pass
+            with pytest.raises(ValueError, match="x"):
+                async with clew.trace("failing"):
+                    raise ValueError("x")
+
+    with clew.record() as runs:
+        run_loop(main) if run_loop is trio.run else run_loop(main())
+    runs.assert_tree("outer\n  inner\n  failing [error]")
+
+
+def test_a_block_that_fails_says_where() -> None:
+    with clew.record() as runs, pytest.raises(ZeroDivisionError), clew.trace("divide"):
+        1 / 0
+    run = runs.find(name="divide")
+    assert run.status == "error"
+    assert "test_a_block_that_fails_says_where" in str(run.error)
+    assert str(run.error).rstrip().endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_block_can_be_ended_inside_and_ends_once() -> None:
+    with clew.record() as runs:
+        with clew.trace("answer") as run:
+            run.end(outputs={"text": "42"})
+        run.end(outputs={"text": "43"})
+    found = runs.find(name="answer")
+    assert (found.outputs, found.status) == ({"text": "42"}, "success")
+
+
+def test_a_block_ended_with_an_error_stays_one() -> None:
+    with clew.record() as runs, clew.trace("answer") as run:
+        run.end(error="refused")
+    assert (runs.roots[0].status, runs.roots[0].error) == ("error", "refused")
+
+
+def test_a_block_is_for_one_use() -> None:
+    block = clew.trace("once")
+    with block, pytest.raises(
+        clew.ClewError, match="expected a trace block to be entered once, found 'once' entered before"
+    ):
+        block.__enter__()
+    with pytest.raises(RuntimeError):
+        block.__enter__()
+
+
+def test_a_block_with_recording_off_leaves_no_run_current() -> None:
+    with clew.trace("quiet", inputs={"a": 1}) as run:
+        assert clew.get_current_run_tree() is None
+        run.add_outputs({"b": 2})
+    assert run.status == "success"
+
+
+def test_blocks_left_in_the_wrong_order_bring_no_ended_run_back(caplog: pytest.LogCaptureFixture) -> None:
+    before = clew.stats().get("blocks_left_out_of_order", 0)
+
+    def scenario() -> None:
+        with clew.trace("root"):
+            first, second = clew.trace("first"), clew.trace("second")
+            first.__enter__()
+            second.__enter__()
+            first.__exit__(None, None, None)
+            current = clew.get_current_run_tree()
+            assert current is not None
+            assert current.name == "second"
+            second.__exit__(None, None, None)
+            current = clew.get_current_run_tree()
+            assert current is not None
+            assert current.name == "root"
+
+    with clew.record() as runs:
+        in_empty_context(scenario)
+    assert clew.stats()["blocks_left_out_of_order"] == before + 1
+    assert all(run.status == "success" for run in runs)
+
+
+def test_a_block_left_in_another_context_leaves_that_one_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with clew.record() as runs:
+        block = clew.trace("moving")
+        copy_context().run(block.__enter__)
+        before = sum(
+            clew.stats().get(kind, 0) for kind in ("blocks_left_out_of_order", "blocks_left_in_another_context")
+        )
+        with clew.trace("local"):
+            block.__exit__(None, None, None)
+            current = clew.get_current_run_tree()
+            assert current is not None
+            assert current.name == "local"
+    after = sum(clew.stats().get(kind, 0) for kind in ("blocks_left_out_of_order", "blocks_left_in_another_context"))
+    assert after == before + 1
+    assert runs.find(name="moving").status == "success"
+
+
+def test_incidents_are_logged_once_and_counted_always(caplog: pytest.LogCaptureFixture) -> None:
+    from clew.incidents import report
+
+    for _ in range(3):
+        report("tests_of_incidents", "this is a test; do nothing")
+    assert clew.stats()["tests_of_incidents"] == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "this is a test; do nothing (counted as 'tests_of_incidents' in clew.stats(), logged once)"
+    ]
+    assert caplog.records[0].name == "clew"
+
+
+# what outlives its parent
+
+
+def test_a_job_that_outlives_its_parent_nests_under_it_and_finds_it_detached(caplog: pytest.LogCaptureFixture) -> None:
+    go = threading.Event()
+    found = []
+
+    @clew.traceable
+    def late() -> None:
+        found.append(clew.get_current_run_tree())
+
+    def job() -> None:
+        go.wait(DEADLINE)
+        parent = clew.get_current_run_tree()
+        assert parent is not None
+        found.append(parent)
+        parent.add_outputs({"too": "late"})
+        late()
+
+    with clew.record() as runs, clew.ContextThreadPoolExecutor(1) as pool:
+        with clew.trace("request", inputs={"big": "payload"}):
+            future = pool.submit(job)
+        before = clew.stats().get("runs_changed_after_end", 0)
+        go.set()
+        future.result(DEADLINE)
+    runs.assert_tree("request\n  late")
+    parent, child = found
+    assert (parent.name, parent.status, parent.inputs) == ("request", "ended", {})
+    assert parent.id == child.parent_id == runs.find(name="request").id
+    assert parent.dotted_order == runs.find(name="request").dotted_order
+    assert clew.stats()["runs_changed_after_end"] == before + 1
+    assert runs.find(name="request").outputs is None
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_timer_that_captured_a_run_keeps_nothing_of_its_payload() -> None:
+    def scenario() -> tuple[clew.Snapshot, weakref.ref[clew.RunTree]]:
+        with clew.record(), clew.trace("request", inputs={"big": "payload"}) as run:
+            snapshot = clew.capture()
+        return snapshot, weakref.ref(run)
+
+    snapshot, reference = in_empty_context(scenario)
+    assert is_gone(reference)
+    detached = snapshot.run(clew.get_current_run_tree)
+    assert detached is not None
+    assert detached.name == "request"
+
+
+def test_a_chain_deeper_than_the_stack_has_ids_and_a_tree() -> None:
+    with clew.record() as runs:
+        run = clew.RunTree("0")
+        run.post()
+        for number in range(1, 5000):
+            child = run.create_child(str(number))
+            child.post()
+            run.end()
+            run = child
+        run.end()
+    assert run.dotted_order.count(".") == 4999
+    assert run.trace_id == runs.roots[0].id
+    assert len(runs.tree().splitlines()) == len(list(runs)) == 5000
+
+
+# by hand
+
+
+def test_runs_made_by_hand_form_a_tree() -> None:
+    with clew.record() as runs:
+        root = clew.RunTree("pipeline", inputs={"text": "x"}, tags=["a"])
+        root.post()
+        child = root.create_child("llm", "llm", inputs={"prompt": "x"})
+        child.post()
+        child.end(outputs={"text": "y"})
+        failing = root.create_child("tool", "tool")
+        failing.post()
+        failing.end(error="no such tool")
+        root.end(outputs={"text": "y"})
+    runs.assert_tree("pipeline\n  llm\n  tool [error]")
+    assert runs.find(name="llm").tags == ("a",)
+    assert runs.find(run_type="tool").error == "no such tool"
+
+
+def test_a_child_starts_no_earlier_than_its_parent_though_the_clock_is_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from clew.runs import run as run_module
+
+    ticks = iter([2_000, 1_000, 500, 400])
+    monkeypatch.setattr(run_module, "now_ns", lambda: next(ticks))
+    with clew.record() as runs, clew.trace("outer"), clew.trace("inner"):
+        pass
+    outer, inner = runs
+    assert (outer.start_time_ns, outer.end_time_ns) == (2_000, 2_000)
+    assert (inner.start_time_ns, inner.end_time_ns) == (2_000, 2_000)
+
+
+def test_a_run_is_ended_by_one_of_many_threads() -> None:
+    for _ in range(50):
+        run = clew.RunTree("contended")
+        meeting = threading.Barrier(4, timeout=DEADLINE)
+        ended = []
+
+        def end(run: clew.RunTree = run, meeting: threading.Barrier = meeting, ended: list[bool] = ended) -> None:
+            meeting.wait()
+            ended.append(run.close("success"))
+
+        threads = [threading.Thread(target=end) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
+        assert sorted(ended) == [False, False, False, True]
+
+
+def test_many_threads_get_the_same_id_of_a_run() -> None:
+    for _ in range(50):
+        run = clew.RunTree("contended")
+        meeting = threading.Barrier(4, timeout=DEADLINE)
+        found = []
+
+        def ask(run: clew.RunTree = run, meeting: threading.Barrier = meeting, found: list[Any] = found) -> None:
+            meeting.wait()
+            found.append(run.id)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
+        assert len(set(found)) == 1
+
+
+def test_ids_are_unique_and_sorted_by_time() -> None:
+    ids = [clew.RunTree("x").id for _ in range(2000)]
+    assert len(set(ids)) == len({one.int & (1 << 64) - 1 for one in ids}) == 2000
+    assert [one.int >> 80 for one in ids] == sorted(one.int >> 80 for one in ids)

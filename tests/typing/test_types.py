@@ -1,0 +1,80 @@
+"""
+What the type checkers know: decorators and executors keep the types of what they are given.
+
+The checkers read this file; run by pytest, it shows that the calls work as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Coroutine, Iterator
+
+import clew
+from clew import ContextThreadPoolExecutor, Run, RunTree, bind, capture, record, trace, traceable
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future  # noqa: F401  in the texts of types below
+
+    from typing_extensions import assert_type
+else:
+
+    def assert_type(value: Any, kind: Any) -> Any:
+        return value
+
+
+@traceable
+def plain(a: int, *, b: str = "x") -> float:
+    return float(a)
+
+
+@traceable(run_type="tool", name="search", tags=["t"], metadata={"k": 1})
+def with_options(a: int) -> str:
+    return str(a)
+
+
+@traceable("tool")
+def with_kind(a: int) -> str:
+    return str(a)
+
+
+@traceable
+async def coroutine(a: int) -> bytes:
+    return bytes(a)
+
+
+class Service:
+    @traceable
+    def method(self, a: int) -> str:
+        return str(a)
+
+
+def add(a: int, b: int = 2) -> int:
+    return a + b
+
+
+def test_traceable_keeps_the_types() -> None:
+    assert_type(plain(1, b="y"), float)
+    assert_type(with_options(1), str)
+    assert_type(with_kind(1), str)
+    assert_type(Service().method(1), str)
+    awaiting: Coroutine[Any, Any, bytes] = coroutine(1)
+    awaiting.close()
+
+
+def test_executor_keeps_the_types() -> None:
+    with ContextThreadPoolExecutor(max_workers=1) as pool:
+        assert_type(pool.submit(add, 1, b=2), "Future[int]")
+        assert_type(pool.map(add, [1], [2], buffersize=1), Iterator[int])
+        assert pool.submit(add, 1, b=2).result() == 3
+
+
+def test_context_keeps_the_types() -> None:
+    assert_type(bind(add)(1, b=2), int)
+    assert_type(capture().run(add, 1, b=2), int)
+
+
+def test_runs_are_typed() -> None:
+    with record() as runs, trace("x") as run:
+        assert_type(run, RunTree)
+        assert_type(clew.get_current_run_tree(), "RunTree | None")
+    assert_type(runs.find(name="x"), Run)
+    assert_type(runs.tree(), str)
