@@ -46,8 +46,7 @@ def timing_table(sections: Iterable[Section], rounds: Mapping[str, Sequence[floa
     for section in sections:
         measured = {case.name: rounds[section.title(case)] for case in section.cases if section.title(case) in rounds}
         baseline = measured[section.cases[0].name]
-        for case in section.cases:
-            rows.append((section.operation, *timing_row(case, measured, baseline)))
+        rows += [(section.operation, *timing_row(case, measured, baseline)) for case in section.cases]
     return aligned(rows, left=2)
 
 

@@ -70,7 +70,7 @@ def setup(app: Sphinx) -> None:
 
 
 def keep_first_line_of_property(
-    app: Sphinx, what: str, name: str, obj: object, options: object, lines: List[str]
+    _app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: List[str]
 ) -> None:
     """
     Put an empty comment first: napoleon takes what stands before a colon in the first line for a type.

@@ -128,7 +128,7 @@ def test_run_ends_as_the_program_does(tmp_path: Path, name: str) -> None:
     assert ours.returncode == bare.returncode
     assert ours.stdout == bare.stdout
     if name == "hook that fails":  # its own traceback shows who called it
-        assert "Error in sys.excepthook:" in ours.stderr
+        assert bare.stderr.splitlines()[0] in ours.stderr.splitlines()
     elif sys.version_info >= (3, 9):  # 3.8 names the script as it was given, here once relative, once absolute
         assert without_trees(ours.stderr) == bare.stderr
 

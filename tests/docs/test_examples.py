@@ -2,7 +2,7 @@
 Every example that a reader can copy: it runs, and prints what the page says that it prints.
 
 The examples are the blocks marked `python` in README.md and docs/, each a program or a `>>>` session that stands on
-its own; the commands in blocks marked `console`; and the examples in the docstrings of the public modules.
+its own; the `$ clew` commands in blocks marked `console`; and the examples in the docstrings of the public modules.
 """
 
 from __future__ import annotations
@@ -19,15 +19,20 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import NamedTuple, Optional
+from types import ModuleType
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional
 
 import pytest
 
 import clew
+import clew.errors
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/**/*.md"))]
-FENCE = re.compile(r"^(?P<indent> *)(?P<mark>`{3,})(?P<language>[^`\n]*)\n(?P<text>.*?)^(?P=indent)(?P=mark) *$", re.M | re.S)
+FENCE = re.compile(
+    r"^(?P<indent> *)(?P<mark>`{3,})(?P<language>[^`\n]*)\n(?P<text>.*?)^(?P=indent)(?P=mark) *$",
+    flags=re.MULTILINE | re.DOTALL,
+)
 
 
 class Block(NamedTuple):
@@ -38,39 +43,41 @@ class Block(NamedTuple):
     output: Optional[str]  # of the block marked `text` that follows with nothing but blank lines between
 
 
-def blocks_of(page):
+def blocks_of(page: Path) -> Iterator[Block]:
     source = page.read_text(encoding="utf-8")
     fences = list(FENCE.finditer(source))
     for fence, following in zip(fences, [*fences[1:], None]):
         output = None
-        if following and following["language"].strip() == "text" and not source[fence.end() : following.start()].strip():
+        if following and following["language"] == "text" and not source[fence.end() : following.start()].strip():
             output = textwrap.dedent(following["text"])
         line = source.count("\n", 0, fence.start("text")) + 1
         name = page.relative_to(PROJECT).as_posix()
-        yield Block(name, line, fence["language"].strip(), textwrap.dedent(fence["text"]), output)
+        yield Block(name, line, fence["language"], textwrap.dedent(fence["text"]), output)
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
-def each_block(*, language, where=lambda block: True):
-    blocks = [block for block in BLOCKS if block.language == language and where(block)]
+def each_block(language: str, is_wanted: Callable[[Block], bool]) -> Any:
+    blocks = [block for block in BLOCKS if block.language == language and is_wanted(block)]
     return pytest.mark.parametrize("block", [pytest.param(b, id=f"{b.page}:{b.line}") for b in blocks])
 
 
-def is_session(block):
+def is_session(block: Block) -> bool:
     return block.text.startswith(">>>")
 
 
-def check_session(test):
+def check_session(test: doctest.DocTest) -> None:
     """Run a doctest in an empty context, as a reader's own session has one."""
-    printed = []
+    printed: List[str] = []
     contextvars.Context().run(doctest.DocTestRunner().run, test, out=printed.append)
     assert not printed, "".join(printed)
 
 
-@each_block(language="python", where=lambda block: not is_session(block))
-def test_program_prints_what_the_page_says(block):
+@each_block("python", lambda block: not is_session(block))
+def test_program_prints_what_the_page_says(block: Block) -> None:
+    if "langsmith" in block.text:
+        pytest.importorskip("langsmith", reason="needs langsmith, which has no release for this Python")
     # The lines in front make a traceback point into the page.
     code = compile("\n" * (block.line - 1) + block.text, str(PROJECT / block.page), "exec")
     printed = io.StringIO()
@@ -79,25 +86,24 @@ def test_program_prints_what_the_page_says(block):
     assert printed.getvalue() == (block.output or "")
 
 
-@each_block(language="python", where=is_session)
-def test_session_prints_what_the_page_says(block):
+@each_block("python", is_session)
+def test_session_prints_what_the_page_says(block: Block) -> None:
     check_session(doctest.DocTestParser().get_doctest(block.text, {}, block.page, block.page, block.line - 1))
 
 
-@each_block(language="console")
-def test_command_prints_what_the_page_says(block, tmp_path):
-    """Run `$ clew ...` with the page's programs at hand, each named by its first line, and compare but for durations."""
+@each_block("console", lambda block: block.text.startswith("$ clew "))
+def test_command_prints_what_the_page_says(block: Block, tmp_path: Path) -> None:
+    """Run a command with the programs above it on its page at hand, each under the name in its first line."""
     pytest.importorskip("click", reason="needs the packages of the extra `cli`")
     for program in BLOCKS:
         name = re.match(r"# (\w+\.py)\n", program.text)
-        if program.page == block.page and program.line < block.line and name:
+        if name and program.page == block.page and program.line < block.line:
             (tmp_path / name[1]).write_text(program.text, encoding="utf-8")
-    first, _, expected = block.text.partition("\n")
-    assert first.startswith("$ clew "), f"expected a block to start with a clew command, found {first!r}"
+    command, _, expected = block.text.partition("\n")
     done = subprocess.run(
-        [sys.executable, "-m", *first[2:].split()],
+        [sys.executable, "-m", *command[len("$ ") :].split()],
         cwd=str(tmp_path),
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -108,34 +114,48 @@ def test_command_prints_what_the_page_says(block, tmp_path):
         assert without_durations(done.stdout) == without_durations(expected)
 
 
-def without_durations(text):
+def without_durations(text: str) -> str:
     return re.sub(r"\d+\.\d+ m?s\b", "... ms", text)
 
 
-def public_modules():
+def public_modules() -> Iterator[ModuleType]:
     yield clew
     for found in pkgutil.walk_packages(clew.__path__, "clew."):
         if not any(part.startswith("_") for part in found.name.split(".")):
             yield importlib.import_module(found.name)
 
 
-def docstring_examples():
-    finder = doctest.DocTestFinder(exclude_empty=True)
+def docstring_examples() -> Iterator[doctest.DocTest]:
+    finder = doctest.DocTestFinder()
     for module in public_modules():
-        # By name, as the everyday names say that they are from `clew`, and doctest passes over what is from elsewhere.
-        # Each starts with nothing but what it imports itself.
         for name in getattr(module, "__all__", ()):
-            for test in finder.find(getattr(module, name), f"{module.__name__}.{name}", module=False, globs={}):
-                if test.examples:
-                    yield pytest.param(test, id=test.name)
+            # `module=False`, as the everyday names say that they are from `clew`, and doctest would pass over them in
+            # the module that has them. Each example has no names but those it imports itself.
+            value = getattr(module, name)
+            yield from finder.find(value, f"{module.__name__}.{name}", module=False, globs={})
 
 
-@pytest.mark.parametrize("test", docstring_examples())
-def test_docstring_example_is_right(test):
+DOCSTRING_EXAMPLES = [pytest.param(test, id=test.name) for test in docstring_examples() if test.examples]
+
+
+@pytest.mark.parametrize("test", DOCSTRING_EXAMPLES)
+def test_docstring_example_is_right(test: doctest.DocTest) -> None:
     check_session(test)
 
 
-def test_reference_has_every_public_name():
+def test_docstring_examples_are_found() -> None:
+    found = {test.values[0].name for test in DOCSTRING_EXAMPLES}
+    assert found >= {"clew.context.binding.bind", "clew.context.snapshot.Snapshot.run", "clew.bind"}
+
+
+def test_reference_has_every_public_name() -> None:
     reference = "".join(page.read_text(encoding="utf-8") for page in PROJECT.glob("docs/reference/*.md"))
-    listed = set(re.findall(r"^\.\. auto\w+:: clew\.(?:errors\.)?(\w+)", reference, flags=re.M))
-    assert listed == {*clew.__all__, *importlib.import_module("clew.errors").__all__} - {"__version__"}
+    listed = set(re.findall(r"^\.\. auto\w+:: clew\.(?:errors\.)?(\w+)", reference, flags=re.MULTILINE))
+    assert listed == {*clew.__all__, *clew.errors.__all__} - {"__version__"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_between_files_lead_somewhere(name: str) -> None:
+    text = (PROJECT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (PROJECT / target).exists(), f"{name} links to {target}"

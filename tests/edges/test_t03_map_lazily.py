@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
+import weakref
 from concurrent.futures import Executor
 from typing import Any, Iterator, Type
 
@@ -14,7 +15,7 @@ import pytest
 
 import clew
 from clew import ContextThreadPoolExecutor
-from tests.edges._threads import BARE, DEADLINE, in_empty_context, reset_inside, user
+from tests.edges._threads import BARE, DEADLINE, in_empty_context, is_gone, reset_inside, user
 
 
 def first_users(pool_class: Type[Executor]) -> list[object]:
@@ -116,6 +117,8 @@ def test_map_iterator_keeps_no_executor_alive() -> None:
     pool = ContextThreadPoolExecutor(1)
     results = pool.map(int, itertools.count(), buffersize=2)
     pool.shutdown()
+    reference = weakref.ref(pool)
     del pool
+    assert is_gone(reference)
     # What was submitted is delivered; with the executor gone there is nobody to submit more.
     assert list(results) == [0, 1]

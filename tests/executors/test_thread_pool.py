@@ -9,7 +9,6 @@ import itertools
 import subprocess
 import sys
 import threading
-import tracemalloc
 from concurrent.futures import (
     CancelledError,
     Executor,
@@ -268,6 +267,8 @@ def test_many_threads_submit_at_once() -> None:
 
 @pytest.mark.skipif(sys.implementation.name == "pypy", reason="needs tracemalloc, which PyPy has not")
 def test_a_hundred_thousand_jobs_leave_nothing_behind() -> None:
+    import tracemalloc
+
     with ContextThreadPoolExecutor(2) as pool:
 
         def work(jobs: int) -> None:

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from clew import ContextThreadPoolExecutor
-from tests.edges._threads import DEADLINE, in_empty_context
+from tests.edges._threads import DEADLINE, in_empty_context, settle
 
 
 def submit(pool: Executor, step: Callable[[int], None]) -> None:
@@ -46,6 +46,7 @@ def parents(pool_class: Type[Executor], use: Callable[..., None]) -> Dict[str, L
 
     def request() -> None:
         with tracer.start_as_current_span("request"), pool_class(1) as pool:  # type: ignore[call-arg]
+            settle(pool)  # the worker is somebody else's: where threads inherit, it inherits nothing of this
             use(pool, step)
 
     in_empty_context(request)

@@ -54,8 +54,11 @@ class Program:
         vars(main)["__builtins__"] = __builtins__
         # The module of the command itself stays referenced: its globals are cleared when it dies.
         clew_main, sys.modules["__main__"] = sys.modules["__main__"], main
-        if "__annotations__" in vars(clew_main):  # in which releases it is there from the start varies
+        # In which releases these two are there from the start varies; the command's own module has them or not.
+        if "__annotations__" in vars(clew_main):
             vars(main)["__annotations__"] = {}
+        if "__cached__" not in vars(clew_main):
+            vars(main).pop("__cached__", None)
         recording.__enter__()
         try:
             exec(code, vars(main))  # noqa: S102  running it is what was asked for
