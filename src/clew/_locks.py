@@ -16,6 +16,8 @@ class ForkSafeLock:
 
     For locks of a module, which live as long as the process. Use it as ``with guard.lock:``: the
     attribute is read once, so that what was acquired is what is released, also across a fork.
+
+    The lock is re-entrant: a finaliser or a signal handler may come by on the thread that holds it.
     """
 
     __slots__ = ("lock",)
@@ -26,4 +28,4 @@ class ForkSafeLock:
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()

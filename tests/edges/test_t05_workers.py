@@ -4,6 +4,7 @@ T05: what a worker has of its own: another job's leavings, the initializer, an i
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import weakref
 from concurrent.futures import Executor
@@ -119,6 +120,18 @@ def test_worker_is_empty_also_where_somebody_instruments_submit(monkeypatch: pyt
     # The instrumentation saw the job, in the submitter's own context.
     assert jobs[-1][1] == "ada"  # type: ignore[index]
     assert type(future).__name__ == "ContextFuture"
+
+
+def test_instrumentation_that_came_before_clew_sees_every_job() -> None:
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor as Pool\nimport functools\nnative, seen = Pool.submit, []\n"
+        "@functools.wraps(native)\ndef submit(self, *args, **kwargs):\n    seen.append(args)\n"
+        "    return native(self, *args, **kwargs)\nPool.submit = submit\n"
+        "import clew\nwith clew.ContextThreadPoolExecutor(1) as pool:\n    pool.submit(int).result(30)\n"
+        "    Pool.submit = native\n    pool.submit(int).result(30)\nprint(len(seen))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=60, check=True)
+    assert done.stdout.strip() == b"1"
 
 
 def test_worker_is_empty_also_on_a_release_whose_inside_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

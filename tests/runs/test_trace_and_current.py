@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import weakref
 from contextvars import copy_context
@@ -213,6 +214,31 @@ def test_a_chain_deeper_than_the_stack_has_ids_and_a_tree() -> None:
     assert run.dotted_order.count(".") == 4999
     assert run.trace_id == runs.roots[0].id
     assert len(runs.tree().splitlines()) == len(list(runs)) == 5000
+
+
+def test_a_log_handler_may_change_a_run_that_is_reported() -> None:
+    class Changing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            run.add_metadata({"logged": True})
+
+    from clew import incidents
+
+    run = clew.RunTree("ended")
+    run.end()
+    handler = Changing()
+    incidents._counts.pop("runs_changed_after_end", None)
+    logging.getLogger("clew").addHandler(handler)
+    try:
+        run.add_tags("late")
+    finally:
+        logging.getLogger("clew").removeHandler(handler)
+    assert clew.stats()["runs_changed_after_end"] == 2
+
+
+def test_payloads_that_are_no_dicts_are_kept_under_a_name() -> None:
+    with clew.record() as runs, clew.trace("x", inputs="text") as run:  # type: ignore[arg-type]
+        run.add_outputs([1, 2])  # type: ignore[arg-type]
+    assert (runs.roots[0].inputs, runs.roots[0].outputs) == ({"input": "text"}, {"output": [1, 2]})
 
 
 # by hand

@@ -10,9 +10,10 @@ import io
 import os
 import pkgutil
 import sys
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from types import CodeType, ModuleType, TracebackType
-from typing import Any, Dict, NoReturn, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, NoReturn, Optional, Sequence, TextIO, Tuple, Type
 
 from clew.cli._output import print_recording
 from clew.runs.recording import Recording, record
@@ -46,7 +47,7 @@ class Program:
         # The first callback registered is the last one called: after the interpreter has waited for
         # the program's threads, and after the program's own callbacks.
         recording = record()
-        atexit.register(_report, recording, self._limit, os.getpid())
+        atexit.register(_report, recording, sys.stderr, self._limit, os.getpid())
         _forget_click()
         code, attributes = self._load()
         main = ModuleType("__main__")
@@ -92,10 +93,12 @@ class Program:
         return _load_file(path)
 
 
-def _report(recording: Recording, limit: int, pid: int) -> None:
+def _report(recording: Recording, stream: Optional[TextIO], limit: int, pid: int) -> None:
     # A forked child that ends by sys.exit comes here, too; its parent will tell of the program.
-    if os.getpid() == pid:
-        print_recording(recording, sys.stderr, limit)
+    if os.getpid() != pid or stream is None or stream.closed:
+        return
+    with suppress(OSError):  # such as a pipe that nobody reads any more
+        print_recording(recording, stream, limit)
 
 
 def _forget_click() -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor, thread
 from contextlib import nullcontext
+from types import FunctionType
 from typing import Any, Callable, ContextManager, Dict, Tuple
 
 __all__ = ("try_enqueue",)
 
 _stdlib: Any = thread  # its private names are in no stub
-_native_submit = ThreadPoolExecutor.submit
 _WorkItem = _stdlib._WorkItem
 
 # The releases whose inside was read; a later one is served by the public `submit` until it is, too.
@@ -41,8 +41,7 @@ def try_enqueue(
         Whether that was done. If not, nothing has happened, and the stdlib's own `submit` will do it
         or raise the error that says why it cannot be done.
     """
-    # Somebody's instrumentation in front of the stdlib's submit has a right to see every job.
-    if not _IS_KNOWN or ThreadPoolExecutor.submit is not _native_submit:
+    if not _IS_KNOWN or not (ThreadPoolExecutor.submit is _native_submit or _is_native(ThreadPoolExecutor.submit)):
         return False
     pool: Any = executor
     with pool._shutdown_lock, _exit_lock:
@@ -55,3 +54,16 @@ def try_enqueue(
         pool._work_queue.put(item)
         pool._adjust_thread_count()
     return True
+
+
+_native_submit: object = None  # once it has been seen
+
+
+def _is_native(submit: object) -> bool:
+    # Somebody's instrumentation in front of the stdlib's submit has a right to see every job. It may
+    # have come before this module or after it, and imitates names but not where a function lives.
+    global _native_submit
+    if isinstance(submit, FunctionType) and submit.__globals__ is vars(_stdlib):
+        _native_submit = submit
+        return True
+    return False

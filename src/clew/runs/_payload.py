@@ -15,7 +15,15 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 
 from clew.incidents import report
 
-__all__ = ("copy_outputs", "copy_value", "describe_error", "input_reader", "process_payload", "status_of")
+__all__ = (
+    "copy_outputs",
+    "copy_payload",
+    "copy_value",
+    "describe_error",
+    "input_reader",
+    "process_payload",
+    "status_of",
+)
 
 MAX_STRING_CHARS = 65_536
 MAX_REPR_CHARS = 4_096
@@ -100,6 +108,18 @@ def _parameter_texts(parameters: List[inspect.Parameter]) -> Iterator[str]:
             following is None or following.kind is not _Parameter.POSITIONAL_ONLY
         ):
             yield "/"
+
+
+def copy_payload(payload: object, name: str) -> Dict[str, Any]:
+    """
+    Return what to record of a payload that people give by hand: a mapping, or any value, under `name`.
+    """
+    if payload is None:
+        return {}
+    if isinstance(payload, Mapping) and not isinstance(payload, dict):
+        payload = dict(payload)
+    copied = copy_value(payload)
+    return copied if type(copied) is dict else {name: copied}
 
 
 def copy_outputs(result: object) -> Dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 from clew._locks import ForkSafeLock
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
-from clew.runs._payload import copy_value, describe_error, status_of
+from clew.runs._payload import copy_payload, copy_value, describe_error, status_of
 from clew.runs.identity import Identity, Inherited, now_ns
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class RunTree(_Identified):
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
     ) -> RunTree:
-        return open_run(None, name, run_type, copy_inputs(inputs), hand_down(tags, metadata, project_name))
+        return open_run(None, name, run_type, copy_payload(inputs, "input"), hand_down(tags, metadata, project_name))
 
     @classmethod
     def detached(cls, identity: Identity) -> RunTree:
@@ -198,7 +198,9 @@ class RunTree(_Identified):
         """
         Return a new run under this one, which may have ended; `post()` starts it.
         """
-        return open_run(self._identity, name, run_type, copy_inputs(inputs), hand_down(tags, metadata, project_name))
+        return open_run(
+            self._identity, name, run_type, copy_payload(inputs, "input"), hand_down(tags, metadata, project_name)
+        )
 
     def post(self) -> None:
         """
@@ -213,52 +215,50 @@ class RunTree(_Identified):
         if outputs is not None:
             self.add_outputs(outputs)
         if not self.close("success" if error is None else "error", error) and outputs is None:
-            self._may_change()
+            self._report_late_change()
 
     def add_tags(self, tags: Union[str, Sequence[str]]) -> None:
         """
         Add one tag or several to this run. Children do not get them.
         """
         added = (tags,) if isinstance(tags, str) else tuple(tags)
-        with _guard.lock:
-            if self._may_change():
-                self._added().tags.extend(added)
+        self._change(lambda: self._added().tags.extend(added))
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """
         Add metadata to this run, over what it had. Children do not get it.
         """
         added = copy_value(dict(metadata))
-        with _guard.lock:
-            if self._may_change():
-                self._added().metadata.update(added)
+        self._change(lambda: self._added().metadata.update(added))
 
     def add_inputs(self, inputs: Mapping[str, Any]) -> None:
         """
         Add to the inputs of the run, over what they were.
         """
-        added = copy_value(dict(inputs))
-        with _guard.lock:
-            if self._may_change():
-                self.inputs = {**self.inputs, **added}
+        added = copy_payload(inputs, "input")
+
+        def change() -> None:
+            self.inputs = {**self.inputs, **added}
+
+        self._change(change)
 
     def add_outputs(self, outputs: Mapping[str, Any]) -> None:
         """
         Add to the outputs of the run, over what they were.
         """
-        added = copy_value(dict(outputs))
-        with _guard.lock:
-            if self._may_change():
-                self.outputs = {**(self.outputs or _NOTHING), **added}
+        added = copy_payload(outputs, "output")
+
+        def change() -> None:
+            self.outputs = {**(self.outputs or _NOTHING), **added}
+
+        self._change(change)
 
     def add_event(self, event: Union[str, Mapping[str, Any]]) -> None:
         """
         Add an event: a dict, or its name alone. ``time_ns`` is filled in where it is missing.
         """
-        fields = {"name": event} if isinstance(event, str) else copy_value(dict(event))
-        with _guard.lock:
-            if self._may_change():
-                self._added().events.append({"time_ns": now_ns(), **fields})
+        fields = {"time_ns": now_ns(), **({"name": event} if isinstance(event, str) else copy_value(dict(event)))}
+        self._change(lambda: self._added().events.append(fields))
 
     def close(self, status: str, error: Optional[str] = None) -> bool:
         """
@@ -290,11 +290,16 @@ class RunTree(_Identified):
             self._additions = _Additions()
         return self._additions
 
-    def _may_change(self) -> bool:
-        if self.status == "pending":
-            return True
+    def _change(self, change: Callable[[], None]) -> None:
+        with _guard.lock:
+            if self.status == "pending":
+                change()
+                return
+        # Not under the lock: a handler of the log may want to change a run, too.
+        self._report_late_change()
+
+    def _report_late_change(self) -> None:
         report("runs_changed_after_end", f"the run {self.name!r} was changed after it had ended; change it earlier")
-        return False
 
     def __repr__(self) -> str:
         return f"<clew.RunTree {self.name!r} {self.status}>"
@@ -436,10 +441,6 @@ def open_run(
 def announce(run: RunTree) -> None:
     for hook in start_hooks:
         hook(run)
-
-
-def copy_inputs(inputs: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
-    return {} if inputs is None else copy_value(dict(inputs))
 
 
 def hand_down(

@@ -10,9 +10,10 @@ from typing import Any, Mapping, Optional, Sequence, Type
 
 from clew.errors import AlreadyEnteredError
 from clew.runs import run as _run
+from clew.runs._payload import copy_payload
 from clew.runs.current import leave_block
 from clew.runs.identity import Identity, current_identity
-from clew.runs.run import RunTree, copy_inputs, hand_down
+from clew.runs.run import RunTree, hand_down
 
 __all__ = ("trace",)
 
@@ -77,8 +78,10 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
             )
         inputs, self._inputs = self._inputs, None
         parent = current_identity.get()
-        self._run = run = _run.open_run(parent, self._name, self._run_type, copy_inputs(inputs), self._own)
-        if _run.start_hooks:
+        is_recorded = bool(_run.start_hooks)
+        copied = copy_payload(inputs, "input") if is_recorded else {}
+        self._run = run = _run.open_run(parent, self._name, self._run_type, copied, self._own)
+        if is_recorded:
             self._token = current_identity.set(run._identity)
             _run.announce(run)
         return run
