@@ -31,9 +31,8 @@ def group(name):
 
 
 def run_tests(session, *args):
-    # Each process of each interpreter writes a file of its own; the session `coverage` puts them together.
-    env = {"COVERAGE_PROCESS_START": str(Path("pyproject.toml").resolve())}
-    session.run("coverage", "run", "-m", "pytest", *args, *session.posargs, env=env)
+    # Each interpreter writes a file of its own; the session `coverage` puts them together.
+    session.run("coverage", "run", "-m", "pytest", *args, *session.posargs)
 
 
 @nox.session(python=PYTHONS)
@@ -94,6 +93,7 @@ def lint(session):
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
     session.run("pytest", "tests/contracts", *session.posargs)
 
 

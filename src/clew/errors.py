@@ -2,7 +2,7 @@
 The tree of errors: what clew raises at the caller of its own functions.
 
 Nothing here is ever raised from an exporter, a finaliser or a detector; what
-goes wrong there is counted by `clew.incidents`.
+goes wrong there is counted by `clew.incidents`::
 
     ClewError
     ├── AlreadyEnteredError  (RuntimeError)    a block that is for one use, used again

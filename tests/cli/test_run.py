@@ -85,6 +85,8 @@ def folder(tmp_path: Path) -> Path:
         ["./probe.py"],
         ["-m", "probe", "one", "-m", "x"],
         ["-m", "pack", "--flag"],
+        ["-m", "pack", "--limit", "3", "--", "--help"],
+        ["-mpack", "--help"],
         ["-m", "pack.tool"],
         ["pack", "word"],
         ["app.zip", "word"],
@@ -146,7 +148,8 @@ def test_run_prints_the_tree_also_of_a_program_that_fails(tmp_path: Path) -> Non
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_run_interrupted_dies_of_the_signal_and_prints_the_tree(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(
-        "import clew, threading\n"
+        # A process that was started in the background has SIGINT ignored.
+        "import clew, signal, threading\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with clew.trace('waiting'):\n    print('ready', flush=True)\n    threading.Event().wait(60)\n"
     )
     process = subprocess.Popen(

@@ -4,7 +4,7 @@ What the command line understands.
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import click
 
@@ -28,7 +28,26 @@ def demo() -> None:
     show_demo()
 
 
+class _RunCommand(click.Command):
+    """
+    Leave to the program what follows `-m MODULE`, as python does.
+    """
+
+    def parse_args(self, ctx: click.Context, args: List[str]) -> List[str]:
+        words = iter(range(len(args)))
+        for index in words:
+            if args[index] == "--limit":
+                next(words, None)
+            elif args[index].startswith("-m"):
+                end = index + (2 if args[index] == "-m" else 1)
+                return super().parse_args(ctx, [*args[:end], "--", *args[end:]])
+            elif not args[index].startswith("-") or args[index] == "--":
+                break
+        return super().parse_args(ctx, args)
+
+
 @commands.command(
+    cls=_RunCommand,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     options_metavar="[--limit N]",
 )

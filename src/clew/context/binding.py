@@ -9,7 +9,7 @@ from contextvars import copy_context
 from functools import WRAPPER_ASSIGNMENTS, update_wrapper
 from typing import TYPE_CHECKING, Callable, Tuple, TypeVar
 
-from clew.context import _entering
+from clew.context._entering import bind_keywords, loaded, take_loop_from_here
 from clew.context._kinds import kind_of
 from clew.errors import ArgumentTypeError
 
@@ -63,10 +63,14 @@ def _bound(fn: Callable[P, T]) -> Callable[P, T]:
 
     def bound(*args: P.args, **kwargs: P.kwargs) -> T:
         context = captured.copy()
-        _entering.take_loop_from_here(context)
-        if kwargs and _entering.bind_keywords is not None:
-            fn_with_keywords: Callable[..., T] = _entering.bind_keywords(fn, kwargs)
-            return context.run(fn_with_keywords, *args)
+        if "sniffio" in loaded:
+            take_loop_from_here(context)
+        if not kwargs:  # by far the most frequent call, and an empty ** is not free
+            plain: Callable[..., T] = fn
+            return context.run(plain, *args)
+        if bind_keywords is not None:
+            with_keywords: Callable[..., T] = bind_keywords(fn, kwargs)
+            return context.run(with_keywords, *args)
         return context.run(fn, *args, **kwargs)
 
     return update_wrapper(bound, fn, _assigned_of(fn))

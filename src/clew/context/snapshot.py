@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Callable, TypeVar
 
-from clew.context import _entering
+from clew.context._entering import bind_keywords, loaded, take_loop_from_here
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -58,10 +58,11 @@ class Snapshot:
             'ada'
         """
         context = self._context.copy()
-        _entering.take_loop_from_here(context)
-        if kwargs and _entering.bind_keywords is not None:
-            fn_with_keywords: Callable[..., T] = _entering.bind_keywords(fn, kwargs)
-            return context.run(fn_with_keywords, *args)
+        if "sniffio" in loaded:
+            take_loop_from_here(context)
+        if kwargs and bind_keywords is not None:
+            with_keywords: Callable[..., T] = bind_keywords(fn, kwargs)
+            return context.run(with_keywords, *args)
         return context.run(fn, *args, **kwargs)
 
     def context(self) -> Context:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from typing import Any, Callable, Optional
 
-from clew.context._entering import leave_loop_behind
+from clew.context._entering import leave_loop_behind, loaded
 
 __all__ = ("ContextFuture",)
 
@@ -30,7 +30,8 @@ class ContextFuture(Future):  # type: ignore[type-arg]  # 3.9+: Future[T] exists
             copy of its own. *What comes back*: nothing. Thread-safe.
         """
         context = copy_context()
-        leave_loop_behind(context)
+        if "sniffio" in loaded:
+            leave_loop_behind(context)
         super().add_done_callback(_ContextCallback(context, fn))
 
 

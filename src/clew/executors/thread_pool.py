@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterable, Iterator, Optional, Tuple, TypeVar
 
-from clew.context._entering import bind_keywords, leave_loop_behind
+from clew.context._entering import bind_keywords, leave_loop_behind, loaded
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.executors._future import ContextFuture
 from clew.executors._queueing import try_enqueue
@@ -64,10 +64,11 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
 
         Raises:
             RuntimeError: the executor or the interpreter is shutting down.
-            BrokenThreadPool: an initializer has failed.
+            concurrent.futures.thread.BrokenThreadPool: an initializer has failed.
         """
         context = copy_context()
-        leave_loop_behind(context)
+        if "sniffio" in loaded:
+            leave_loop_behind(context)
         call: Tuple[Any, ...] = (fn, *args)
         keywords: Dict[str, Any] = kwargs
         if keywords and bind_keywords is not None:

@@ -108,7 +108,7 @@ class Identity:
     @property
     def dotted_order(self) -> str:
         """
-        LangSmith's place of the run: start time and id of each run from the root down, joined by dots.
+        LangSmith's place of the run, which is start time and id of each run from the root down, joined by dots.
         """
         return ".".join(map(_dotted_part, self._lineage()))
 

@@ -155,8 +155,9 @@ def record() -> Recording:
     started; its end is seen whenever it comes.
 
     Context:
-        *When*: none is captured; the block is process-wide and sees the runs of every thread, task
-        and context. Thread-safe; each call gives a recording for one block.
+        *When*: nothing is captured; the block is process-wide and gets the runs of every thread, task
+        and context. *What the callee sees*: no change. *What comes back*: nothing. Thread-safe; each
+        call gives a recording for one block.
 
     Example:
         >>> import clew

@@ -50,7 +50,7 @@ class _Identified:
     @property
     def trace_id(self) -> UUID:
         """
-        The id of the trace: that of its root run.
+        The id of the trace, which is that of its root run.
         """
         return self._identity.trace_id
 
@@ -80,7 +80,7 @@ class _Identified:
     @property
     def dotted_order(self) -> str:
         """
-        LangSmith's place of the run: start time and id of each run from the root down, joined by dots.
+        LangSmith's place of the run, which is start time and id of each run from the root down, joined by dots.
         """
         return self._identity.dotted_order
 
@@ -111,8 +111,9 @@ class RunTree(_Identified):
     A tree can also be made by hand: `RunTree(...)`, `post()` to start it, `create_child(...)`, `end()`.
 
     Context:
-        *When*: nothing is captured, and a run made by hand is not made current; `traceable` and
-        `trace` do that. Any thread may call the methods.
+        *When*: nothing is captured. *What the callee sees*: nothing; a run made by hand is not made
+        current, `traceable` and `trace` do that. *What comes back*: nothing. Any thread may call the
+        methods.
 
     Args:
         run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
@@ -159,7 +160,7 @@ class RunTree(_Identified):
     @property
     def tags(self) -> List[str]:
         """
-        The tags of the run, in a new list: what it inherited, what it was given, what was added.
+        The tags of the run, in a new list, with what it inherited, what it was given and what was added.
         """
         inherited = self._identity.inherited
         return [
@@ -170,7 +171,7 @@ class RunTree(_Identified):
     @property
     def metadata(self) -> Dict[str, Any]:
         """
-        The metadata of the run, in a new dict: what it inherited, what it was given, what was added.
+        The metadata of the run, in a new dict, with what it inherited, what it was given and what was added.
         """
         inherited = self._identity.inherited
         return {
@@ -329,7 +330,11 @@ class Run(_Identified):
         run_type: LangSmith's kind of run, such as "chain" or "tool".
         status: "success", "error", "cancelled", or "pending" for a run that has not ended yet.
         error: the exception with its traceback, as text.
-        inputs, outputs: JSON-shaped dicts; outputs are None where there are none.
+        inputs: a JSON-shaped dict.
+        outputs: a JSON-shaped dict; None where there are none.
+        tags: strings, inherited ones included.
+        metadata: a JSON-shaped dict, inherited entries included.
+        events: dicts with ``name`` and ``time_ns``.
         end_time_ns: nanoseconds since the epoch; None while the run is pending.
         children: the runs under this one.
     """
