@@ -1,8 +1,8 @@
 """
 Put clew's pool in the place of the stdlib's in this process, for good, and keep a log of pools made.
 
-For the process that runs CPython's tests and for the interpreters that those start. It imports as
-little as can be, as such an interpreter should find little that it did not import itself.
+For the process that runs CPython's tests, and for the interpreters that those start: it imports
+little, as they are about what is imported, and when.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _futures: Any = concurrent.futures
 
 def arrange(config: Dict[str, Any], role: str) -> None:
     """
-    Make the stdlib of this process the one that `config` describes, from the first use of it on.
+    Make the stdlib of this process the one that `config` describes, before anybody uses it.
 
     Args:
         config: `borrowed`, directories to look in for tests that this interpreter came without;
@@ -29,17 +29,21 @@ def arrange(config: Dict[str, Any], role: str) -> None:
     import test
 
     test.__path__.extend(config["borrowed"])
+    if sys.version_info >= (3, 9):
+        _load_pool(config, role)
+        return
+
+    # What 3.8's pool does at exit is done before or after what a test does there, by which of the two
+    # was registered first: it must be loaded when the test asks for it. Drop with 3.8.
     native_getattr = _futures.__getattr__
 
-    # The stdlib loads its pool at this moment, too; not earlier here, as on 3.8 (drop with it) what
-    # the pool does at exit comes before or after what a test does there, by which was loaded first.
-    def __getattr__(name: str) -> Any:
+    def load_when_asked_for(name: str) -> Any:
         if name in {"ThreadPoolExecutor", "ContextThreadPoolExecutor"}:
             _load_pool(config, role)
             return vars(_futures)[name]
         return native_getattr(name)
 
-    _futures.__getattr__ = __getattr__
+    _futures.__getattr__ = load_when_asked_for
 
 
 def full_name(cls: type) -> str:

@@ -79,7 +79,7 @@ def run(config: Dict[str, Any]) -> Dict[str, Any]:
     Run every `config["of"]`-th test, starting with number `config["part"]`, and return the report.
     """
     _replaced_pool.arrange(config, "suite")
-    # Loaded now, so that also whoever asks its own module for it gets the right one.
+    # 3.8 loads it only now; in this process, nothing depends on the moment. Drop with 3.8.
     assert concurrent.futures.ThreadPoolExecutor is not None
     scripts = arrange_children(config)
     # Slow tests stand together: each part takes one of them in turn.

@@ -87,19 +87,22 @@ def find_borrowed() -> List[str]:
     own = Path(sysconfig.get_path("stdlib"), "test")
     if has_suite(own):
         return []
-    if sys.version_info >= (3, 13) or not (own / "support").is_dir():
+    if not (own / "support").is_dir():
         go_without("needs CPython's test package, which this interpreter came without")
 
-    # 3.11 and 3.12 may be installed with `test`, but without the suite; that of 3.10 runs on them,
-    # with the rest of `test` being their own. Drop with 3.12.
-    python = shutil.which("python3.10")
+    # Often it is installed in part: test.support, which belongs to the interpreter, without the tests.
+    # 3.11 and 3.12: those of 3.10 run on them; drop with 3.12.
+    lender = "3.13" if sys.version_info >= (3, 13) else "3.10"
+    python = shutil.which(f"python{lender}")
     if python is not None:
         code = "import sysconfig; print(sysconfig.get_path('stdlib'))"
         found = subprocess.run([python, "-I", "-c", code], stdout=subprocess.PIPE, timeout=DEADLINE, check=False)
         tests = Path(found.stdout.decode().strip(), "test")
         if found.returncode == 0 and has_suite(tests):
             return [str(tests)]
-    return go_without("needs CPython 3.10's test package, from a python3.10 on PATH: this interpreter's is incomplete")
+    return go_without(
+        f"needs CPython {lender}'s test package, from a python{lender} on PATH, as this interpreter's is incomplete"
+    )
 
 
 def start_part(directory: Path, **config: Any) -> subprocess.Popen[bytes]:
