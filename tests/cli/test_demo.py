@@ -92,6 +92,41 @@ def test_a_pipe_gets_plain_text_in_what_it_can_show() -> None:
     assert pipe.getvalue().splitlines()[-1] == r"`-- na\xefve \u2603"
 
 
+def test_a_recording_without_runs_says_how_to_get_some() -> None:
+    with clew.record() as runs:
+        pass
+    pipe = Pipe()
+    _output.print_recording(runs, pipe, 0)
+    assert pipe.getvalue().startswith("clew: no runs were recorded; put @clew.traceable on functions")
+
+
+@pytest.mark.parametrize(
+    ("words", "target", "args", "limit", "is_module"),
+    [
+        (["a.py", "-m", "--limit", "3"], "a.py", ["-m", "--limit", "3"], 1000, False),
+        (["--limit", "3", "a.py", "x"], "a.py", ["x"], 3, False),
+        (["--limit=3", "--", "a.py", "--", "x"], "a.py", ["--", "x"], 3, False),
+        (["-m", "mod", "--limit", "3", "-h"], "mod", ["--limit", "3", "-h"], 1000, True),
+        (["--limit", "0", "-mmod", "--", "x"], "mod", ["--", "x"], 0, True),
+    ],
+)
+def test_run_takes_its_own_options_and_leaves_the_others(
+    words: list[str], target: str, args: list[str], limit: int, is_module: bool
+) -> None:
+    from clew.cli._commands import commands
+
+    program = commands.main(["run", *words], standalone_mode=False)
+    assert (program._target, program._args, program._limit, program._is_module) == (target, args, limit, is_module)
+
+
+def test_the_command_without_its_packages_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clew.cli import main
+
+    monkeypatch.setitem(sys.modules, "click", None)
+    with pytest.raises(SystemExit, match=r"clew: expected the packages of the extra 'cli' .*pip install 'clew\[cli\]'"):
+        main(["demo"])
+
+
 def test_the_command_can_be_called_from_python(capsys: pytest.CaptureFixture[str]) -> None:
     from clew.cli import main
 

@@ -141,6 +141,35 @@ def test_a_block_left_in_another_context_leaves_that_one_alone(caplog: pytest.Lo
     assert runs.find(name="moving").status == "success"
 
 
+def test_a_block_left_in_a_copy_of_its_context_leaves_the_original_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with clew.record() as runs:
+        block = clew.trace("moving")
+        original = copy_context()
+        original.run(block.__enter__)
+        before = clew.stats().get("blocks_left_in_another_context", 0)
+        original.copy().run(block.__exit__, None, None, None)
+        assert clew.stats()["blocks_left_in_another_context"] == before + 1
+        detached = original.run(clew.get_current_run_tree)
+    assert detached is not None
+    assert detached.status == "ended"
+    assert runs.find(name="moving").status == "success"
+
+
+def test_a_log_that_fails_does_not_reach_the_program() -> None:
+    def refuse(record: object) -> bool:
+        raise RuntimeError("the log is full")
+
+    from clew import incidents
+
+    logger = logging.getLogger("clew")
+    logger.addFilter(refuse)
+    try:
+        incidents.report("tests_of_failing_logs", "this is a test; do nothing")
+    finally:
+        logger.removeFilter(refuse)
+    assert clew.stats()["tests_of_failing_logs"] == 1
+
+
 def test_incidents_are_logged_once_and_counted_always(caplog: pytest.LogCaptureFixture) -> None:
     from clew.incidents import report
 

@@ -385,6 +385,51 @@ def test_a_traced_coroutine_takes_no_more_turns_of_the_loop() -> None:
         assert turns(clew.traceable(work)) == turns(work)
 
 
+def test_a_coroutine_that_fails_in_another_context_fails_with_its_own_error() -> None:
+    class Suspend:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+    @clew.traceable
+    async def moves() -> None:
+        await Suspend()
+        raise LookupError("its own")
+
+    with clew.record() as runs:
+        coroutine = moves()
+        copy_context().run(coroutine.send, None)
+        with pytest.raises(LookupError, match="its own"):
+            copy_context().run(coroutine.send, None)
+    assert runs.find(name="moves").status == "error"
+
+
+def test_a_run_ended_inside_its_function_keeps_what_it_was_given() -> None:
+    @clew.traceable
+    def early() -> str:
+        run = clew.get_current_run_tree()
+        assert run is not None
+        run.add_outputs({"partial": 1})
+        run.end(outputs={"answer": 42})
+        return "ignored"
+
+    with clew.record() as runs:
+        assert early() == "ignored"
+    assert runs.roots[0].outputs == {"partial": 1, "answer": 42}
+
+
+def test_outputs_that_were_added_stay_beside_the_return_value() -> None:
+    @clew.traceable
+    def adds() -> str:
+        run = clew.get_current_run_tree()
+        assert run is not None
+        run.add_outputs({"usage": 7})
+        return "text"
+
+    with clew.record() as runs:
+        adds()
+    assert runs.roots[0].outputs == {"usage": 7, "output": "text"}
+
+
 # options and bad input
 
 

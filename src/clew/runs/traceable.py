@@ -208,12 +208,9 @@ class _Recipe:
         """
         if run.status != "pending":
             return  # ended by hand, inside the function
-        try:
-            process = self._process_outputs
-            outputs = copy_outputs(result) if process is None else process_payload(process, result, "outputs")
-            run.outputs = outputs if run.outputs is None else {**run.outputs, **outputs}
-        except Exception as error:  # noqa: BLE001  tracing never breaks the traced program
-            report("payloads_dropped", f"the output of {self._name!r} could not be recorded", error=error)
+        process = self._process_outputs
+        outputs = copy_outputs(result) if process is None else process_payload(process, result, "outputs")
+        run.outputs = outputs if run.outputs is None else {**run.outputs, **outputs}
         run.close("success")
 
 
