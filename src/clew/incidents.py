@@ -52,7 +52,7 @@ def stats() -> Dict[str, int]:
 
     Example:
         >>> import clew
-        >>> clew.stats().get("payloads_dropped", 0)
+        >>> clew.stats().get("no_such_thing_ever_happens", 0)
         0
     """
     with _guard.lock:

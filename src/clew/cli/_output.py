@@ -4,11 +4,16 @@ Trees on a terminal, in colour, or as plain text where it goes elsewhere.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import islice
-from typing import List, TextIO
+from typing import TYPE_CHECKING, List, TextIO
 
 from clew.runs._drawing import draw_tree
 from clew.runs.recording import Recording
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 __all__ = ("print_lines", "print_recording")
 
@@ -44,14 +49,20 @@ def print_lines(lines: List[str], stream: TextIO) -> None:
         text.encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         text = text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
-    if not stream.isatty():
-        stream.write(text + "\n")
-        stream.flush()
-        return
-    from rich.console import Console  # late: a pipe needs no colours, and they take long to load
-    from rich.text import Text
+    if stream.isatty():
+        # Late, as a pipe needs no colours, and they take long to load. A program may have a module
+        # `rich` of its own, which is another one.
+        with suppress(ImportError):
+            from rich.console import Console
+            from rich.text import Text
 
-    coloured = Text(text)
+            _print_coloured(Text(text), Console(file=stream))
+            return
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def _print_coloured(coloured: Text, console: Console) -> None:
     for pattern, style in _STYLES.items():
         coloured.highlight_regex(pattern, style)
-    Console(file=stream).print(coloured, soft_wrap=True, highlight=False)
+    console.print(coloured, soft_wrap=True, highlight=False)

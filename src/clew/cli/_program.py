@@ -5,6 +5,7 @@ A person's own program, run as the interpreter would run it, with recording on.
 from __future__ import annotations
 
 import atexit
+import builtins
 import importlib.util
 import io
 import os
@@ -47,12 +48,12 @@ class Program:
         # The first callback registered is the last one called: after the interpreter has waited for
         # the program's threads, and after the program's own callbacks.
         recording = record()
-        atexit.register(_report, recording, sys.stderr, self._limit, os.getpid())
+        atexit.register(_report, recording, _own_stderr(), self._limit, os.getpid())
         _forget_click()
         code, attributes = self._load()
         main = ModuleType("__main__")
         vars(main).update(attributes)
-        vars(main)["__builtins__"] = __builtins__
+        vars(main)["__builtins__"] = builtins
         # The module of the command itself stays referenced: its globals are cleared when it dies.
         clew_main, sys.modules["__main__"] = sys.modules["__main__"], main
         # In which releases these two are there from the start varies; the command's own module has them or not.
@@ -95,10 +96,24 @@ class Program:
 
 def _report(recording: Recording, stream: Optional[TextIO], limit: int, pid: int) -> None:
     # A forked child that ends by sys.exit comes here, too; its parent will tell of the program.
-    if os.getpid() != pid or stream is None or stream.closed:
+    if os.getpid() != pid or stream is None:
         return
+    with suppress(Exception):  # the program may have closed it, or put something odd in its place
+        sys.stderr.flush()
     with suppress(OSError):  # such as a pipe that nobody reads any more
-        print_recording(recording, stream, limit)
+        try:
+            print_recording(recording, stream, limit)
+        except Exception as error:  # noqa: BLE001  a bug of clew's is not the program's
+            stream.write(f"clew: the trees cannot be shown: {error!r}\n")
+        stream.close()
+
+
+def _own_stderr() -> Optional[TextIO]:
+    # A stream of clew's own, whatever the program does to sys.stderr.
+    try:
+        return open(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace")
+    except (AttributeError, OSError):
+        return None  # there is none
 
 
 def _forget_click() -> None:
@@ -118,10 +133,13 @@ def _is_archive(path: str) -> bool:
 
 
 def _find_module(name: str) -> ModuleSpec:
-    spec = importlib.util.find_spec(name)
-    if spec is not None and spec.submodule_search_locations is not None:
-        name = f"{name}.__main__"
+    try:
         spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations is not None:
+            name = f"{name}.__main__"
+            spec = importlib.util.find_spec(name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        _refuse(f"error while finding module {name!r}: {type(error).__name__}: {error}", exit_code=1)
     if spec is None or spec.loader is None:
         _refuse(f"No module named {name}", exit_code=1)
     return spec

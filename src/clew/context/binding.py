@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import inspect
 from contextvars import copy_context
-from functools import WRAPPER_ASSIGNMENTS, update_wrapper
-from typing import TYPE_CHECKING, Callable, Tuple, TypeVar
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Callable, TypeVar
 
 from clew.context._entering import bind_keywords, loaded, take_loop_from_here
-from clew.context._kinds import kind_of
+from clew.context._kinds import kind_of, wrapper_assignments
 from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
@@ -73,14 +73,7 @@ def _bound(fn: Callable[P, T]) -> Callable[P, T]:
             return context.run(with_keywords, *args)
         return context.run(fn, *args, **kwargs)
 
-    return update_wrapper(bound, fn, _assigned_of(fn))
-
-
-def _assigned_of(fn: Callable[..., object]) -> Tuple[str, ...]:
-    # A class's __doc__ and annotations describe its instances, not the call; its names still help.
-    if isinstance(fn, type):
-        return ("__module__", "__name__", "__qualname__")
-    return WRAPPER_ASSIGNMENTS
+    return update_wrapper(bound, fn, wrapper_assignments(fn))
 
 
 # All bound functions share one code object. Unlike an attribute on the function, it is not copied

@@ -53,6 +53,14 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         'ada'
     """
 
+    # Whether it is the stdlib's own submit that comes next, and not that of a class mixed in between.
+    _is_on_the_stdlib = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        after = cls.__mro__[cls.__mro__.index(ContextThreadPoolExecutor) + 1 :]
+        cls._is_on_the_stdlib = next(base for base in after if "submit" in vars(base)) is ThreadPoolExecutor
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """
         Schedule `fn(*args, **kwargs)` and return the `concurrent.futures.Future` of it.
@@ -74,10 +82,12 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         if keywords and bind_keywords is not None:
             call, keywords = (bind_keywords(fn, keywords), *args), {}
         future: Future[T] = ContextFuture()
-        if not try_enqueue(self, future, context.run, call, keywords):
+        if not (self._is_on_the_stdlib and try_enqueue(self, future, context.run, call, keywords)):
             future = super().submit(context.run, *call, **keywords)
-            # Nobody else has the future yet, so nobody has added a callback the plain way.
-            future.__class__ = ContextFuture
+            # Nobody else has the future yet, so nobody has added a callback the plain way. A future
+            # of somebody else's own class stays what it is.
+            if type(future) is Future:
+                future.__class__ = ContextFuture
         return future
 
     if sys.version_info < (3, 9):

@@ -5,14 +5,16 @@ A recorded tree as text, and the comparison of such a text with an expected one.
 from __future__ import annotations
 
 import difflib
-from typing import Iterator, List, Sequence, Tuple
+import re
+from typing import Iterable, Iterator, List, Sequence, Tuple
 
 from clew.errors import TreeMismatchError
 from clew.runs.run import Run
 
 __all__ = ("check_tree", "draw_tree")
 
-_BRANCHES = " \t│├└─"
+_BRANCHES = " \t│├└─|`-"  # what may stand before a name, in what is printed to a terminal of any age
+_STATUS = re.compile(r" \[(error|cancelled|pending|ended)\]$")
 
 
 def draw_tree(roots: Sequence[Run], *, details: bool = False) -> Iterator[str]:
@@ -32,32 +34,54 @@ def draw_tree(roots: Sequence[Run], *, details: bool = False) -> Iterator[str]:
 
 
 def _label(run: Run, *, details: bool) -> str:
-    parts = [run.name.replace("\n", " ")]
+    parts = [_shown(run.name)]
     if details and run.end_time_ns is not None:
         parts.append(_duration((run.end_time_ns - run.start_time_ns) / 1e6))
     if run.status != "success":
         parts.append(f"[{run.status}]")
     if details and run.error and run.status == "error":
-        parts.append(run.error.rstrip().rpartition("\n")[2])
+        last_line = run.error.rstrip().rpartition("\n")[2]
+        parts.append(last_line if last_line.isprintable() else repr(last_line))
     return " ".join(parts)
+
+
+def _shown(name: str) -> str:
+    # A name that could be taken for a part of the drawing, or do something to a terminal, is quoted.
+    is_plain = name.isprintable() and name == name.strip(_BRANCHES) != "" and not _STATUS.search(name)
+    return name if is_plain else repr(name)
 
 
 def _duration(milliseconds: float) -> str:
     return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
 
 
-def check_tree(found: str, expected: str) -> None:
+def check_tree(roots: Sequence[Run], expected: str) -> None:
     """
-    Raise `TreeMismatchError` unless both texts are the same tree, whatever the order of siblings.
+    Raise `TreeMismatchError` unless the runs form the expected tree, whatever the order of siblings.
     """
-    found_lines, expected_lines = (_canonical(text) for text in (found, expected))
+    found_lines, expected_lines = _canonical(_of_runs(roots)), _canonical(_of_text(expected))
     if found_lines == expected_lines:
         return
     difference = "\n".join(difflib.unified_diff(expected_lines, found_lines, "expected", "found", lineterm="", n=99))
     raise TreeMismatchError(f"expected another tree of runs, siblings in any order; the difference:\n{difference}")
 
 
-def _canonical(text: str) -> List[str]:
+def _of_runs(roots: Sequence[Run]) -> Iterator[Tuple[int, str]]:
+    waiting = [(0, root) for root in reversed(roots)]
+    while waiting:
+        depth, run = waiting.pop()
+        yield depth, _label(run, details=False)
+        waiting.extend((depth + 1, child) for child in reversed(run.children))
+
+
+def _of_text(text: str) -> Iterator[Tuple[int, str]]:
+    for line in text.splitlines():
+        label = line.lstrip(_BRANCHES)
+        if label.strip():
+            yield len(line[: len(line) - len(label)].expandtabs()), label.rstrip()
+
+
+def _canonical(lines: Iterable[Tuple[int, str]]) -> List[str]:
     """
     Return the lines of a tree, two blanks a level, siblings sorted with what is under them.
     """
@@ -66,21 +90,17 @@ def _canonical(text: str) -> List[str]:
     def close_down_to(column: int) -> None:
         while levels[-1][0] > column:
             _, subtrees = levels.pop()
+            lines = [line for subtree in sorted(subtrees) for line in subtree]
             parent = levels[-1][1]
-            lines = ["  " + line for subtree in sorted(subtrees) for line in subtree]
             if parent:
-                parent[-1].extend(lines)
+                parent[-1].extend("  " + line for line in lines)
             else:
-                parent.extend([line[2:]] for line in lines)
+                parent.extend([line] for line in lines)
 
-    for line in text.splitlines():
-        label = line.lstrip(_BRANCHES)
-        if not label.strip():
-            continue
-        column = len(line.expandtabs()) - len(label.expandtabs())
+    for column, label in lines:
         close_down_to(column)
         if levels[-1][0] < column:
             levels.append((column, []))
-        levels[-1][1].append([label.rstrip()])
+        levels[-1][1].append([label])
     close_down_to(-1)
     return [line for subtree in levels[0][1] for line in subtree]

@@ -7,11 +7,14 @@ the value itself, and nothing that one of its own methods raises gets out of her
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import sys
+from collections import deque
 from inspect import Parameter as _Parameter
+from itertools import islice
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sized
 
 from clew.incidents import report
 
@@ -70,39 +73,69 @@ def input_reader(
     faster than `inspect.Signature.bind` can; a call that `fn` would refuse is refused likewise.
     """
     try:
-        parameters = list(inspect.signature(fn).parameters.values())
-    except (TypeError, ValueError):  # some builtins tell nothing about themselves
-        parameters = [_Parameter("args", _Parameter.VAR_POSITIONAL), _Parameter("kwargs", _Parameter.VAR_KEYWORD)]
-    defaults = [p.default for p in parameters]
-    shown = parameters[1:] if parameters and parameters[0].name in ("self", "cls") else parameters
-    names = {"clew_copy": copy_value, "clew_defaults": defaults, "clew_big": _BIG, "clew_long": MAX_STRING_CHARS}
-    # The two most frequent types cost no call where there is nothing to be copied.
-    copied = (
-        "({0} if -clew_big < {0} < clew_big else clew_copy({0})) if type({0}) is int "
-        "else {0} if type({0}) is str and len({0}) < clew_long else clew_copy({0})"
-    )
-    if process is not None:
-        copied = "{0}"
-    # Nothing but the identifiers of the function's own parameters goes into this text.
-    head = ", ".join(_parameter_texts(parameters))
-    body = ", ".join(
-        f"**clew_copy({p.name})" if p.kind is _Parameter.VAR_KEYWORD else f"{p.name!r}: {copied.format(p.name)}"
-        for p in shown
-    )
-    read: Callable[..., Dict[str, Any]] = eval(f"lambda {head}: {{{body}}}", names)  # noqa: S307  see above
+        read = _generated_reader(_parameters(fn), copy=process is None)
+    except Exception:  # noqa: BLE001  no signature, or one of the user's making: the arguments are still worth recording
+        read = _generated_reader(
+            [_Parameter("args", _Parameter.VAR_POSITIONAL), _Parameter("kwargs", _Parameter.VAR_KEYWORD)],
+            copy=process is None,
+        )
     if process is None:
         return read
     return lambda *args, **kwargs: process_payload(process, read(*args, **kwargs), "inputs")
 
 
-def _parameter_texts(parameters: List[inspect.Parameter]) -> Iterator[str]:
+def _parameters(fn: Callable[..., Any]) -> List[inspect.Parameter]:
+    # 3.14+: annotations are evaluated when somebody looks, and need not be evaluable; drop the else with 3.13.
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        signature = inspect.signature(fn, annotation_format=Format.FORWARDREF)
+    else:
+        signature = inspect.signature(fn)
+    return list(signature.parameters.values())
+
+
+def _generated_reader(parameters: List[inspect.Parameter], *, copy: bool) -> Callable[..., Dict[str, Any]]:
+    taken = {p.name for p in parameters}
+    names: Dict[str, Any] = {}
+
+    def name_for(helper: str, value: object) -> str:
+        # A parameter of the same name would be in its way, be it `type` or `len`.
+        while helper in taken:
+            helper += "_"
+        names[helper] = value
+        return helper
+
+    type_, len_, copy_ = name_for("type", type), name_for("len", len), name_for("copy", copy_value)
+    big, long = name_for("big", _BIG), name_for("long", MAX_STRING_CHARS)
+    int_, str_ = name_for("int", int), name_for("str", str)
+    # The two most frequent types cost no call where there is nothing to be copied.
+    copied = (
+        f"({{0}} if -{big} < {{0}} < {big} else {copy_}({{0}})) if {type_}({{0}}) is {int_} "
+        f"else {{0}} if {type_}({{0}}) is {str_} and {len_}({{0}}) < {long} else {copy_}({{0}})"
+        if copy
+        else "{0}"
+    )
+    copied_rest = f"**{copy_}({{0}})" if copy else "**{0}"
+    shown = parameters[1:] if parameters and parameters[0].name in ("self", "cls") else parameters
+    # Nothing but the identifiers of the function's own parameters goes into this text.
+    head = ", ".join(_parameter_texts(parameters, name_for("defaults", [p.default for p in parameters])))
+    body = ", ".join(
+        copied_rest.format(p.name) if p.kind is _Parameter.VAR_KEYWORD else f"{p.name!r}: {copied.format(p.name)}"
+        for p in shown
+    )
+    read: Callable[..., Dict[str, Any]] = eval(f"lambda {head}: {{{body}}}", names)  # noqa: S307  see above
+    return read
+
+
+def _parameter_texts(parameters: List[inspect.Parameter], defaults: str) -> Iterator[str]:
     marks: Dict[object, str] = {_Parameter.VAR_POSITIONAL: "*", _Parameter.VAR_KEYWORD: "**"}
     for index, (parameter, following) in enumerate(zip(parameters, [*parameters[1:], None])):
         if parameter.kind is _Parameter.KEYWORD_ONLY and (
             index == 0 or parameters[index - 1].kind in (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
         ):
             yield "*"
-        default = "" if parameter.default is _Parameter.empty else f"=clew_defaults[{index}]"
+        default = "" if parameter.default is _Parameter.empty else f"={defaults}[{index}]"
         yield f"{marks.get(parameter.kind, '')}{parameter.name}{default}"
         if parameter.kind is _Parameter.POSITIONAL_ONLY and (
             following is None or following.kind is not _Parameter.POSITIONAL_ONLY
@@ -116,8 +149,11 @@ def copy_payload(payload: object, name: str) -> Dict[str, Any]:
     """
     if payload is None:
         return {}
-    if isinstance(payload, Mapping) and not isinstance(payload, dict):
-        payload = dict(payload)
+    try:
+        if isinstance(payload, Mapping) and not isinstance(payload, dict):
+            payload = dict(payload)
+    except Exception as error:  # noqa: BLE001  a mapping of the user's
+        payload = f"<{type(payload).__name__} that cannot be copied: {type(error).__name__}>"
     copied = copy_value(payload)
     return copied if type(copied) is dict else {name: copied}
 
@@ -172,6 +208,11 @@ def status_of(error: BaseException) -> str:
         cancelled = getattr(sys.modules.get(library), name, None)
         if cancelled is not None and isinstance(error, cancelled):
             return "cancelled"
+    # 3.11+ has groups of its own; on older releases a task group raises those of the backport.
+    for home in (builtins, sys.modules.get("exceptiongroup")):
+        group = getattr(home, "BaseExceptionGroup", None)
+        if group is not None and isinstance(error, group):
+            return "cancelled" if all(status_of(one) == "cancelled" for one in error.exceptions) else "error"
     return "error"
 
 
@@ -202,16 +243,18 @@ class _Copier:
             return plain if -_INFINITY < plain < _INFINITY else float.__repr__(plain)
         if isinstance(value, dict):
             return self._copy_dict(value, depth)
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return self._copy_items(value, depth)
+        kind: Any
+        for kind in (list, tuple, set, frozenset, deque):
+            if isinstance(value, kind):
+                return self._copy_items(value, kind.__iter__(value), depth)
         return _short_repr(value)
 
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
             return f"<dict of {len(value)} items, {depth} levels deep>"
         copied = {}
-        # list(...) first: another thread may add a key meanwhile.
-        for key, item in list(dict.items(value)):
+        # Taken in one go, and no more than can be used: another thread may add a key meanwhile.
+        for key, item in list(islice(dict.items(value), self._items_left + 1)):
             if not self._items_left:
                 copied["..."] = f"<cut: {len(value)} items>"
                 break
@@ -220,14 +263,14 @@ class _Copier:
             copied[name if isinstance(name, str) else str(name)] = self.copy(item, depth + 1)
         return copied
 
-    def _copy_items(self, value: Iterable[Any], depth: int) -> Any:
-        items = list(value)
+    def _copy_items(self, value: Sized, iterator: Iterator[Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
-            return f"<{type(value).__name__} of {len(items)} items, {depth} levels deep>"
+            return f"<{type(value).__name__} of {len(value)} items, {depth} levels deep>"
+        items = list(islice(iterator, self._items_left + 1))
         copied: List[Any] = []
         for item in items:
             if not self._items_left:
-                copied.append(f"<cut: {len(items)} items>")
+                copied.append(f"<cut: {len(value)} items>")
                 break
             self._items_left -= 1
             copied.append(self.copy(item, depth + 1))

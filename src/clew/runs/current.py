@@ -41,12 +41,18 @@ def get_current_run_tree() -> Optional[RunTree]:
     return RunTree.detached(identity) if live is None else live
 
 
-def leave_call(token: Token[Optional[Identity]]) -> None:
+def leave_call(identity: Identity, token: Optional[Token[Optional[Identity]]]) -> None:
     """
-    Make the run current again that was so before a function's own.
+    Make the run current again that was so before `identity`'s, whose entry or exit may have been interrupted.
     """
+    if token is None:
+        if current_identity.get() is identity:
+            current_identity.set(identity.parent)
+        return
     try:
         current_identity.reset(token)
+    except RuntimeError:
+        pass  # the exit got as far as resetting it
     except ValueError:
         # The coroutine was stepped in another context than at its start; that one has no run of ours.
         report_foreign_exit()

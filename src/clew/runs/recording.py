@@ -53,17 +53,21 @@ class Recording:
 
         More than one root where one was expected is what a lost context looks like.
         """
-        children: Dict[int, List[Run]] = {}
-        roots: List[Run] = []
         started = list(self._started)
-        known = {id(run._identity) for run in started}
-        # Backwards, as a run starts before its children: each finds its own complete, without recursion.
-        for run in reversed(started):
-            own = children.pop(id(run._identity), [])
-            parent = run._identity.parent
-            siblings = roots if parent is None or id(parent) not in known else children.setdefault(id(parent), [])
-            siblings.append(Run(run, tuple(reversed(own))))
-        return tuple(reversed(roots))
+        below: Dict[int, List[RunTree]] = {id(run._identity): [] for run in started}
+        tops: List[RunTree] = []
+        for run in started:
+            below.get(id(run._identity.parent), tops).append(run)
+        # Every run before those below it; then backwards, so that each finds its children complete.
+        # Without recursion: a tree may be deeper than the stack.
+        order = list(tops)
+        for run in order:
+            order.extend(below[id(run._identity)])
+        frozen: Dict[int, Run] = {}
+        for run in reversed(order):
+            children = tuple(frozen.pop(id(child)) for child in below[id(run._identity)])
+            frozen[id(run)] = Run(run, children)
+        return tuple(frozen[id(run)] for run in tops)
 
     def __iter__(self) -> Iterator[Run]:
         """
@@ -141,7 +145,7 @@ class Recording:
             ...       inner
             ... ''')
         """
-        check_tree(self.tree(), expected)
+        check_tree(self.roots, expected)
 
     def __repr__(self) -> str:
         return f"<clew.Recording of {len(self._started)} runs>"

@@ -6,7 +6,7 @@ How a run becomes the current one is in `clew.runs.current`; what collects runs,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clew._locks import ForkSafeLock
 from clew.errors import ArgumentTypeError
@@ -122,7 +122,17 @@ class RunTree(_Identified):
         project_name: the project of the run and its children.
     """
 
-    __slots__ = ("__weakref__", "_additions", "end_time_ns", "error", "inputs", "outputs", "run_type", "status")
+    __slots__ = (
+        "__weakref__",
+        "_additions",
+        "_is_draft",
+        "end_time_ns",
+        "error",
+        "inputs",
+        "outputs",
+        "run_type",
+        "status",
+    )
 
     run_type: str
     inputs: Dict[str, Any]
@@ -131,6 +141,7 @@ class RunTree(_Identified):
     status: str
     end_time_ns: Optional[int]
     _additions: Optional[_Additions]
+    _is_draft: bool  # there until a run made by hand is posted
 
     def __new__(  # noqa: D102  the class's docstring documents it
         cls,
@@ -138,11 +149,11 @@ class RunTree(_Identified):
         run_type: str = "chain",
         *,
         inputs: Optional[Mapping[str, Any]] = None,
-        tags: Sequence[str] = (),
+        tags: Optional[Sequence[str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
     ) -> RunTree:
-        return open_run(None, name, run_type, copy_payload(inputs, "input"), hand_down(tags, metadata, project_name))
+        return draft_run(None, name, run_type, inputs, hand_down(tags, metadata, project_name))
 
     @classmethod
     def detached(cls, identity: Identity) -> RunTree:
@@ -192,21 +203,23 @@ class RunTree(_Identified):
         run_type: str = "chain",
         *,
         inputs: Optional[Mapping[str, Any]] = None,
-        tags: Sequence[str] = (),
+        tags: Optional[Sequence[str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
     ) -> RunTree:
         """
         Return a new run under this one, which may have ended; `post()` starts it.
         """
-        return open_run(
-            self._identity, name, run_type, copy_payload(inputs, "input"), hand_down(tags, metadata, project_name)
-        )
+        return draft_run(self._identity, name, run_type, inputs, hand_down(tags, metadata, project_name))
 
     def post(self) -> None:
         """
-        Start a run made by hand: whoever records runs now gets it. Those of `trace` already are started.
+        Start a run made by hand: whoever records runs now gets it. On any other run this does nothing.
         """
+        try:
+            del self._is_draft  # like `live`: decides between two threads
+        except AttributeError:
+            return
         announce(self)
 
     def end(self, *, outputs: Optional[Mapping[str, Any]] = None, error: Optional[str] = None) -> None:
@@ -222,20 +235,24 @@ class RunTree(_Identified):
         """
         Add one tag or several to this run. Children do not get them.
         """
-        added = (tags,) if isinstance(tags, str) else tuple(tags)
+        added = (tags,) if isinstance(tags, str) else check_tags(tags)
         self._change(lambda: self._added().tags.extend(added))
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """
         Add metadata to this run, over what it had. Children do not get it.
         """
-        added = copy_value(dict(metadata))
+        if self._additions is _IGNORED:
+            return
+        added = copy_value(dict(check_mapping(metadata, "metadata")))
         self._change(lambda: self._added().metadata.update(added))
 
     def add_inputs(self, inputs: Mapping[str, Any]) -> None:
         """
         Add to the inputs of the run, over what they were.
         """
+        if self._additions is _IGNORED:
+            return
         added = copy_payload(inputs, "input")
 
         def change() -> None:
@@ -247,6 +264,8 @@ class RunTree(_Identified):
         """
         Add to the outputs of the run, over what they were.
         """
+        if self._additions is _IGNORED:
+            return
         added = copy_payload(outputs, "output")
 
         def change() -> None:
@@ -258,7 +277,8 @@ class RunTree(_Identified):
         """
         Add an event: a dict, or its name alone. ``time_ns`` is filled in where it is missing.
         """
-        fields = {"time_ns": now_ns(), **({"name": event} if isinstance(event, str) else copy_value(dict(event)))}
+        named = {"name": event} if isinstance(event, str) else copy_value(dict(check_mapping(event, "event")))
+        fields = {"time_ns": now_ns(), **named}
         self._change(lambda: self._added().events.append(fields))
 
     def close(self, status: str, error: Optional[str] = None) -> bool:
@@ -286,12 +306,20 @@ class RunTree(_Identified):
         if self.status == "pending":
             self.close(status_of(error), describe_error(error, traceback))
 
+    def ignore_changes(self) -> None:
+        """
+        Have what is added from now on go nowhere: the run of a block that nobody records.
+        """
+        self._additions = _IGNORED
+
     def _added(self) -> _Additions:
         if self._additions is None:
             self._additions = _Additions()
         return self._additions
 
     def _change(self, change: Callable[[], None]) -> None:
+        if self._additions is _IGNORED:
+            return
         with _guard.lock:
             if self.status == "pending":
                 change()
@@ -391,6 +419,7 @@ class Run(_Identified):
 
 _new = object.__new__
 _NOTHING: Mapping[str, Any] = {}
+_IGNORED = _Additions()
 
 # Who is told when a run starts and when it ends. Empty tuples: recording is off, and `traceable`
 # calls its function straight away. Replaced as a whole, so that no reader needs a lock.
@@ -443,19 +472,50 @@ def open_run(
     return run
 
 
+def draft_run(
+    parent: Optional[Identity],
+    name: str,
+    run_type: str,
+    inputs: Optional[Mapping[str, Any]],
+    own: Optional[Inherited],
+) -> RunTree:
+    run = open_run(parent, check_name(name), run_type, copy_payload(inputs, "input"), own)
+    run._is_draft = True
+    return run
+
+
 def announce(run: RunTree) -> None:
     for hook in start_hooks:
         hook(run)
 
 
 def hand_down(
-    tags: Sequence[str], metadata: Optional[Mapping[str, Any]], project_name: Optional[str]
+    tags: Optional[Sequence[str]], metadata: Optional[Mapping[str, Any]], project_name: Optional[str]
 ) -> Optional[Inherited]:
     """
     Return what a run with these options of its own hands down, None if they are all empty.
     """
-    if isinstance(tags, str):
-        raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
     if not tags and not metadata and project_name is None:
         return None
-    return Inherited(project_name, tuple(tags), copy_value(dict(metadata or {})))
+    copied = copy_value(dict(check_mapping(metadata or {}, "metadata")))
+    return Inherited(project_name, check_tags(tags or ()), copied)
+
+
+def check_name(name: object) -> str:
+    if isinstance(name, str):
+        return name
+    raise ArgumentTypeError(f"expected the name of a run as a string, got {name!r}; pass name={str(name)!r}")
+
+
+def check_tags(tags: Any) -> Tuple[str, ...]:
+    if isinstance(tags, str):
+        raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
+    if not isinstance(tags, Iterable):
+        raise ArgumentTypeError(f"expected a list of tags, got {tags!r}; pass a list of strings")
+    return tuple(map(str, tags))
+
+
+def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
+    if isinstance(mapping, Mapping):
+        return mapping
+    raise ArgumentTypeError(f"expected the {what} as a dict, got {mapping!r}; pass {{'key': value}}")

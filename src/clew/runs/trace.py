@@ -11,9 +11,9 @@ from typing import Any, Mapping, Optional, Sequence, Type
 from clew.errors import AlreadyEnteredError
 from clew.runs import run as _run
 from clew.runs._payload import copy_payload
-from clew.runs.current import leave_block
+from clew.runs.current import leave_block, leave_call
 from clew.runs.identity import Identity, current_identity
-from clew.runs.run import RunTree, hand_down
+from clew.runs.run import RunTree, check_name, hand_down
 
 __all__ = ("trace",)
 
@@ -39,7 +39,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         tags, metadata, project_name: for this run and those under it.
 
     Raises:
-        ArgumentTypeError: `tags` is a single string.
+        ArgumentTypeError: `tags` is a single string, or `name` is no string.
         AlreadyEnteredError: the instance was used for a block before.
 
     Example:
@@ -59,11 +59,11 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         run_type: str = "chain",
         *,
         inputs: Optional[Mapping[str, Any]] = None,
-        tags: Sequence[str] = (),
+        tags: Optional[Sequence[str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
     ) -> None:
-        self._name = name
+        self._name = check_name(name)
         self._run_type = run_type
         self._inputs = inputs
         self._own = hand_down(tags, metadata, project_name)
@@ -81,9 +81,16 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         is_recorded = bool(_run.start_hooks)
         copied = copy_payload(inputs, "input") if is_recorded else {}
         self._run = run = _run.open_run(parent, self._name, self._run_type, copied, self._own)
-        if is_recorded:
+        if not is_recorded:
+            run.ignore_changes()
+            return run
+        try:
             self._token = current_identity.set(run._identity)
             _run.announce(run)
+        except BaseException as interrupt:  # no exit follows an entry that failed
+            leave_call(run._identity, self._token)
+            run.fail(interrupt, interrupt.__traceback__)
+            raise
         return run
 
     def __exit__(

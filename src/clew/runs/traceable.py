@@ -6,17 +6,17 @@ For plain functions and coroutine functions; what a generator yields over time i
 
 from __future__ import annotations
 
-from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
 
-from clew.context._kinds import kind_of
+from clew.context._kinds import kind_of, wrapper_assignments
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
 from clew.runs import run as _run
 from clew.runs._payload import copy_outputs, copy_value, input_reader, process_payload
 from clew.runs.current import leave_call, report_foreign_exit
 from clew.runs.identity import Inherited, current_identity
-from clew.runs.run import RunTree, hand_down, open_run
+from clew.runs.run import RunTree, check_name, hand_down, open_run
 
 __all__ = ("traceable",)
 
@@ -32,7 +32,7 @@ def traceable(
     run_type: str = "chain",
     *,
     name: Optional[str] = None,
-    tags: Sequence[str] = (),
+    tags: Optional[Sequence[str]] = None,
     metadata: Optional[Mapping[str, Any]] = None,
     project_name: Optional[str] = None,
     process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]] = None,
@@ -44,7 +44,7 @@ def traceable(
     run_type: Union[Callable[..., Any], str] = "chain",
     *,
     name: Optional[str] = None,
-    tags: Sequence[str] = (),
+    tags: Optional[Sequence[str]] = None,
     metadata: Optional[Mapping[str, Any]] = None,
     project_name: Optional[str] = None,
     process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]] = None,
@@ -95,6 +95,8 @@ def traceable(
             rewrapped: F = rewrap(decorate(fn.__func__))
             return rewrapped
         _check(fn)
+        if name is not None:
+            check_name(name)
         recipe = _Recipe(fn, name, kind, hand_down(tags, metadata, project_name), process_inputs, process_outputs)
         traced: F = _traced(fn, recipe)
         return traced
@@ -109,48 +111,52 @@ def traceable(
 def _traced(fn: Callable[..., Any], recipe: _Recipe) -> Any:
     start, finish, reset = recipe.start, recipe.finish, current_identity.reset
 
+    # Everything from making the run current on stands in the `try`: an interrupt can come anywhere.
+
     if kind_of(fn) == "coroutine":
 
         async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
             run = start(args, kwargs) if _run.start_hooks else None
             if run is None:
                 return await fn(*args, **kwargs)
-            token = current_identity.set(run._identity)
+            token = None
             try:
+                token = current_identity.set(run._identity)
                 result = await fn(*args, **kwargs)
+                try:
+                    reset(token)
+                except ValueError:
+                    report_foreign_exit()
+                finish(run, result)
+                return result
             except BaseException as error:
-                leave_call(token)
+                leave_call(run._identity, token)
                 # The traceback without this frame of ours.
                 run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
                 raise
+
+        return update_wrapper(async_wrapper, fn, wrapper_assignments(fn))
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        run = start(args, kwargs) if _run.start_hooks else None
+        if run is None:
+            return fn(*args, **kwargs)
+        token = None
+        try:
+            token = current_identity.set(run._identity)
+            result = fn(*args, **kwargs)
             try:
                 reset(token)
             except ValueError:
                 report_foreign_exit()
             finish(run, result)
             return result
-
-        return update_wrapper(async_wrapper, fn, WRAPPER_ASSIGNMENTS)
-
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        run = start(args, kwargs) if _run.start_hooks else None
-        if run is None:
-            return fn(*args, **kwargs)
-        token = current_identity.set(run._identity)
-        try:
-            result = fn(*args, **kwargs)
         except BaseException as error:
-            leave_call(token)
+            leave_call(run._identity, token)
             run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
             raise
-        try:
-            reset(token)
-        except ValueError:
-            report_foreign_exit()
-        finish(run, result)
-        return result
 
-    return update_wrapper(wrapper, fn, WRAPPER_ASSIGNMENTS)
+    return update_wrapper(wrapper, fn, wrapper_assignments(fn))
 
 
 class _Recipe:
@@ -182,6 +188,7 @@ class _Recipe:
         """
         Return the run of a call that is about to be made, None if it cannot be recorded.
         """
+        run = None
         try:
             read = self._read_inputs
             if read is None:
@@ -189,7 +196,7 @@ class _Recipe:
             try:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse this call, too, and its own error is the one to see
-                inputs = {"args": copy_value(args), "kwargs": copy_value(kwargs)}
+                inputs = self._unsorted_inputs(args, kwargs)
             run = open_run(current_identity.get(), self._name, self._run_type, inputs, self._own)
             for hook in _run.start_hooks:
                 hook(run)
@@ -201,6 +208,15 @@ class _Recipe:
         except Exception as error:  # noqa: BLE001  tracing never breaks the traced program
             report("calls_not_recorded", f"a call of {self._name!r} could not be recorded", error=error)
             return None
+        except BaseException as interrupt:
+            if run is not None:
+                run.fail(interrupt, interrupt.__traceback__)
+            raise
+
+    def _unsorted_inputs(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Dict[str, Any]:
+        if self._process_inputs is None:
+            return {"args": copy_value(args), "kwargs": copy_value(kwargs)}
+        return process_payload(self._process_inputs, {"args": args, "kwargs": kwargs}, "inputs")
 
     def finish(self, run: RunTree, result: Any) -> None:
         """
