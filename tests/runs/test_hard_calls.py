@@ -224,7 +224,8 @@ def test_an_interrupt_at_any_moment_leaves_no_run_current() -> None:
         import gc, signal
         from contextlib import suppress
         import clew
-        
+        from clew.runs.identity import current_identity
+
         @clew.traceable
         def call():
             pass
