@@ -570,7 +570,8 @@ def test_recursion_as_deep_as_the_stack_allows_is_recorded(caplog: pytest.LogCap
 
         with clew.record() as runs, pytest.raises(RecursionError):
             down(0)
-        assert len(runs) <= len(reached)
+        # One call more may have been recorded than could be made.
+        assert len(runs) <= len(reached) + 1
         assert len(runs.tree().splitlines()) == len(runs)
         return reached
 

@@ -14,7 +14,7 @@ from collections import deque
 from inspect import Parameter as _Parameter
 from itertools import islice
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sized
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from clew.incidents import report
 
@@ -212,7 +212,8 @@ def status_of(error: BaseException) -> str:
     for home in (builtins, sys.modules.get("exceptiongroup")):
         group = getattr(home, "BaseExceptionGroup", None)
         if group is not None and isinstance(error, group):
-            return "cancelled" if all(status_of(one) == "cancelled" for one in error.exceptions) else "error"
+            members: Sequence[BaseException] = getattr(error, "exceptions", ())
+            return "cancelled" if all(status_of(one) == "cancelled" for one in members) else "error"
     return "error"
 
 
@@ -263,7 +264,7 @@ class _Copier:
             copied[name if isinstance(name, str) else str(name)] = self.copy(item, depth + 1)
         return copied
 
-    def _copy_items(self, value: Sized, iterator: Iterator[Any], depth: int) -> Any:
+    def _copy_items(self, value: Any, iterator: Iterator[Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
             return f"<{type(value).__name__} of {len(value)} items, {depth} levels deep>"
         items = list(islice(iterator, self._items_left + 1))
