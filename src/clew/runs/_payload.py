@@ -254,8 +254,12 @@ class _Copier:
         if depth >= MAX_DEPTH:
             return f"<dict of {len(value)} items, {depth} levels deep>"
         copied = {}
-        # Taken in one go, and no more than can be used: another thread may add a key meanwhile.
-        for key, item in list(islice(dict.items(value), self._items_left + 1)):
+        # Taken in one go, and no more than can be used.
+        try:
+            items = list(islice(dict.items(value), self._items_left + 1))
+        except RuntimeError:  # another thread has added a key meanwhile; nobody adds one to a copy
+            items = list(islice(dict.items(dict.copy(value)), self._items_left + 1))
+        for key, item in items:
             if not self._items_left:
                 copied["..."] = f"<cut: {len(value)} items>"
                 break
