@@ -295,8 +295,6 @@ class RunTree(_Identified):
         end_time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
         self.end_time_ns = end_time_ns if end_time_ns > start_time_ns else start_time_ns
         self.status = status
-        for hook in end_hooks:
-            hook(self)
         return True
 
     def fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
@@ -421,10 +419,9 @@ _new = object.__new__
 _NOTHING: Mapping[str, Any] = {}
 _IGNORED = _Additions()
 
-# Who is told when a run starts and when it ends. Empty tuples: recording is off, and `traceable`
+# Who is told when a run starts. An empty tuple: recording is off, and `traceable`
 # calls its function straight away. Replaced as a whole, so that no reader needs a lock.
 start_hooks: Tuple[Callable[[RunTree], object], ...] = ()
-end_hooks: Tuple[Callable[[RunTree], object], ...] = ()
 
 
 def add_start_hook(hook: Callable[[RunTree], object]) -> None:
