@@ -19,7 +19,6 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 from clew.incidents import report
 
 __all__ = (
-    "copy_outputs",
     "copy_payload",
     "copy_value",
     "describe_error",
@@ -36,6 +35,7 @@ MAX_FRAMES = 50
 
 # Above some more than this, Python itself refuses to write an int as text.
 _BIG = 1 << 4096
+_SMALL = -_BIG  # a constant: to negate it at each use would make a new number of 4096 bits
 _INFINITY = float("inf")
 
 
@@ -50,7 +50,7 @@ def copy_value(value: object) -> Any:
     # Most values are small and immutable: these need no copying.
     kind = type(value)
     if kind is int:
-        if -_BIG < value < _BIG:  # type: ignore[operator]  # kind is int
+        if _SMALL < value < _BIG:  # type: ignore[operator]  # kind is int
             return value
     elif kind is str:
         if len(value) < MAX_STRING_CHARS:  # type: ignore[arg-type]  # kind is str
@@ -107,11 +107,11 @@ def _generated_reader(parameters: List[inspect.Parameter], *, copy: bool) -> Cal
         return helper
 
     type_, len_, copy_ = name_for("type", type), name_for("len", len), name_for("copy", copy_value)
-    big, long = name_for("big", _BIG), name_for("long", MAX_STRING_CHARS)
+    small, big, long = name_for("small", _SMALL), name_for("big", _BIG), name_for("long", MAX_STRING_CHARS)
     int_, str_ = name_for("int", int), name_for("str", str)
     # The two most frequent types cost no call where there is nothing to be copied.
     copied = (
-        f"({{0}} if -{big} < {{0}} < {big} else {copy_}({{0}})) if {type_}({{0}}) is {int_} "
+        f"({{0}} if {small} < {{0}} < {big} else {copy_}({{0}})) if {type_}({{0}}) is {int_} "
         f"else {{0}} if {type_}({{0}}) is {str_} and {len_}({{0}}) < {long} else {copy_}({{0}})"
         if copy
         else "{0}"
@@ -156,16 +156,6 @@ def copy_payload(payload: object, name: str) -> Dict[str, Any]:
         payload = f"<{type(payload).__name__} that cannot be copied: {type(error).__name__}>"
     copied = copy_value(payload)
     return copied if type(copied) is dict else {name: copied}
-
-
-def copy_outputs(result: object) -> Dict[str, Any]:
-    """
-    Return what to record of a return value: a dict as it is, anything else as ``{"output": value}``.
-    """
-    if result is None or (type(result) is int and -_BIG < result < _BIG):
-        return {"output": result}
-    copied = copy_value(result)
-    return copied if type(copied) is dict else {"output": copied}
 
 
 def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, what: str) -> Dict[str, Any]:
@@ -238,7 +228,7 @@ class _Copier:
             return _cut(str.__str__(value), MAX_STRING_CHARS)
         if isinstance(value, int):
             number = int.__int__(value)
-            return number if -_BIG < number < _BIG else f"<int of {number.bit_length()} bits>"
+            return number if _SMALL < number < _BIG else f"<int of {number.bit_length()} bits>"
         if isinstance(value, float):
             plain = float.__float__(value)
             return plain if -_INFINITY < plain < _INFINITY else float.__repr__(plain)

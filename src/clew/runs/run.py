@@ -129,14 +129,14 @@ class RunTree(_Identified):
         "end_time_ns",
         "error",
         "inputs",
-        "outputs",
+        "result",
         "run_type",
         "status",
     )
 
     run_type: str
     inputs: Dict[str, Any]
-    outputs: Optional[Dict[str, Any]]
+    result: Any  # a copy of what the traced function returned, unset until it has
     error: Optional[str]
     status: str
     end_time_ns: Optional[int]
@@ -164,9 +164,21 @@ class RunTree(_Identified):
         run._identity = identity
         run.run_type = "chain"
         run.inputs = {}
-        run.outputs = run.error = run.end_time_ns = run._additions = None
+        run.error = run.end_time_ns = run._additions = None
         run.status = "ended"
         return run
+
+    @property
+    def outputs(self) -> Optional[Dict[str, Any]]:
+        """
+        The outputs of the run, in a new dict: what was returned, over what was added. None where there are none.
+        """
+        added = None if self._additions is None else self._additions.outputs
+        try:
+            result = self.result
+        except AttributeError:
+            return added and dict(added)
+        return {**(added or _NOTHING), **(result if type(result) is dict else {"output": result})}
 
     @property
     def tags(self) -> List[str]:
@@ -267,11 +279,7 @@ class RunTree(_Identified):
         if self._additions is _IGNORED:
             return
         added = copy_payload(outputs, "output")
-
-        def change() -> None:
-            self.outputs = {**(self.outputs or _NOTHING), **added}
-
-        self._change(change)
+        self._change(lambda: self._added().add_outputs(added))
 
     def add_event(self, event: Union[str, Mapping[str, Any]]) -> None:
         """
@@ -285,15 +293,17 @@ class RunTree(_Identified):
         """
         End the run with a status, once, and return whether this call was the one that ended it.
         """
+        identity = self._identity
         try:
             # Deleting the slot is what decides between two threads that end a run at once, and what
             # lets go of the payload: from here on the context leads to the identity alone.
-            del self._identity.live
+            del identity.live
         except AttributeError:
             return False
-        self.error = error
-        end_time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
-        self.end_time_ns = end_time_ns if end_time_ns > start_time_ns else start_time_ns
+        if error is not None:
+            self.error = error
+        end_time_ns = now_ns()
+        self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         self.status = status
         return True
 
@@ -337,12 +347,16 @@ class _Additions:
     Hold what was added to a run while it was open; most runs have none.
     """
 
-    __slots__ = ("events", "metadata", "tags")
+    __slots__ = ("events", "metadata", "outputs", "tags")
 
     def __init__(self) -> None:
+        self.outputs: Optional[Dict[str, Any]] = None
         self.tags: List[str] = []
         self.metadata: Dict[str, Any] = {}
         self.events: List[Mapping[str, Any]] = []
+
+    def add_outputs(self, outputs: Dict[str, Any]) -> None:
+        self.outputs = {**(self.outputs or _NOTHING), **outputs}
 
 
 class Run(_Identified):
@@ -463,7 +477,7 @@ def open_run(
     run._identity = identity
     run.run_type = run_type
     run.inputs = inputs
-    run.outputs = run.error = run.end_time_ns = run._additions = None
+    run.error = run.end_time_ns = run._additions = None
     run.status = "pending"
     identity.live = run
     return run

@@ -13,12 +13,14 @@ from clew.context._kinds import kind_of, wrapper_assignments
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
 from clew.runs import run as _run
-from clew.runs._payload import copy_outputs, copy_value, input_reader, process_payload
+from clew.runs._payload import copy_value, input_reader, process_payload
 from clew.runs.current import leave_call, report_foreign_exit
 from clew.runs.identity import Inherited, current_identity
 from clew.runs.run import RunTree, check_name, hand_down, open_run
 
 __all__ = ("traceable",)
+
+_current = current_identity.get
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,7 +100,7 @@ def traceable(
         if name is not None:
             check_name(name)
         recipe = _Recipe(fn, name, kind, hand_down(tags, metadata, project_name), process_inputs, process_outputs)
-        traced: F = _traced(fn, recipe)
+        traced: F = (_traced_coroutine_function if kind_of(fn) == "coroutine" else _traced_function)(fn, recipe)
         return traced
 
     if isinstance(run_type, str):
@@ -108,34 +110,40 @@ def traceable(
     return decorate(run_type)
 
 
-def _traced(fn: Callable[..., Any], recipe: _Recipe) -> Any:
-    start, finish, reset = recipe.start, recipe.finish, current_identity.reset
+# In both wrappers, everything from making the run current on stands in the `try`: an interrupt can
+# come anywhere.
 
-    # Everything from making the run current on stands in the `try`: an interrupt can come anywhere.
 
-    if kind_of(fn) == "coroutine":
+def _traced_coroutine_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
+    start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
 
-        async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
-            run = start(args, kwargs) if _run.start_hooks else None
-            if run is None:
-                return await fn(*args, **kwargs)
-            token = None
+    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+        run = start(args, kwargs) if _run.start_hooks else None
+        if run is None:
+            return await fn(*args, **kwargs)
+        token = None
+        try:
+            token = current_identity.set(run._identity)
+            result = await fn(*args, **kwargs)
             try:
-                token = current_identity.set(run._identity)
-                result = await fn(*args, **kwargs)
-                try:
-                    reset(token)
-                except ValueError:
-                    report_foreign_exit()
-                finish(run, result)
-                return result
-            except BaseException as error:
-                leave_call(run._identity, token)
-                # The traceback without this frame of ours.
-                run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
-                raise
+                reset(token)
+            except ValueError:
+                report_foreign_exit()
+            if run.status == "pending":  # not ended by hand, inside the function
+                run.result = copy_result(result)
+                run.close("success")
+            return result
+        except BaseException as error:
+            leave_call(run._identity, token)
+            # The traceback without this frame of ours.
+            run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
+            raise
 
-        return update_wrapper(async_wrapper, fn, wrapper_assignments(fn))
+    return update_wrapper(async_wrapper, fn, wrapper_assignments(fn))
+
+
+def _traced_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
+    start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         run = start(args, kwargs) if _run.start_hooks else None
@@ -149,7 +157,9 @@ def _traced(fn: Callable[..., Any], recipe: _Recipe) -> Any:
                 reset(token)
             except ValueError:
                 report_foreign_exit()
-            finish(run, result)
+            if run.status == "pending":  # not ended by hand, inside the function
+                run.result = copy_result(result)
+                run.close("success")
             return result
         except BaseException as error:
             leave_call(run._identity, token)
@@ -164,7 +174,7 @@ class _Recipe:
     Hold how the runs of one function are made.
     """
 
-    __slots__ = ("_fn", "_name", "_own", "_process_inputs", "_process_outputs", "_read_inputs", "_run_type")
+    __slots__ = ("_fn", "_name", "_own", "_process_inputs", "_read_inputs", "_run_type", "copy_result")
 
     def __init__(
         self,
@@ -180,7 +190,12 @@ class _Recipe:
         self._run_type = run_type
         self._own = own
         self._process_inputs = process_inputs
-        self._process_outputs = process_outputs
+        # From a return value to what is recorded of it.
+        self.copy_result: Callable[[Any], Dict[str, Any]] = (
+            copy_value
+            if process_outputs is None
+            else lambda result: process_payload(process_outputs, result, "outputs")
+        )
         # Made at the first recorded call: reading a signature is too slow for import time.
         self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
 
@@ -197,7 +212,7 @@ class _Recipe:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse this call, too, and its own error is the one to see
                 inputs = self._unsorted_inputs(args, kwargs)
-            run = open_run(current_identity.get(), self._name, self._run_type, inputs, self._own)
+            run = open_run(_current(), self._name, self._run_type, inputs, self._own)
             for hook in _run.start_hooks:
                 hook(run)
             return run
@@ -217,17 +232,6 @@ class _Recipe:
         if self._process_inputs is None:
             return {"args": copy_value(args), "kwargs": copy_value(kwargs)}
         return process_payload(self._process_inputs, {"args": args, "kwargs": kwargs}, "inputs")
-
-    def finish(self, run: RunTree, result: Any) -> None:
-        """
-        End the run of a call that has returned `result`.
-        """
-        if run.status != "pending":
-            return  # ended by hand, inside the function
-        process = self._process_outputs
-        outputs = copy_outputs(result) if process is None else process_payload(process, result, "outputs")
-        run.outputs = outputs if run.outputs is None else {**run.outputs, **outputs}
-        run.close("success")
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
