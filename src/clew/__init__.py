@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from clew.runs.run import Run as Run, RunTree as RunTree
     from clew.runs.trace import trace as trace
     from clew.runs.traceable import traceable as traceable
+    from clew.threads import ContextThread as ContextThread, ContextTimer as ContextTimer
 
 __version__ = "0.1.0.dev0"
 
 __all__ = (
     "ClewError",
+    "ContextThread",
     "ContextThreadPoolExecutor",
+    "ContextTimer",
     "Recording",
     "Run",
     "RunTree",
@@ -44,7 +47,9 @@ __all__ = (
 
 _HOMES = {
     "ClewError": "clew.errors",
+    "ContextThread": "clew.threads",
     "ContextThreadPoolExecutor": "clew.executors.thread_pool",
+    "ContextTimer": "clew.threads",
     "Recording": "clew.runs.recording",
     "Run": "clew.runs.run",
     "RunTree": "clew.runs.run",

@@ -8,6 +8,7 @@ goes wrong there is counted by `clew.incidents`::
     ├── AlreadyEnteredError  (RuntimeError)    a block that is for one use, used again
     ├── ArgumentTypeError    (TypeError)       the wrong kind of thing
     ├── ArgumentValueError   (ValueError)      the right kind, a wrong value
+    ├── ContextInUseError    (RuntimeError)    a context to be shared that runs something else meanwhile
     ├── MissingExtraError    (ImportError)     an optional package is not there
     ├── RunLookupError       (LookupError)     no run, or several, where one was asked for
     └── TreeMismatchError    (AssertionError)  a recorded tree is not the expected one
@@ -20,6 +21,7 @@ __all__ = (
     "ArgumentTypeError",
     "ArgumentValueError",
     "ClewError",
+    "ContextInUseError",
     "MissingExtraError",
     "RunLookupError",
     "TreeMismatchError",
@@ -47,6 +49,12 @@ class ArgumentTypeError(ClewError, TypeError):
 class ArgumentValueError(ClewError, ValueError):
     """
     Say that an argument is the right kind of thing with a value that cannot be used.
+    """
+
+
+class ContextInUseError(ClewError, RuntimeError):
+    """
+    Say that a context that was to be shared is in use elsewhere: one context runs one thing at a time.
     """
 
 

@@ -36,16 +36,14 @@ class Result(unittest.TextTestResult):
         self.passed.append(test.id())
 
 
-def arrange_children(config: Dict[str, Any]) -> List[str]:
+def arrange_children(arrange: str) -> List[str]:
     """
-    Have the interpreters that tests start arranged like this one; return the list of their scripts.
+    Have the interpreters that tests start arranged by the statement `arrange`; return the list of their scripts.
     """
     script_helper: Any = importlib.import_module("test.support.script_helper")
     native_run = script_helper.run_python_until_end
     # They are started with -I, so what PYTHONPATH says has to be said again.
-    prelude = (
-        f"import sys; sys.path[:] = {sys.path!r}\nimport _replaced_pool; _replaced_pool.arrange({config!r}, 'child')\n"
-    )
+    prelude = f"import sys; sys.path[:] = {sys.path!r}\n{arrange}\n"
     scripts: List[str] = []
 
     def run_python_until_end(*args: str, **env_vars: Any) -> Any:
@@ -81,7 +79,7 @@ def run(config: Dict[str, Any]) -> Dict[str, Any]:
     _replaced_pool.arrange(config, "suite")
     # 3.8 loads it only now; in this process, nothing depends on the moment. Drop with 3.8.
     assert concurrent.futures.ThreadPoolExecutor is not None
-    scripts = arrange_children(config)
+    scripts = arrange_children(f"import _replaced_pool; _replaced_pool.arrange({config!r}, 'child')")
     # Slow tests stand together: each part takes one of them in turn.
     tests = list(collect())[config["part"] :: config["of"]]
     # Noted before the run: unittest lets go of each test that it has run.

@@ -9,7 +9,9 @@ from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, Callable, Dict, Optional
 
-__all__ = ("bind_keywords", "leave_loop_behind", "loaded", "take_loop_from_here")
+from clew.errors import ContextInUseError
+
+__all__ = ("bind_keywords", "leave_loop_behind", "loaded", "run_in_shared", "take_loop_from_here")
 
 loaded = sys.modules
 
@@ -18,6 +20,22 @@ loaded = sys.modules
 bind_keywords: Optional[Callable[[Callable[..., Any], Dict[str, Any]], Callable[..., Any]]] = None
 if sys.implementation.name == "pypy":
     bind_keywords = lambda fn, kwargs: partial(fn, **kwargs)  # noqa: E731  the annotation above is its type
+
+
+def run_in_shared(context: Context, fn: Callable[[], object]) -> object:
+    """
+    Return `fn()`, called in a context that somebody else may be in, for the error that says so.
+    """
+    try:
+        return context.run(fn)
+    except RuntimeError as error:
+        # No frame below this one: it is `Context.run` that has refused, not something that it called.
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None and "enter" in str(error):
+            raise ContextInUseError(
+                "expected a context that is free, found the one of context= in use elsewhere; "
+                "pass context.copy(), or a clew.Snapshot, which is copied each time"
+            ) from None
+        raise
 
 
 # sniffio's note of which library drives the loop is about a thread, not about a trace: a copy that

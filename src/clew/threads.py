@@ -1,0 +1,174 @@
+"""
+`ContextThread` and `ContextTimer`: the stdlib's, running in the context of whoever started them.
+
+Pools of threads are in `clew.executors`.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import Context, copy_context
+from functools import partial
+from threading import Thread, Timer
+from typing import Any, Callable, Iterable, Mapping, Optional, Union
+
+from clew.context._entering import leave_loop_behind, loaded, run_in_shared
+from clew.context.snapshot import Snapshot
+from clew.errors import ArgumentTypeError
+
+__all__ = ("ContextThread", "ContextTimer")
+
+
+class _ContextStart(Thread):
+    """
+    Capture at `start`, and have `run`, whoever wrote it, run in what was captured.
+    """
+
+    # On the class, so that a subclass that forgets `Thread.__init__` gets the stdlib's own error.
+    _given_context: Optional[Union[Context, Snapshot]] = None
+    _run_in_context: Optional[Callable[..., object]] = None
+
+    def start(self) -> None:
+        """
+        Start the thread; once.
+
+        Context:
+            *When*: at this call, which is when the values are captured. *What the callee sees*: the
+            caller's values. *What comes back*: nothing. Thread-safe.
+
+        Raises:
+            RuntimeError: the thread was started before, or no thread can be started.
+        """
+        self._run_in_context = self._prepare()
+        try:
+            super().start()
+        except BaseException:  # started before, or out of threads: the next try captures anew
+            self._run_in_context = None
+            raise
+
+    def _prepare(self) -> Callable[..., object]:
+        # 3.14+: where threads inherit, the stdlib would capture a second time, and keep that for good.
+        if sys.version_info >= (3, 14):
+            self._context = Context()
+        given = self._given_context
+        if isinstance(given, Context):
+            return partial(run_in_shared, given)
+        context = copy_context() if given is None else given.context()
+        if "sniffio" in loaded:
+            leave_loop_behind(context)
+        return context.run
+
+    def _bootstrap_inner(self) -> None:
+        # Not in `run`, which subclasses override, and outside of what the stdlib traces and profiles.
+        # What it calls is `self.run`, with no frame of ours between.
+        run_in_context, self._run_in_context, self._given_context = self._run_in_context, None, None
+        if run_in_context is None:
+            super()._bootstrap_inner()  # type: ignore[misc]  # there on every version
+            return
+        own = vars(self)  # somebody may have put a `run` of his own there
+        own_run = own.get("run")
+        own["run"] = partial(run_in_context, self.run)
+        # The thread must not lead to itself once it has ended, nor to the context.
+        del run_in_context
+        try:
+            super()._bootstrap_inner()  # type: ignore[misc]
+        finally:
+            del own["run"]
+            if own_run is not None:
+                own["run"] = own_run
+
+
+class ContextThread(_ContextStart):
+    """
+    Be a `threading.Thread` that runs in the context of whoever starts it.
+
+    A drop-in: same arguments, attributes, errors and hooks. Subclasses that override `run` or
+    `__init__` work as those of `threading.Thread` do.
+
+    Context:
+        *When*: at `start()`, not when the thread is made. *What the callee sees*: the values of the
+        caller of `start`, in a copy of its own. *What comes back*: nothing. `threading.excepthook`
+        runs outside of that copy, as it does for a thread of the stdlib that has a context.
+
+    Args:
+        group, target, name, args, kwargs, daemon: as in `threading.Thread`.
+        context: a `contextvars.Context`, to be shared and not copied, as 3.14's `threading.Thread`
+            does, or a `Snapshot`, for a copy of what it holds. None is for the caller of `start`.
+
+    Raises:
+        ArgumentTypeError: `context` is neither.
+
+    Example:
+        >>> import contextvars
+        >>> from clew import ContextThread
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> thread = ContextThread(target=lambda: print(user.get()))
+        >>> token = user.set("ada")
+        >>> thread.start(); thread.join()
+        ada
+    """
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Optional[Callable[..., object]] = None,
+        name: Optional[str] = None,
+        args: Iterable[Any] = (),
+        kwargs: Optional[Mapping[str, Any]] = None,
+        *,
+        daemon: Optional[bool] = None,
+        context: Optional[Union[Context, Snapshot]] = None,
+    ) -> None:
+        _check_context(context)
+        super().__init__(group, target, name, args, kwargs, daemon=daemon)
+        self._given_context = context
+
+
+class ContextTimer(_ContextStart, Timer):
+    """
+    Be a `threading.Timer` whose function runs in the context of whoever starts it.
+
+    A drop-in, with `cancel` as the stdlib's. After it has ended, it holds nothing of that context.
+
+    Context:
+        *When*: at `start()`, not when the timer is made, and not when it fires. *What the callee
+        sees*: the values of the caller of `start`, in a copy of its own. *What comes back*: nothing.
+
+    Args:
+        interval: seconds.
+        function, args, kwargs: what to call then.
+        context: as in `ContextThread`.
+
+    Raises:
+        ArgumentTypeError: `context` is neither a `contextvars.Context` nor a `Snapshot`.
+
+    Example:
+        >>> import contextvars
+        >>> from clew import ContextTimer
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> token = user.set("ada")
+        >>> timer = ContextTimer(0.01, lambda: print(user.get()))
+        >>> timer.start(); timer.join()
+        ada
+    """
+
+    def __init__(
+        self,
+        interval: float,
+        function: Callable[..., object],
+        args: Optional[Iterable[Any]] = None,
+        kwargs: Optional[Mapping[str, Any]] = None,
+        *,
+        context: Optional[Union[Context, Snapshot]] = None,
+    ) -> None:
+        _check_context(context)
+        Timer.__init__(self, interval, function, args, kwargs)
+        self._given_context = context
+
+
+def _check_context(context: object) -> None:
+    if context is not None and not isinstance(context, (Context, Snapshot)):
+        raise ArgumentTypeError(
+            f"expected context= as a contextvars.Context or a clew.Snapshot, got {type(context).__name__} "
+            f"{context!r}; pass contextvars.copy_context() or clew.capture()"
+        )
