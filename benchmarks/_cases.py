@@ -17,6 +17,7 @@ __all__ = ("BATCH", "TIMED_GROUPS", "Case", "Section", "calls", "echo", "section
 
 TIMED_GROUPS = {
     "executors": "benchmarks.executors",
+    "threads": "benchmarks.threads",
     "traceable": "benchmarks.traceable",
     "import": "benchmarks.start_up",
 }
@@ -40,6 +41,7 @@ class Case:
         package: the distribution that the case needs, None if clew and the stdlib will do.
         most_us: the bar for the time of one operation.
         most_above_us: the bar for its difference from the section's baseline.
+        most_ratio: the bar for its ratio to the section's baseline.
         less_than: the name of a case in the same section that has to take longer.
     """
 
@@ -49,6 +51,7 @@ class Case:
     package: Optional[str] = None
     most_us: Optional[float] = None
     most_above_us: Optional[float] = None
+    most_ratio: Optional[float] = None
     less_than: Optional[str] = None
 
     @property

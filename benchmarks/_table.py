@@ -59,15 +59,23 @@ def timing_row(case: Case, measured: Mapping[str, Sequence[float]], baseline: Se
     if own is baseline:
         return (name, time, "", "", "")
     above = [(mine - bare) * 1e6 for mine, bare in zip(own, baseline)]
-    ratio = median(mine / bare for mine, bare in zip(own, baseline))
+    ratios = [mine / bare for mine, bare in zip(own, baseline)]
     bars = []
     if case.most_us is not None:
         bars.append(judged(f"<= {case.most_us:,g} us", [mine * 1e6 - case.most_us for mine in own]))
     if case.most_above_us is not None:
         bars.append(judged(f"<= {case.most_above_us:+,g} us", [one - case.most_above_us for one in above]))
+    if case.most_ratio is not None:
+        bars.append(judged(f"<= {case.most_ratio:g}x", [one - case.most_ratio for one in ratios]))
     if case.less_than in measured:
         bars.append(judged(f"< {case.less_than}", [mine - its for mine, its in zip(own, measured[case.less_than])]))
-    return (name, time, f"{median(above):+,.2f} +- {deviation(above):,.2f} us", f"{ratio:.2f}x", "; ".join(bars))
+    return (
+        name,
+        time,
+        f"{median(above):+,.2f} +- {deviation(above):,.2f} us",
+        f"{median(ratios):.2f}x",
+        "; ".join(bars),
+    )
 
 
 def judged(bar: str, excesses: Sequence[float]) -> str:

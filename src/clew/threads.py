@@ -39,43 +39,40 @@ class _ContextStart(Thread):
         Raises:
             RuntimeError: the thread was started before, or no thread can be started.
         """
-        self._run_in_context = self._prepare()
+        given = self._given_context
+        if isinstance(given, Context):
+            self._run_in_context = partial(run_in_shared, given)
+        else:
+            context = copy_context() if given is None else given.context()
+            if "sniffio" in loaded:
+                leave_loop_behind(context)
+            self._run_in_context = context.run
+        # 3.14+: where threads inherit, the stdlib would capture a second time, and keep that for good.
+        if sys.version_info >= (3, 14):
+            self._context = Context()
         try:
             super().start()
         except BaseException:  # started before, or out of threads: the next try captures anew
             self._run_in_context = None
             raise
 
-    def _prepare(self) -> Callable[..., object]:
-        # 3.14+: where threads inherit, the stdlib would capture a second time, and keep that for good.
-        if sys.version_info >= (3, 14):
-            self._context = Context()
-        given = self._given_context
-        if isinstance(given, Context):
-            return partial(run_in_shared, given)
-        context = copy_context() if given is None else given.context()
-        if "sniffio" in loaded:
-            leave_loop_behind(context)
-        return context.run
-
     def _bootstrap_inner(self) -> None:
         # Not in `run`, which subclasses override, and outside of what the stdlib traces and profiles.
         # What it calls is `self.run`, with no frame of ours between.
-        run_in_context, self._run_in_context, self._given_context = self._run_in_context, None, None
+        run, run_in_context = self.run, self._run_in_context
         if run_in_context is None:
             super()._bootstrap_inner()  # type: ignore[misc]  # there on every version
             return
-        own = vars(self)  # somebody may have put a `run` of his own there
-        own_run = own.get("run")
-        own["run"] = partial(run_in_context, self.run)
+        self.run = partial(run_in_context, run)  # type: ignore[assignment, method-assign]
         # The thread must not lead to itself once it has ended, nor to the context.
-        del run_in_context
+        run_in_context = self._run_in_context = self._given_context = None
         try:
             super()._bootstrap_inner()  # type: ignore[misc]
         finally:
-            del own["run"]
-            if own_run is not None:
-                own["run"] = own_run
+            if getattr(run, "__func__", None) is type(self).run:
+                del self.run
+            else:  # somebody had put one of his own there
+                self.run = run  # type: ignore[method-assign]
 
 
 class ContextThread(_ContextStart):
@@ -119,9 +116,9 @@ class ContextThread(_ContextStart):
         daemon: Optional[bool] = None,
         context: Optional[Union[Context, Snapshot]] = None,
     ) -> None:
-        _check_context(context)
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
-        self._given_context = context
+        if context is not None:
+            self._given_context = _checked(context)
 
 
 class ContextTimer(_ContextStart, Timer):
@@ -161,14 +158,15 @@ class ContextTimer(_ContextStart, Timer):
         *,
         context: Optional[Union[Context, Snapshot]] = None,
     ) -> None:
-        _check_context(context)
         Timer.__init__(self, interval, function, args, kwargs)
-        self._given_context = context
+        if context is not None:
+            self._given_context = _checked(context)
 
 
-def _check_context(context: object) -> None:
-    if context is not None and not isinstance(context, (Context, Snapshot)):
-        raise ArgumentTypeError(
-            f"expected context= as a contextvars.Context or a clew.Snapshot, got {type(context).__name__} "
-            f"{context!r}; pass contextvars.copy_context() or clew.capture()"
-        )
+def _checked(context: Any) -> Union[Context, Snapshot]:
+    if isinstance(context, (Context, Snapshot)):
+        return context
+    raise ArgumentTypeError(
+        f"expected context= as a contextvars.Context or a clew.Snapshot, got {type(context).__name__} "
+        f"{context!r}; pass contextvars.copy_context() or clew.capture()"
+    )

@@ -258,6 +258,16 @@ def test_arguments_are_those_of_the_stdlib() -> None:
     assert isinstance(ContextTimer(1, body), Timer)
 
 
+def test_run_that_was_put_on_a_thread_stays_there() -> None:
+    thread: Any = ContextThread()
+    thread.run = reset_inside
+    run(thread)
+    assert vars(thread)["run"] is reset_inside
+    thread = ContextThread()
+    run(thread)
+    assert "run" not in vars(thread)
+
+
 def test_given_context_is_shared_and_a_snapshot_is_copied() -> None:
     context = Context()
     run(ContextThread(target=user.set, args=("ada",), context=context))
