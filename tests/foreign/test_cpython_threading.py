@@ -12,9 +12,11 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any, Dict, NoReturn
+from typing import Any, Dict
 
 import pytest
+
+from tests.foreign.test_cpython_thread_pool import go_without
 
 RUNNER = Path(__file__).with_name("_run_cpython_threading.py")
 DEADLINE = 200.0
@@ -31,12 +33,6 @@ NOT_ABOUT_THREADS = {
     # prints the name of the class, and expects "Thread"
     "test.test_threading.ThreadTests.test_main_thread_after_fork_from_nonmain_thread",
 }
-
-
-def go_without(what: str) -> NoReturn:
-    if os.environ.get("CLEW_REQUIRE_FOREIGN_SUITES") == "1":
-        pytest.fail(f"{what}; CLEW_REQUIRE_FOREIGN_SUITES=1 allows nothing to be missing")
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="module")
