@@ -59,6 +59,7 @@ for module in (clew.context.binding, clew.context.snapshot, clew.executors.threa
 KNOWN_AS = {
     **{name: f"clew.errors.{name}" for name in clew.errors.__all__ if name not in clew.__all__},
     "BrokenThreadPool": "concurrent.futures.thread.BrokenThreadPool",
+    "_contextvars.Context": "contextvars.Context",
     "concurrent.futures.thread.ThreadPoolExecutor": "concurrent.futures.ThreadPoolExecutor",
 }
 

@@ -63,7 +63,8 @@ class _ContextStart(Thread):
         if run_in_context is None:
             super()._bootstrap_inner()  # type: ignore[misc]  # there on every version
             return
-        self.run = partial(run_in_context, run)  # type: ignore[assignment, method-assign]
+        # By way of `object`, as type checkers would take an assignment for a declaration.
+        object.__setattr__(self, "run", partial(run_in_context, run))
         # The thread must not lead to itself once it has ended, nor to the context.
         run_in_context = self._run_in_context = self._given_context = None
         try:
@@ -72,7 +73,7 @@ class _ContextStart(Thread):
             if getattr(run, "__func__", None) is type(self).run:
                 del self.run
             else:  # somebody had put one of his own there
-                self.run = run  # type: ignore[method-assign]
+                object.__setattr__(self, "run", run)
 
 
 class ContextThread(_ContextStart):

@@ -78,8 +78,9 @@ def check_session(test: doctest.DocTest) -> None:
 def test_program_prints_what_the_page_says(block: Block) -> None:
     if "langsmith" in block.text:
         pytest.importorskip("langsmith", reason="needs langsmith, which has no release for this Python")
-    # 3.14+: where this flag is set, a bare pool keeps the context of its first job instead of losing it.
-    if getattr(sys.flags, "thread_inherit_context", 0) and "import ThreadPoolExecutor" in block.text:
+    # 3.14+: where this flag is set, bare threads take the context along, and a pool's keep that of its first job.
+    uses_bare_threads = "import ThreadPoolExecutor" in block.text or "threading.Thread(" in block.text
+    if getattr(sys.flags, "thread_inherit_context", 0) and uses_bare_threads:
         pytest.skip("needs threads that start in an empty context, as with -X thread_inherit_context=0")
     # The lines in front make a traceback point into the page.
     code = compile("\n" * (block.line - 1) + block.text, str(PROJECT / block.page), "exec")
