@@ -8,7 +8,7 @@ from functools import partial
 from itertools import repeat
 from threading import Thread
 from time import perf_counter
-from typing import Callable
+from typing import Type
 
 import clew
 from benchmarks._cases import BATCH, Case, Section, echo
@@ -16,11 +16,10 @@ from benchmarks._cases import BATCH, Case, Section, echo
 __all__ = ("SECTIONS",)
 
 
-def start_and_join(thread_class: Callable[[], type], loops: int) -> float:
-    make = partial(thread_class(), target=echo, args=(1,))
+def start_and_join(thread_class: Type[Thread], loops: int) -> float:
     start = perf_counter()
     for _ in repeat(None, loops * BATCH):
-        thread = make()
+        thread = thread_class(target=echo, args=(1,))
         thread.start()
         thread.join()
     return perf_counter() - start
@@ -30,8 +29,8 @@ SECTIONS = (
     Section(
         "start() and join()",
         (
-            Case("threading.Thread", partial(start_and_join, lambda: Thread)),
-            Case("clew.ContextThread", partial(start_and_join, lambda: clew.ContextThread), most_ratio=1.05),
+            Case("threading.Thread", partial(start_and_join, Thread)),
+            Case("clew.ContextThread", partial(start_and_join, clew.ContextThread), most_ratio=1.05),
         ),
     ),
 )

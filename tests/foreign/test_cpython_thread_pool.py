@@ -8,16 +8,17 @@ clew's pool does beyond the stdlib's is not here but in `tests/executors`.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import time
 from pathlib import Path
-from typing import Any, Dict, List, NoReturn, Set, Tuple
+from typing import Any, Dict, List, Set, Tuple
 
 import pytest
+
+from tests.foreign._suites import go_without, untraced_environment
 
 RUNNER = Path(__file__).with_name("_run_cpython_suite.py")
 NATIVE = "concurrent.futures.thread.ThreadPoolExecutor"
@@ -72,12 +73,6 @@ class Run:
         )
 
 
-def go_without(what: str) -> NoReturn:
-    if os.environ.get("CLEW_REQUIRE_FOREIGN_SUITES") == "1":
-        pytest.fail(f"{what}; CLEW_REQUIRE_FOREIGN_SUITES=1 allows nothing to be missing")
-    pytest.skip(what)
-
-
 def has_suite(tests: Path) -> bool:
     return any((tests / f"test_concurrent_futures{tail}.py").is_file() for tail in ("", "/__init__"))
 
@@ -110,12 +105,10 @@ def find_borrowed() -> List[str]:
 
 def start_part(directory: Path, **config: Any) -> subprocess.Popen[bytes]:
     config.update(pools=str(directory / "pools"), report=str(directory / "report"), timeout=DEADLINE)
-    # A tracer that started in the suite's interpreters would write to the output that is checked.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     with (directory / "output").open("wb") as output:
         return subprocess.Popen(
             [sys.executable, str(RUNNER), json.dumps(config)],
-            env=env,
+            env=untraced_environment(),
             cwd=str(directory),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -7,7 +7,6 @@ Nothing of CPython is copied: the suite is this interpreter's own.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +15,7 @@ from typing import Any, Dict
 
 import pytest
 
-from tests.foreign.test_cpython_thread_pool import go_without
+from tests.foreign._suites import go_without, untraced_environment
 
 RUNNER = Path(__file__).with_name("_run_cpython_threading.py")
 DEADLINE = 200.0
@@ -42,8 +41,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Any]:
         go_without("needs CPython, as its tests of threads count on its reference counting")
     if not Path(sysconfig.get_path("stdlib"), "test", "test_threading.py").is_file():
         go_without("needs CPython's test_threading, which this interpreter came without")
-    # A tracer that started in the suite's interpreters would write to the output that is checked.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     directory = tmp_path_factory.mktemp("threading")
     processes = {}
     for kind in ("bare", "clew"):
@@ -51,7 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Any]:
         processes[kind] = subprocess.Popen(
             # Some tests fork with threads running, on purpose, which 3.12+ warns of.
             [sys.executable, "-W", "ignore", str(RUNNER), str(directory / f"{kind}.json"), kind],
-            env=env,
+            env=untraced_environment(),
             cwd=str(directory / kind),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -300,8 +300,7 @@ class RunTree(_Identified):
             del identity.live
         except AttributeError:
             return False
-        if error is not None:
-            self.error = error
+        self.error = error
         end_time_ns = now_ns()
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         self.status = status
