@@ -12,8 +12,14 @@ import sys
 # A plain constant, as `typing` need not be loaded for it: type checkers know the name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from clew.context.binding import bind as bind
+    from clew.context.accessors import (
+        register_accessor as register_accessor,
+        thread_local_accessor as thread_local_accessor,
+    )
+    from clew.context.binding import bind as bind, unwrap as unwrap
+    from clew.context.scopes import detached as detached
     from clew.context.snapshot import Snapshot as Snapshot, capture as capture
+    from clew.context.stepping import wrap_coroutine as wrap_coroutine
     from clew.errors import ClewError as ClewError
     from clew.executors.thread_pool import ContextThreadPoolExecutor as ContextThreadPoolExecutor
     from clew.incidents import stats as stats
@@ -38,11 +44,16 @@ __all__ = (
     "__version__",
     "bind",
     "capture",
+    "detached",
     "get_current_run_tree",
     "record",
+    "register_accessor",
     "stats",
+    "thread_local_accessor",
     "trace",
     "traceable",
+    "unwrap",
+    "wrap_coroutine",
 )
 
 _HOMES = {
@@ -56,11 +67,16 @@ _HOMES = {
     "Snapshot": "clew.context.snapshot",
     "bind": "clew.context.binding",
     "capture": "clew.context.snapshot",
+    "detached": "clew.context.scopes",
     "get_current_run_tree": "clew.runs.current",
     "record": "clew.runs.recording",
+    "register_accessor": "clew.context.accessors",
     "stats": "clew.incidents",
+    "thread_local_accessor": "clew.context.accessors",
     "trace": "clew.runs.trace",
     "traceable": "clew.runs.traceable",
+    "unwrap": "clew.context.binding",
+    "wrap_coroutine": "clew.context.stepping",
 }
 
 

@@ -5,13 +5,14 @@ Nothing here is ever raised from an exporter, a finaliser or a detector; what
 goes wrong there is counted by `clew.incidents`::
 
     ClewError
-    ├── AlreadyEnteredError  (RuntimeError)    a block that is for one use, used again
+    ├── AlreadyEnteredError  (RuntimeError)    something that is for one use, used again
     ├── ArgumentTypeError    (TypeError)       the wrong kind of thing
     ├── ArgumentValueError   (ValueError)      the right kind, a wrong value
     ├── ContextInUseError    (RuntimeError)    a context to be shared that runs something else meanwhile
     ├── MissingExtraError    (ImportError)     an optional package is not there
     ├── RunLookupError       (LookupError)     no run, or several, where one was asked for
-    └── TreeMismatchError    (AssertionError)  a recorded tree is not the expected one
+    ├── TreeMismatchError    (AssertionError)  a recorded tree is not the expected one
+    └── WrongContextError    (ValueError)      a block left in another context than it was entered in
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = (
     "MissingExtraError",
     "RunLookupError",
     "TreeMismatchError",
+    "WrongContextError",
 )
 
 
@@ -36,7 +38,7 @@ class ClewError(Exception):
 
 class AlreadyEnteredError(ClewError, RuntimeError):
     """
-    Say that an object that is good for one ``with`` block was entered a second time.
+    Say that what is good for one use, a ``with`` block or a coroutine, was used a second time.
     """
 
 
@@ -79,4 +81,10 @@ class RunLookupError(ClewError, LookupError):
 class TreeMismatchError(ClewError, AssertionError):
     """
     Say where a recorded tree differs from the expected one.
+    """
+
+
+class WrongContextError(ClewError, ValueError):
+    """
+    Say that a block was left in another context than the one in which it was entered.
     """

@@ -7,12 +7,12 @@ Pools of threads are in `clew.executors`.
 from __future__ import annotations
 
 import sys
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from threading import Thread, Timer
 from typing import Any, Callable, Iterable, Mapping, Optional, Union
 
-from clew.context._entering import leave_loop_behind, loaded, run_in_shared
+from clew.context._entering import capture_carried, run_in_shared, runner_elsewhere
 from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentTypeError
 
@@ -41,12 +41,9 @@ class _ContextStart(Thread):
         """
         given = self._given_context
         if isinstance(given, Context):
-            self._run_in_context = partial(run_in_shared, given)
+            self._run_in_context = partial(run_in_shared, given, *capture_carried())
         else:
-            context = copy_context() if given is None else given.context()
-            if "sniffio" in loaded:
-                leave_loop_behind(context)
-            self._run_in_context = context.run
+            self._run_in_context = runner_elsewhere() if given is None else given.runner_elsewhere()
         # 3.14+: where threads inherit, the stdlib would capture a second time, and keep that for good.
         if sys.version_info >= (3, 14):
             self._context = Context()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import weakref
 from contextvars import Context, ContextVar, copy_context
@@ -13,8 +12,7 @@ from typing import Any, List
 import pytest
 
 import clew
-from clew.context import binding, snapshot
-from clew.executors import thread_pool
+from clew.context import _entering, binding, snapshot
 from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone
 
 var: ContextVar[object] = ContextVar("var", default="default")
@@ -88,19 +86,13 @@ def test_run_works_in_many_threads_at_once() -> None:
 
 def test_keywords_reach_the_function_also_where_run_claims_some_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     # PyPy's Context.run does; the way around it has to work wherever it is taken.
-    def bind_keywords(fn: Any, kwargs: dict[str, Any]) -> Any:
-        used.append(fn)
-        return functools.partial(fn, **kwargs)
-
-    used: List[Any] = []
-    for module in (snapshot, binding, thread_pool):
-        monkeypatch.setattr(module, "bind_keywords", bind_keywords)
-    kwargs: Any = {"self": 1, "callable": 2}
+    for module in (_entering, snapshot, binding):
+        monkeypatch.setattr(module, "RUN_CLAIMS_KEYWORDS", True)
+    kwargs: Any = {"self": 1, "callable": 2, "fn": 3, "context": 4, "carried": 5}
     assert clew.capture().run(dict, **kwargs) == kwargs
     assert clew.bind(dict)(**kwargs) == kwargs
     with clew.ContextThreadPoolExecutor(1) as pool:
         assert pool.submit(dict, **kwargs).result(DEADLINE) == kwargs
-    assert used == [dict] * 3
 
 
 def test_a_snapshot_shows_how_much_it_holds() -> None:

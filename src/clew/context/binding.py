@@ -5,42 +5,62 @@
 from __future__ import annotations
 
 import inspect
-from contextvars import copy_context
-from functools import update_wrapper
-from typing import TYPE_CHECKING, Callable, TypeVar
+from contextvars import Context, copy_context
+from functools import partial, update_wrapper
+from types import CodeType, MethodType
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
-from clew.context._entering import bind_keywords, loaded, take_loop_from_here
+from clew.context._entering import RUN_CLAIMS_KEYWORDS, capture_carried, loaded, runner, take_loop_from_here
 from clew.context._kinds import kind_of, wrapper_assignments
+from clew.context.seams import unwrappers
+from clew.context.stepping import ContextCoroutine, as_coroutine
 from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
 
+    from clew.context.accessors import Carried
+
     P = ParamSpec("P")
 
-__all__ = ("bind",)
+__all__ = ("bind", "unwrap")
 
 T = TypeVar("T")
 
 
-def bind(fn: Callable[P, T]) -> Callable[P, T]:
-    """
-    Return a function that calls `fn` with the ContextVar values of this moment.
+@overload
+def bind(fn: classmethod[Any, P, T]) -> classmethod[Any, P, T]: ...
 
-    The result is a plain function with the name, signature and documentation of `fn`. Binding a
-    bound function returns it as it is: the first capture stays.
+
+@overload
+def bind(fn: staticmethod[P, T]) -> staticmethod[P, T]: ...
+
+
+@overload
+def bind(fn: Callable[P, T]) -> Callable[P, T]: ...
+
+
+def bind(fn: Any) -> Any:
+    """
+    Return a function like `fn` that always runs with the ContextVar values of this moment.
+
+    What comes back is of the kind of `fn`: a coroutine function for a coroutine function, a method
+    for a method, a partial for a partial, a classmethod or staticmethod for one of these, and a
+    function for anything else that can be called. It has the name, signature and documentation of
+    `fn`. Binding what is bound returns it as it is: the first capture stays. `unwrap` undoes it.
 
     Context:
         *When*: at the call of `bind`. *What the callee sees*: the captured values, in a fresh copy
-        for each call. *What comes back*: the result or the exception, and no ContextVar change.
+        for each call; a coroutine has one copy from its first step to its last, and runs in the task
+        that awaits it. *What comes back*: the result or the exception, and no ContextVar change.
         Thread-safe and re-entrant.
 
     Args:
-        fn: a plain function, method, class or other callable that is done when it returns.
+        fn: a function, coroutine function, method, partial, class or other callable.
 
     Raises:
         ArgumentTypeError: `fn` is not callable, is a coroutine or generator *object*, or is a
-            coroutine or generator function, whose body would only run after the call.
+            generator function, whose body would only run after the call.
 
     Example:
         >>> import contextvars, threading, clew
@@ -52,48 +72,124 @@ def bind(fn: Callable[P, T]) -> Callable[P, T]:
         >>> thread.start(); thread.join()
         hello ada
     """
-    _check(fn)
-    if getattr(fn, "__code__", None) is _BOUND_CODE:
-        return fn
-    return _bound(fn)
+    check_callable(fn)
+    return fn if is_bound(fn) else bind_to(fn, copy_context(), capture_carried())
 
 
-def _bound(fn: Callable[P, T]) -> Callable[P, T]:
-    captured = copy_context()
+def unwrap(wrapped: Any) -> Any:
+    """
+    Return what `bind`, `Snapshot.bind` or `wrap_executor` was given; anything else as it is.
 
-    def bound(*args: P.args, **kwargs: P.kwargs) -> T:
+    Example:
+        >>> import clew
+        >>> clew.unwrap(clew.bind(print)) is print
+        True
+    """
+    if _has_bound_code(wrapped):
+        return wrapped.__wrapped__
+    if is_bound(wrapped):
+        return _rebuilt(wrapped, unwrap)
+    unwrap_it = unwrappers.get(type(wrapped))
+    return wrapped if unwrap_it is None else unwrap_it(wrapped)
+
+
+def is_bound(fn: Any) -> bool:
+    """
+    Return whether `fn` was made by `bind`, or is a method or partial of what was.
+    """
+    inside = _inside(fn)
+    return _has_bound_code(fn) if inside is None else is_bound(inside)
+
+
+def _has_bound_code(fn: Any) -> bool:
+    # There are objects that have every attribute one asks for.
+    code = getattr(fn, "__code__", None)
+    return isinstance(code, CodeType) and code in _BOUND_CODES
+
+
+def bind_to(fn: Any, captured: Context, carried: Carried) -> Any:
+    """
+    Return `fn`, which is not bound yet, bound to a context.
+    """
+    if _inside(fn) is not None:
+        return _rebuilt(fn, lambda inside: bind_to(inside, captured, carried))
+    kind = kind_of(fn)
+    if kind == "function":
+        return _bound(fn, captured, carried)
+    return _bound_coroutine_function(fn, captured, carried)
+
+
+def _inside(fn: Any) -> Any:
+    """
+    Return the function in a method, partial, classmethod or staticmethod, None in anything else.
+    """
+    if isinstance(fn, (MethodType, classmethod, staticmethod)):
+        return fn.__func__
+    return fn.func if type(fn) is partial else None
+
+
+def _rebuilt(fn: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(fn, MethodType):
+        return MethodType(change(fn.__func__), fn.__self__)
+    if isinstance(fn, partial):
+        return partial(change(fn.func), *fn.args, **fn.keywords)
+    return type(fn)(change(fn.__func__))
+
+
+def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callable[..., T]:
+    needs_help = bool(carried) or RUN_CLAIMS_KEYWORDS
+
+    def bound(*args: Any, **kwargs: Any) -> T:
         context = captured.copy()
         if "sniffio" in loaded:
             take_loop_from_here(context)
+        if needs_help:
+            run: Callable[..., T] = runner(context, carried)
+            return run(fn, *args, **kwargs)
         if not kwargs:  # by far the most frequent call, and an empty ** is not free
-            plain: Callable[..., T] = fn
-            return context.run(plain, *args)
-        if bind_keywords is not None:
-            with_keywords: Callable[..., T] = bind_keywords(fn, kwargs)
-            return context.run(with_keywords, *args)
+            return context.run(fn, *args)
         return context.run(fn, *args, **kwargs)
 
     return update_wrapper(bound, fn, wrapper_assignments(fn))
 
 
-# All bound functions share one code object. Unlike an attribute on the function, it is not copied
-# by functools.wraps to a wrapper that somebody puts around a bound function.
-_BOUND_CODE = _bound(print).__code__
+def _bound_coroutine_function(fn: Callable[..., Any], captured: Context, carried: Carried) -> Any:
+    # The call of `fn` is a part of the first step: a coroutine that is never started has made nothing.
+    async def bound(*args: Any, **kwargs: Any) -> Any:
+        context = captured.copy()
+        if "sniffio" in loaded:
+            take_loop_from_here(context)
+        awaitable = runner(context, carried)(fn, *args, **kwargs)
+        return await ContextCoroutine(as_coroutine(awaitable), context, carried)
+
+    return update_wrapper(bound, fn, wrapper_assignments(fn))
 
 
-def _check(fn: object) -> None:
+# All bound functions share a code object. Unlike an attribute on the function, it is not copied by
+# functools.wraps to a wrapper that somebody puts around a bound function.
+_BOUND_CODES = frozenset(make(print, Context(), ()).__code__ for make in (_bound, _bound_coroutine_function))
+
+
+def check_callable(fn: object) -> None:
+    """
+    Raise the error that says what to pass, if `fn` is nothing that can be bound.
+    """
     if inspect.iscoroutine(fn) or inspect.isgenerator(fn) or inspect.isasyncgen(fn):
         kind = type(fn).__name__.replace("_", " ")
         raise ArgumentTypeError(
             f"expected a function, got {kind} object {fn!r}; pass the function itself: bind(f), not bind(f())"
         )
+    inside = _inside(fn)
+    if inside is not None:
+        check_callable(inside)
+        return
     if not callable(fn):
         raise ArgumentTypeError(
             f"expected a callable, got {type(fn).__name__} {fn!r}; pass the function itself: bind(f), not bind(f())"
         )
     kind = kind_of(fn)
-    if kind != "function":
+    if kind not in ("function", "coroutine"):
         raise ArgumentTypeError(
-            f"expected a function that is done when it returns, got {kind} function {fn!r}, whose body runs "
-            f"after the call; bind the plain functions that it calls, or hand it over with clew.capture().context()"
+            f"expected a function or coroutine function, got {kind} function {fn!r}, whose body runs "
+            f"after the call; bind the functions that it calls, or hand it over with clew.capture().context()"
         )

@@ -7,12 +7,21 @@ Binding a snapshot to a function is in `clew.context.binding`.
 from __future__ import annotations
 
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, overload
 
-from clew.context._entering import bind_keywords, loaded, take_loop_from_here
+from clew.context._entering import (
+    RUN_CLAIMS_KEYWORDS,
+    capture_carried,
+    leave_loop_behind,
+    loaded,
+    runner,
+    take_loop_from_here,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
+
+    from clew.context.accessors import Carried
 
     P = ParamSpec("P")
 
@@ -34,10 +43,11 @@ class Snapshot:
         re-entrant.
     """
 
-    __slots__ = ("__weakref__", "_context")
+    __slots__ = ("__weakref__", "_context", "carried")
 
     def __init__(self, context: Context) -> None:
         self._context = context.copy()
+        self.carried: Carried = ()  # `capture` has it; a bare Context has no thread-locals
 
     def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -60,10 +70,19 @@ class Snapshot:
         context = self._context.copy()
         if "sniffio" in loaded:
             take_loop_from_here(context)
-        if kwargs and bind_keywords is not None:
-            with_keywords: Callable[..., T] = bind_keywords(fn, kwargs)
-            return context.run(with_keywords, *args)
+        if self.carried or RUN_CLAIMS_KEYWORDS:
+            run: Callable[..., T] = runner(context, self.carried)
+            return run(fn, *args, **kwargs)
         return context.run(fn, *args, **kwargs)
+
+    def runner_elsewhere(self) -> Callable[..., Any]:
+        """
+        Return what calls `(fn, *args, **kwargs)` in a fresh copy, once, on another thread.
+        """
+        context = self._context.copy()
+        if "sniffio" in loaded:
+            leave_loop_behind(context)
+        return runner(context, self.carried)
 
     def context(self) -> Context:
         """
@@ -74,6 +93,77 @@ class Snapshot:
             captured values. *What comes back*: nothing. Thread-safe; two calls give two copies.
         """
         return self._context.copy()
+
+    def attached(self, *, link: bool = False) -> ContextManager[None]:
+        """
+        Return a ``with`` block in which the captured values are current right here.
+
+        For code that is no function of its own: the body of a loop that takes jobs from a queue, say.
+        Where it is one, `run` is safer, as nothing has to be put back.
+
+        A variable that is set here but was not at the capture keeps its value, as Python has no way
+        to unset it; only what is known to be the parent of a trace (clew's run, OpenTelemetry's span,
+        LangSmith's run) is taken away. Variables that the block sets stay set after it, unless the
+        snapshot had set them, too.
+
+        Context:
+            *When*: at `capture()`. *What the callee sees*: the captured values, and accessors' values
+            on this thread. *What comes back*: at the exit, what the block has made current is as it
+            was before. The block must be left in the context in which it was entered: in the same
+            thread, or the same task. An instance is for one block; any number may be open at once.
+
+        Args:
+            link: whether the captured run becomes a link of what comes next, instead of its parent.
+
+        Raises:
+            WrongContextError: at the exit, if that is in another context than the entry, and the block
+                has raised nothing itself.
+            AlreadyEnteredError: the block was entered before.
+
+        Example:
+            >>> import contextvars, clew
+            >>> user = contextvars.ContextVar("user", default="nobody")
+            >>> token = user.set("ada")
+            >>> snapshot = clew.capture()
+            >>> user.reset(token)
+            >>> with snapshot.attached():
+            ...     user.get()
+            'ada'
+            >>> user.get()
+            'nobody'
+        """
+        # Here and below not at the top: those rooms need this one.
+        from clew.context.scopes import attached
+
+        return attached(self._context.copy(), self.carried, link=link)
+
+    @overload
+    def bind(self, fn: classmethod[Any, P, T]) -> classmethod[Any, P, T]: ...
+
+    @overload
+    def bind(self, fn: staticmethod[P, T]) -> staticmethod[P, T]: ...
+
+    @overload
+    def bind(self, fn: Callable[P, T]) -> Callable[P, T]: ...
+
+    def bind(self, fn: Any) -> Any:
+        """
+        Return a function like `fn` that always runs with the captured values; see `clew.bind`.
+
+        A function that was bound before is bound anew: here it is this capture that counts.
+
+        Context:
+            *When*: at `capture()`. *What the callee sees*: the captured values, in a fresh copy for
+            each call. *What comes back*: the result or the exception, and no ContextVar change.
+            Thread-safe and re-entrant.
+
+        Raises:
+            ArgumentTypeError: as `clew.bind`.
+        """
+        from clew.context.binding import bind_to, check_callable, unwrap
+
+        check_callable(fn)
+        return bind_to(unwrap(fn), self._context, self.carried)
 
     def __repr__(self) -> str:
         return f"<clew.Snapshot of {len(self._context)} variables at {id(self):#x}>"
@@ -92,4 +182,6 @@ def capture() -> Snapshot:
         >>> clew.capture().run(sum, [1, 2, 3])
         6
     """
-    return Snapshot(copy_context())
+    snapshot = Snapshot(copy_context())
+    snapshot.carried = capture_carried()
+    return snapshot

@@ -5,10 +5,9 @@ The future of the context-carrying executors: its callbacks run in the context t
 from __future__ import annotations
 
 from concurrent.futures import Future
-from contextvars import Context, copy_context
 from typing import Any, Callable, Optional
 
-from clew.context._entering import leave_loop_behind, loaded
+from clew.context._entering import runner_elsewhere
 
 __all__ = ("ContextFuture",)
 
@@ -29,21 +28,18 @@ class ContextFuture(Future):  # type: ignore[type-arg]  # 3.9+: Future[T] exists
             *When*: at this call. *What the callee sees*: the values of the registering caller, in a
             copy of its own. *What comes back*: nothing. Thread-safe.
         """
-        context = copy_context()
-        if "sniffio" in loaded:
-            leave_loop_behind(context)
-        super().add_done_callback(_ContextCallback(context, fn))
+        super().add_done_callback(_ContextCallback(runner_elsewhere(), fn))
 
 
 class _ContextCallback:
-    __slots__ = ("_context", "_fn")
+    __slots__ = ("_fn", "_run")
 
-    def __init__(self, context: Context, fn: Callable[[Future[Any]], object]) -> None:
-        self._context: Optional[Context] = context
+    def __init__(self, run: Callable[..., Any], fn: Callable[[Future[Any]], object]) -> None:
+        self._run: Optional[Callable[..., Any]] = run
         self._fn = fn
 
     def __call__(self, future: Future[Any]) -> None:
         # A future keeps its callbacks after it has called them; the context must not stay with them.
-        context, self._context = self._context, None
-        if context is not None:
-            context.run(self._fn, future)
+        run, self._run = self._run, None
+        if run is not None:
+            run(self._fn, future)

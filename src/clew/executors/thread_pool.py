@@ -13,9 +13,9 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterable, Iterator, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, Optional, TypeVar
 
-from clew.context._entering import bind_keywords, leave_loop_behind, loaded
+from clew.context._entering import capture_carried, runner, runner_elsewhere
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.executors._future import ContextFuture
 from clew.executors._queueing import try_enqueue
@@ -74,16 +74,10 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
             RuntimeError: the executor or the interpreter is shutting down.
             concurrent.futures.thread.BrokenThreadPool: an initializer has failed.
         """
-        context = copy_context()
-        if "sniffio" in loaded:
-            leave_loop_behind(context)
-        call: Tuple[Any, ...] = (fn, *args)
-        keywords: Dict[str, Any] = kwargs
-        if keywords and bind_keywords is not None:
-            call, keywords = (bind_keywords(fn, keywords), *args), {}
+        run = runner_elsewhere()
         future: Future[T] = ContextFuture()
-        if not (self._is_on_the_stdlib and try_enqueue(self, future, context.run, call, keywords)):
-            future = super().submit(context.run, *call, **keywords)
+        if not (self._is_on_the_stdlib and try_enqueue(self, future, run, (fn, *args), kwargs)):
+            future = super().submit(run, fn, *args, **kwargs)
             # Nobody else has the future yet, so nobody has added a callback the plain way. A future
             # of somebody else's own class stays what it is.
             if type(future) is Future:
@@ -148,9 +142,9 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         deadline = None if timeout is None else timeout + time.monotonic()
         # Entered below for as long as one submit takes, on one thread: by this call and then by the
         # iterator, a generator, which cannot run twice at once.
-        context = copy_context()
+        run = runner(copy_context(), capture_carried())
         rows = zip(*iterables)
-        futures = deque(context.run(self.submit, fn, *row) for row in islice(rows, buffersize))
+        futures = deque(run(self.submit, fn, *row) for row in islice(rows, buffersize))
         if buffersize is None:
             return _results(futures, deadline, lambda: None)
 
@@ -161,7 +155,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
             executor = executor_ref()
             if executor is not None:
                 for row in islice(rows, 1):
-                    futures.append(context.run(executor.submit, fn, *row))
+                    futures.append(run(executor.submit, fn, *row))
 
         return _results(futures, deadline, submit_next)
 

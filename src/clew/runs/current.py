@@ -5,10 +5,11 @@ Which run is the current one, and how a run becomes it and stops being it.
 from __future__ import annotations
 
 from contextvars import Token
-from typing import Optional
+from typing import Callable, Optional
 
+from clew.context.seams import Tracer, tracers
 from clew.incidents import report
-from clew.runs.identity import Identity, current_identity
+from clew.runs.identity import Identity, current_identity, linked_identities
 from clew.runs.run import RunTree
 
 __all__ = ("get_current_run_tree",)
@@ -39,6 +40,26 @@ def get_current_run_tree() -> Optional[RunTree]:
     # Read once: another thread may end the run between a check and a use.
     live = getattr(identity, "live", None)
     return RunTree.detached(identity) if live is None else live
+
+
+def _has_parent() -> bool:
+    return current_identity.get() is not None or bool(linked_identities.get())
+
+
+def _detach(*, link: bool) -> Callable[[], None]:
+    identity = current_identity.get()
+    linked = linked_identities.get() if identity is None else (identity,)
+    links_token = linked_identities.set(linked if link else ())
+    token = current_identity.set(None)
+
+    def undo() -> None:
+        current_identity.reset(token)
+        linked_identities.reset(links_token)
+
+    return undo
+
+
+tracers.append(Tracer(_has_parent, _detach))
 
 
 def leave_call(identity: Identity, token: Optional[Token[Optional[Identity]]]) -> None:

@@ -17,7 +17,7 @@ from clew._locks import ForkSafeLock
 if TYPE_CHECKING:
     from clew.runs.run import RunTree
 
-__all__ = ("Identity", "Inherited", "current_identity", "now_ns")
+__all__ = ("Identity", "Inherited", "current_identity", "linked_identities", "now_ns")
 
 now_ns: Callable[[], int] = time.time_ns
 _LOW_64 = (1 << 64) - 1
@@ -59,7 +59,7 @@ class Identity:
     that slot, so that a timer or task that captured the context keeps no payload in memory.
     """
 
-    __slots__ = ("_number", "exited_to", "inherited", "live", "name", "parent", "start_time_ns")
+    __slots__ = ("_number", "exited_to", "inherited", "linked", "live", "name", "parent", "start_time_ns")
 
     name: str
     parent: Optional[Identity]
@@ -70,6 +70,7 @@ class Identity:
     _number: int  # the id, once somebody has asked for it
     live: RunTree  # while the run is open
     exited_to: Optional[Identity]  # once a `trace` block of this run was left out of order
+    linked: Tuple[Identity, ...]  # for a root that was started in a `detached` block
 
     def number(self) -> int:
         """
@@ -123,6 +124,8 @@ class Identity:
 
 # None at the top of a program, and wherever the context was lost.
 current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run", default=None)
+# What the next root is linked to. Nobody asks where there is a current run.
+linked_identities: ContextVar[Tuple[Identity, ...]] = ContextVar("clew_links", default=())
 
 
 def _new_number(time_ns: int) -> int:

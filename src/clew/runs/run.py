@@ -6,22 +6,44 @@ How a run becomes the current one is in `clew.runs.current`; what collects runs,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from clew._locks import ForkSafeLock
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
 from clew.runs._payload import copy_payload, copy_value, describe_error, status_of
-from clew.runs.identity import Identity, Inherited, now_ns
+from clew.runs.identity import Identity, Inherited, linked_identities, now_ns
 
 if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-__all__ = ("Run", "RunTree")
+__all__ = ("Link", "Run", "RunTree")
 
 # One lock for the rare changes from outside; starting and ending a run take none.
 _guard = ForkSafeLock()
+
+
+class Link(NamedTuple):
+    """
+    Name a run of another trace, or of elsewhere in this one.
+    """
+
+    trace_id: UUID
+    span_id: str
 
 
 class _Identified:
@@ -76,6 +98,13 @@ class _Identified:
         """
         parent = self._identity.parent
         return None if parent is None else parent.span_id
+
+    @property
+    def links(self) -> Tuple[Link, ...]:
+        """
+        The runs that this one, a root, is linked to instead of nested under; see `clew.detached`.
+        """
+        return tuple(Link(linked.trace_id, linked.span_id) for linked in getattr(self._identity, "linked", ()))
 
     @property
     def dotted_order(self) -> str:
@@ -363,7 +392,7 @@ class Run(_Identified):
     Be one recorded run, frozen: what `record()` gives, with its `children` in the order they started.
 
     Beside what is listed here it has `id`, `trace_id`, `span_id`, `parent_id`, `parent_span_id`,
-    `dotted_order`, `name`, `start_time_ns` and `project_name`, as `RunTree` has.
+    `dotted_order`, `name`, `start_time_ns`, `project_name` and `links`, as `RunTree` has.
 
     Attributes:
         run_type: LangSmith's kind of run, such as "chain" or "tool".
@@ -461,6 +490,9 @@ def open_run(
     start_time_ns = now_ns()
     if parent is None:
         identity.inherited = own
+        linked = linked_identities.get()
+        if linked:
+            identity.linked = linked
     else:
         inherited = parent.inherited
         if own is not None:

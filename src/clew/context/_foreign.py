@@ -1,0 +1,60 @@
+"""
+What other people's tracers keep in the context as the parent of what comes next. They are looked at, never imported.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable, List
+
+from clew.context._entering import loaded
+from clew.context.seams import Tracer
+
+__all__ = ("loaded_tracers",)
+
+
+def loaded_tracers() -> List[Tracer]:
+    """
+    Return those of the tracers known here that the program has imported.
+    """
+    return [tracer for module, tracer in _TRACERS.items() if module in loaded]
+
+
+def _opentelemetry_has_parent() -> bool:
+    return bool(_opentelemetry_trace().get_current_span().get_span_context().is_valid)
+
+
+def _opentelemetry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  a span has links from its start or not at all
+    trace, context = _opentelemetry_trace(), loaded["opentelemetry.context"]
+    # Baggage and whatever else is in its context stay.
+    token = context.attach(trace.set_span_in_context(trace.INVALID_SPAN))
+    return partial(context.detach, token)
+
+
+def _opentelemetry_trace() -> Any:
+    return loaded["opentelemetry.trace"]
+
+
+def _langsmith_has_parent() -> bool:
+    return _langsmith().get_current_run_tree() is not None
+
+
+def _langsmith_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  it has none
+    helpers = _langsmith()
+    kept = {name: value for name, value in helpers.get_tracing_context().items() if name in _LANGSMITH_KEEPS}
+    block = helpers.tracing_context(parent=False, **kept)
+    block.__enter__()
+    return partial(block.__exit__, None, None, None)
+
+
+def _langsmith() -> Any:
+    return loaded["langsmith.run_helpers"]
+
+
+# What its tracing_context would set to None otherwise.
+_LANGSMITH_KEEPS = ("project_name", "tags", "metadata", "enabled", "client", "replicas")
+
+_TRACERS = {
+    "opentelemetry.trace": Tracer(_opentelemetry_has_parent, _opentelemetry_detach),
+    "langsmith.run_helpers": Tracer(_langsmith_has_parent, _langsmith_detach),
+}

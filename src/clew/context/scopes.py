@@ -1,0 +1,199 @@
+"""
+Blocks that change what is current right here: to what a snapshot holds, or to the beginning of a new trace.
+
+What a function or coroutine sees while it runs is in `clew.context.binding` and `clew.context.stepping`.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context, ContextVar, Token, copy_context
+from functools import partial
+from types import TracebackType
+from typing import Any, Callable, Iterator, List, Optional, Type
+
+from clew.context import accessors
+from clew.context._entering import loop_variable
+from clew.context._foreign import loaded_tracers
+from clew.context.accessors import Carried, Registration, pairs
+from clew.context.seams import Tracer, tracers
+from clew.errors import AlreadyEnteredError, WrongContextError
+from clew.incidents import report
+
+__all__ = ("Scope", "attached", "detached")
+
+# The innermost block that is open. Set at each entry, so that an exit in another context is noticed.
+_innermost: ContextVar[Optional[Scope]] = ContextVar("clew_scope", default=None)
+
+Undo = List[Callable[[], object]]
+
+
+class Scope:
+    """
+    Be a block that changes the current context at its entry, and takes its changes back at its exit.
+    """
+
+    __slots__ = ("_changes", "_is_left", "_name", "_outer", "_token", "_undo")
+
+    _token: Token[Optional[Scope]]
+
+    def __init__(self, name: str, changes: Callable[[Undo], None]) -> None:
+        self._name = name
+        self._changes: Optional[Callable[[Undo], None]] = changes
+        self._undo: Undo = []
+        self._outer: Optional[Scope] = None
+        self._is_left = False
+
+    def __enter__(self) -> None:
+        changes, self._changes = self._changes, None
+        if changes is None:
+            raise AlreadyEnteredError(
+                f"expected a {self._name} block to be entered once, found one entered before; "
+                f"write {self._name}() once more for each block"
+            )
+        self._outer = _innermost.get()
+        self._token = _innermost.set(self)
+        try:
+            changes(self._undo)
+        except BaseException:  # no exit follows an entry that was interrupted
+            _innermost.reset(self._token)
+            self._take_back()
+            raise
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        innermost = _innermost.get()
+        if innermost is not self and self in _outwards(innermost):
+            # What is inside would lose its values now, and bring these back later: it will see to both.
+            self._is_left = True
+            report(
+                "blocks_left_out_of_order",
+                f"a {self._name} block was left before one that was opened inside it; "
+                f"close blocks in the reverse order of opening",
+            )
+            return
+        try:
+            _innermost.reset(self._token)
+        except ValueError:
+            # The block's own exception must come through.
+            if exc is None:
+                raise WrongContextError(
+                    f"expected the {self._name} block to be left in the context in which it was entered, found "
+                    f"another one; enter and leave it in one thread or task, or hand Snapshot.run a function"
+                ) from None
+            report(
+                "blocks_left_in_another_context",
+                f"a {self._name} block was left in another context than it was entered in; "
+                f"enter and leave it in one task or thread",
+            )
+        else:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        while self._undo:
+            try:
+                self._undo.pop()()
+            except Exception as error:  # noqa: BLE001, PERF203  somebody else's tracer must not keep the rest
+                _report(error)
+        outer, self._outer = self._outer, None
+        if outer is not None and outer._is_left:
+            _innermost.set(outer._outer)
+            outer._take_back()
+
+
+def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
+    """
+    Return the block in which the values of `context`, which nobody is in, are current.
+    """
+
+    def changes(undo: Undo) -> None:
+        here = copy_context()
+        not_carried = (loop_variable(), _innermost)
+        for variable, value in context.items():
+            if here.get(variable, _MISSING) is not value and variable not in not_carried:
+                undo.append(partial(variable.reset, variable.set(value)))
+        for tracer in (*tracers, *loaded_tracers()):
+            # What was set just now, or, where the snapshot had none, what is here.
+            has_parent = _asked(tracer, context)
+            if link or not has_parent:
+                _detach(tracer, undo, link=has_parent)
+        for each, value in pairs(carried):
+            _swap(each, None if link and each.is_cleared_when_detached else value, undo)
+
+    return Scope("Snapshot.attached", changes)
+
+
+def detached(*, link: bool = True) -> Scope:
+    """
+    Return a ``with`` block in which what is started or spawned begins a new trace.
+
+    It takes away what would be the parent: clew's current run, and, where they are loaded, the current
+    span of OpenTelemetry and the current run of LangSmith. Your own ContextVars, baggage and the like
+    stay as they are. For nothing at all, use a new `contextvars.Context()`.
+
+    Context:
+        *When*: at the entry of the block. *What the callee sees*: no current run; also what captures
+        in the block. *What comes back*: at the exit, the run before it is current again. An instance
+        is for one block.
+
+    Args:
+        link: whether the next root run has the run outside as a link (`RunTree.links`). OpenTelemetry
+            and LangSmith have no place for one before their span is there.
+
+    Raises:
+        WrongContextError: at the exit, if that is in another context than the entry.
+        AlreadyEnteredError: the block was entered before.
+
+    Example:
+        >>> import clew
+        >>> with clew.record() as runs, clew.trace("request"):
+        ...     with clew.detached(), clew.trace("nightly job"):
+        ...         pass
+        >>> [root.name for root in runs.roots]
+        ['request', 'nightly job']
+    """
+
+    def changes(undo: Undo) -> None:
+        for tracer in (*tracers, *loaded_tracers()):
+            _detach(tracer, undo, link=link)
+        for each in accessors.registered:
+            if each.is_cleared_when_detached:
+                _swap(each, None, undo)
+
+    return Scope("detached", changes)
+
+
+_MISSING = object()
+
+
+def _swap(each: Registration, value: Any, undo: Undo) -> None:
+    undo.append(partial(each.swap_back, each.swap_in(value)))
+
+
+def _asked(tracer: Tracer, context: Context) -> bool:
+    try:
+        return context.run(tracer.has_parent)
+    except Exception as error:  # noqa: BLE001  as above
+        _report(error)
+        return False
+
+
+def _detach(tracer: Tracer, undo: Undo, *, link: bool) -> None:
+    try:
+        if tracer.has_parent():
+            undo.append(tracer.detach(link=link))
+    except Exception as error:  # noqa: BLE001  as above
+        _report(error)
+
+
+def _report(error: Exception) -> None:
+    report("tracers_failed", "a tracer has raised while its parent was taken away or put back", error=error)
+
+
+def _outwards(scope: Optional[Scope]) -> Iterator[Scope]:
+    while scope is not None:
+        yield scope
+        scope = scope._outer

@@ -1,0 +1,236 @@
+"""
+One send, throw or close of somebody else's coroutine inside a Context: what everything that is stepped stands on.
+
+No event loop is known here and no task is made: each step runs in whoever's it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Coroutine
+from contextvars import Context, ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
+
+from clew.context._entering import IN_USE, capture_carried, is_refusal, loaded, take_loop_from_here
+from clew.context.accessors import Carried, carriers
+from clew.context.snapshot import Snapshot
+from clew.errors import AlreadyEnteredError, ArgumentTypeError, ContextInUseError
+
+if TYPE_CHECKING:
+    from typing import Coroutine as CoroutineOf
+
+__all__ = ("ContextCoroutine", "as_coroutine", "wrap_coroutine")
+
+T = TypeVar("T")
+
+
+def wrap_coroutine(coro: CoroutineOf[Any, Any, T], context: Union[Context, Snapshot]) -> CoroutineOf[Any, Any, T]:
+    """
+    Return a coroutine object that runs `coro` in `context`, in whichever task awaits it.
+
+    Every step of it, which is what runs between two suspensions, enters the context and leaves it
+    again: no task is made, so timeouts, cancel scopes and `current_task()` are those of the awaiting
+    task. It works with asyncio, trio, any other event loop, and with none.
+
+    Context:
+        *When*: nothing is captured but the values of registered accessors, at this call. *What the
+        callee sees*: the values in `context`, and what it sets itself, from its first step to its
+        last. *What comes back*: the result or the exception; ContextVar changes are in `context` if
+        that is a `Context`, and nowhere if it is a `Snapshot`. A context that is the current one
+        already is stepped in as it is.
+
+    Args:
+        coro: a coroutine that was not started yet. It must not be awaited elsewhere as well.
+        context: a `contextvars.Context`, to be shared and not copied, as `asyncio.create_task` does,
+            or a `Snapshot`, for a copy of what it holds.
+
+    Returns:
+        A `collections.abc.Coroutine` with `send`, `throw`, `close` and the ``cr_`` attributes of `coro`.
+
+    Raises:
+        ArgumentTypeError: `coro` is no coroutine object, or `context` neither of the two.
+        AlreadyEnteredError: `coro` was started before; at this call, or at the first step of the
+            second of two that were given the same one.
+        ContextInUseError: at a step, if something else, elsewhere, is running in `context`; the
+            coroutine is closed.
+
+    Example:
+        >>> import asyncio, contextvars, clew
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def greet():
+        ...     await asyncio.sleep(0)
+        ...     return "hello " + user.get()
+        >>> token = user.set("ada")
+        >>> snapshot = clew.capture()
+        >>> user.reset(token)
+        >>> async def main():
+        ...     return await clew.wrap_coroutine(greet(), snapshot)
+        >>> asyncio.run(main())
+        'hello ada'
+    """
+    if not isinstance(coro, Coroutine) and not _is_generator_based(coro):
+        remedy = "call it: wrap_coroutine(f(), context)" if callable(coro) else "pass what an async def returns"
+        raise ArgumentTypeError(f"expected a coroutine object, got {type(coro).__name__} {coro!r}; {remedy}")
+    _refuse_if_started(coro)
+    if isinstance(context, Snapshot):
+        return ContextCoroutine(coro, context.context(), context.carried, is_copy=True)
+    if not isinstance(context, Context):
+        raise ArgumentTypeError(
+            f"expected a contextvars.Context or a clew.Snapshot, got {type(context).__name__} {context!r}; "
+            f"pass contextvars.copy_context() or clew.capture()"
+        )
+    return ContextCoroutine(coro, context, capture_carried())
+
+
+class ContextCoroutine(Coroutine):  # type: ignore[type-arg]  # 3.9+: Coroutine[...] exists at run time; drop with 3.8
+    """
+    Be a coroutine object whose every step runs in one Context; all attributes are those of the wrapped one.
+
+    An abandoned one is closed in that context, too, so that a `ContextVar.reset` in a ``finally`` works.
+    """
+
+    __slots__ = ("__weakref__", "_context", "_coroutine", "_is_copy", "_is_started", "_run", "_send")
+
+    def __init__(self, coroutine: Any, context: Context, carried: Carried, *, is_copy: bool = False) -> None:
+        self._coroutine = coroutine
+        self._context = context
+        self._is_copy = is_copy  # and nobody else's, so that it may be changed before the first step
+        self._is_started = False
+        self._send = coroutine.send
+        run: Any = context.run  # which is typed as taking a function first
+        self._run: Callable[..., Any] = partial(run, *carriers(carried)) if carried else run
+
+    def __await__(self) -> Any:
+        if self._is_started:
+            _refuse_if_started(self._coroutine)
+        return self
+
+    # What `await` and the tasks of every loop call; with a value they call `send`.
+    def __next__(self, value: Any = None) -> Any:
+        if not self._is_started:
+            self._begin()
+        try:
+            return self._run(self._send, value)
+        except RuntimeError as error:
+            if not is_refusal(error):
+                raise
+        return self._step_refused(self._send, value)
+
+    def send(self, value: Any) -> Any:
+        """
+        Resume the coroutine with `value`, in its context.
+        """
+        return self.__next__(value)
+
+    def throw(self, *exception: Any) -> Any:
+        """
+        Raise an exception in the coroutine, in its context; arguments as those of a native coroutine.
+        """
+        if not self._is_started:
+            self._begin()
+        try:
+            return self._run(self._coroutine.throw, *exception)
+        except RuntimeError as error:
+            if not is_refusal(error):
+                raise
+        return self._step_refused(self._coroutine.throw, *exception)
+
+    def close(self) -> None:
+        """
+        Close the coroutine in its context, or, if something else is running in that, in a copy of it.
+        """
+        try:
+            self._run(self._coroutine.close)
+        except RuntimeError as error:
+            if not is_refusal(error):
+                raise
+        else:
+            return
+        if self._is_running() or is_current(self._context):
+            self._call_in_place(self._coroutine.close)
+        else:
+            self._context.copy().run(self._call_in_place, self._coroutine.close)
+
+    def __del__(self) -> None:
+        # One that was never started says so itself, as a native one does: "was never awaited".
+        if self._is_started and _frame_of(self._coroutine) is not None:
+            self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._coroutine, name)
+
+    def __repr__(self) -> str:
+        return f"<clew.ContextCoroutine of {self._coroutine!r}>"
+
+    def _begin(self) -> None:
+        _refuse_if_started(self._coroutine)
+        self._is_started = True
+        if self._is_copy and "sniffio" in loaded:
+            take_loop_from_here(self._context)
+
+    def _step_refused(self, step: Callable[..., Any], *args: Any) -> Any:
+        if self._is_running() or is_current(self._context):
+            return self._call_in_place(step, *args)
+        refusal = ContextInUseError(IN_USE)
+        try:
+            self.close()
+        except Exception as error:  # noqa: BLE001  it is told as the cause
+            refusal.__cause__ = error
+        raise refusal
+
+    def _is_running(self) -> bool:
+        # Then the coroutine's own error is the right one: it is executing already.
+        coroutine = self._coroutine
+        return bool(getattr(coroutine, "cr_running", False) or getattr(coroutine, "gi_running", False))
+
+    def _call_in_place(self, step: Callable[..., Any], *args: Any) -> Any:
+        if isinstance(self._run, partial):  # carried values, which do not depend on the context
+            call, *rest = self._run.args
+            return call(*rest, step, *args)
+        return step(*args)
+
+
+_probe: ContextVar[object] = ContextVar("clew_probe")
+
+
+def is_current(context: Context) -> bool:
+    """
+    Return whether `context` is the very one that the caller runs in.
+    """
+    mark = object()
+    token = _probe.set(mark)
+    try:
+        return context.get(_probe) is mark
+    finally:
+        _probe.reset(token)
+
+
+def as_coroutine(awaitable: Any) -> Any:
+    """
+    Return an awaitable as what can be stepped: a coroutine as it is, anything else inside of one.
+    """
+    if isinstance(awaitable, Coroutine) or _is_generator_based(awaitable):
+        return awaitable
+
+    async def wait() -> Any:
+        return await awaitable
+
+    return wait()
+
+
+def _is_generator_based(coro: object) -> bool:
+    return inspect.isgenerator(coro) and bool(coro.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
+def _frame_of(coroutine: Any) -> Any:
+    return getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+
+
+def _refuse_if_started(coroutine: Any) -> None:
+    waits_for = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    if waits_for is not None:
+        raise AlreadyEnteredError(
+            f"expected a coroutine that was not started, found {coroutine!r} being awaited already; "
+            f"call its function once more, and wrap and await each coroutine once"
+        )
