@@ -5,11 +5,15 @@ The future of the context-carrying executors: its callbacks run in the context t
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import Any, Callable, Optional
+from contextlib import suppress
+from typing import Any, Callable, MutableMapping, Optional, Type, TypeVar
+from weakref import WeakKeyDictionary
 
 from clew.context._entering import runner_elsewhere
 
-__all__ = ("ContextFuture",)
+__all__ = ("ContextFuture", "with_context_callbacks")
+
+T = TypeVar("T")
 
 
 class ContextFuture(Future):  # type: ignore[type-arg]  # 3.9+: Future[T] exists at run time; drop with 3.8
@@ -43,3 +47,31 @@ class _ContextCallback:
         run, self._run = self._run, None
         if run is not None:
             run(self._fn, future)
+
+
+def with_context_callbacks(future: Future[T]) -> Future[T]:
+    """
+    Return a future that nobody else has yet, made one whose callbacks run as `ContextFuture`'s do.
+    """
+    made_by_the_executor = type(future)
+    if made_by_the_executor is Future:
+        future.__class__ = ContextFuture
+    elif not issubclass(made_by_the_executor, ContextFuture):
+        # One written in C, or final, stays as it is, and its callbacks run where its maker runs them.
+        with suppress(TypeError):
+            future.__class__ = _derived(made_by_the_executor)
+    return future
+
+
+# A class for each class of future that some executor makes.
+_derived_classes: MutableMapping[Type[Any], Type[Any]] = WeakKeyDictionary()
+
+
+def _derived(future_class: Type[Any]) -> Type[Any]:
+    derived = _derived_classes.get(future_class)
+    if derived is None:
+        names = {"__module__": future_class.__module__, "__qualname__": future_class.__qualname__, "__slots__": ()}
+        # Two threads may both make one, which does no harm.
+        derived = type(future_class.__name__, (ContextFuture, future_class), names)
+        _derived_classes[future_class] = derived
+    return derived

@@ -7,17 +7,13 @@ Other executors, and pools of processes, are not here.
 from __future__ import annotations
 
 import sys
-import time
-import weakref
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import Context, copy_context
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, Optional, TypeVar
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar
 
-from clew.context._entering import capture_carried, runner, runner_elsewhere
-from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.executors._future import ContextFuture
+from clew.context._entering import runner_elsewhere
+from clew.executors._future import ContextFuture, with_context_callbacks
+from clew.executors._mapping import map_by_submitting
 from clew.executors._queueing import try_enqueue
 
 if TYPE_CHECKING:
@@ -77,11 +73,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         run = runner_elsewhere()
         future: Future[T] = ContextFuture()
         if not (self._is_on_the_stdlib and try_enqueue(self, future, run, (fn, *args), kwargs)):
-            future = super().submit(run, fn, *args, **kwargs)
-            # Nobody else has the future yet, so nobody has added a callback the plain way. A future
-            # of somebody else's own class stays what it is.
-            if type(future) is Future:
-                future.__class__ = ContextFuture
+            future = with_context_callbacks(super().submit(run, fn, *args, **kwargs))
         return future
 
     if sys.version_info < (3, 9):
@@ -138,55 +130,4 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
             ArgumentValueError: `buffersize` is less than 1.
             RuntimeError: the executor or the interpreter is shutting down.
         """
-        _check_buffersize(buffersize)
-        deadline = None if timeout is None else timeout + time.monotonic()
-        # Entered below for as long as one submit takes, on one thread: by this call and then by the
-        # iterator, a generator, which cannot run twice at once.
-        run = runner(copy_context(), capture_carried())
-        rows = zip(*iterables)
-        futures = deque(run(self.submit, fn, *row) for row in islice(rows, buffersize))
-        if buffersize is None:
-            return _results(futures, deadline, lambda: None)
-
-        # Like the stdlib's, the iterator keeps no executor alive that nobody else wants.
-        executor_ref = weakref.ref(self)
-
-        def submit_next() -> None:
-            executor = executor_ref()
-            if executor is not None:
-                for row in islice(rows, 1):
-                    futures.append(run(executor.submit, fn, *row))
-
-        return _results(futures, deadline, submit_next)
-
-
-def _results(futures: Deque[Future[T]], deadline: Optional[float], submit_next: Callable[[], None]) -> Iterator[T]:
-    try:
-        while futures:
-            submit_next()
-            # The popped future is in no variable of this frame while the consumer has control.
-            yield _take(futures.popleft(), deadline)
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _take(future: Future[T], deadline: Optional[float]) -> T:
-    try:
-        return future.result(None if deadline is None else deadline - time.monotonic())
-    finally:
-        # After a timeout nobody can ask for this result any more. A finished future ignores it.
-        future.cancel()
-        # A failed future's exception has a traceback, which has this frame: break the cycle.
-        del future
-
-
-def _check_buffersize(buffersize: object) -> None:
-    # The openings are the words of 3.14's own messages.
-    if buffersize is None:
-        return
-    remedy = "pass how many jobs may be ahead of the results, or leave it out to submit all at once"
-    if not isinstance(buffersize, int):
-        raise ArgumentTypeError(f"buffersize must be an integer or None, got {buffersize!r}; {remedy}")
-    if buffersize < 1:
-        raise ArgumentValueError(f"buffersize must be None or > 0, got {buffersize!r}; {remedy}")
+        return map_by_submitting(self, fn, iterables, timeout=timeout, buffersize=buffersize)

@@ -1,0 +1,184 @@
+"""
+`wrap_executor`: any executor made to run each job in the context of its submitter.
+
+A pool of threads that does so by itself is in `clew.executors.thread_pool`.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar
+
+from clew.context._entering import runner_elsewhere
+from clew.context.seams import unwrappers
+from clew.context.snapshot import Snapshot, capture
+from clew.errors import ArgumentTypeError
+from clew.executors._future import ContextFuture, with_context_callbacks
+from clew.executors._mapping import map_by_submitting
+from clew.executors._queueing import try_enqueue
+from clew.executors.thread_pool import ContextThreadPoolExecutor
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
+
+__all__ = ("wrap_executor",)
+
+T = TypeVar("T")
+ExecutorT = TypeVar("ExecutorT", bound=Executor)
+
+
+def wrap_executor(executor: ExecutorT) -> ExecutorT:
+    """
+    Return an executor that submits to `executor`, each job in the context of its submitter.
+
+    For executors that one does not make oneself, or of a kind that clew has no class for: loky's,
+    dask's, a framework's. The result passes for an instance of the class of `executor`, and has its
+    attributes. Wrapping twice, or wrapping a `ContextThreadPoolExecutor`, returns it as it is;
+    `unwrap` gives back what was wrapped.
+
+    Context:
+        *When*: at `submit` and at `map`, on the calling thread; nothing at this call. *What the callee
+        sees*: the values of the caller, in a copy of its own. A job that is sent to another process
+        runs there without them, as it would have. *What comes back*: the result or the exception, and
+        no ContextVar change. Callbacks of the futures run in a copy of the context in which they were
+        added. Thread-safe and re-entrant.
+
+    Args:
+        executor: an instance of a subclass of `concurrent.futures.Executor`.
+
+    Raises:
+        ArgumentTypeError: `executor` is something else.
+
+    Example:
+        >>> import contextvars, clew
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> token = user.set("ada")
+        >>> with ThreadPoolExecutor() as pool:
+        ...     clew.wrap_executor(pool).submit(user.get).result()
+        'ada'
+    """
+    if not isinstance(executor, Executor):
+        if isinstance(executor, type) and issubclass(executor, Executor):
+            found, remedy = f"the class {executor.__name__}", f"pass an instance: wrap_executor({executor.__name__}())"
+        else:
+            found, remedy = f"{type(executor).__name__} {executor!r}", "for a plain function there is bind"
+        raise ArgumentTypeError(f"expected an instance of concurrent.futures.Executor, found {found}; {remedy}")
+    given: Any = executor
+    is_wrapped = type(given) is _WrappedExecutor or isinstance(given, ContextThreadPoolExecutor)
+    wrapped: ExecutorT = given if is_wrapped else _passing_for_its_kind(given)
+    return wrapped
+
+
+def _passing_for_its_kind(executor: Any) -> Any:
+    return _WrappedExecutor(executor)
+
+
+class _WrappedExecutor(Executor):
+    def __init__(self, executor: Any) -> None:
+        self._wrapped_executor = executor
+        # Whether nothing stands between us and the stdlib's own queue and threads.
+        self._is_native = type(executor).submit is ThreadPoolExecutor.submit
+
+    # For `isinstance`: asyncio, for one, takes no other default executor than a ThreadPoolExecutor.
+    @property  # type: ignore[misc]  # in object it can be set, too, which is of no use here
+    def __class__(self) -> Any:
+        return type(self._wrapped_executor)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped_executor, name)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        executor = self._wrapped_executor
+        run = runner_elsewhere()
+        if not self._is_native:
+            return with_context_callbacks(executor.submit(_Job(run, fn), *args, **kwargs))
+        future: Future[T] = ContextFuture()
+        if _try_enqueue(executor, future, run, (fn, *args), kwargs):
+            return future
+        return with_context_callbacks(executor.submit(run, fn, *args, **kwargs))
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: Optional[float] = None,
+        chunksize: int = 1,
+        **options: Any,
+    ) -> Iterator[T]:
+        executor = self._wrapped_executor
+        if type(executor).map is Executor.map:  # which knows no option but buffersize, and that not everywhere
+            return map_by_submitting(self, fn, iterables, timeout=timeout, **{"buffersize": None, **options})
+        results: Iterator[T] = executor.map(_EachJob(capture(), fn), *iterables, timeout=timeout, chunksize=chunksize, **options)
+        return results
+
+    def shutdown(self, *args: Any, **kwargs: Any) -> None:
+        self._wrapped_executor.shutdown(*args, **kwargs)
+
+    def __enter__(self) -> Any:
+        self._wrapped_executor.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> Any:
+        return self._wrapped_executor.__exit__(*exc_info)
+
+    def __repr__(self) -> str:
+        return f"<clew.wrap_executor({self._wrapped_executor!r})>"
+
+
+unwrappers[_WrappedExecutor] = lambda wrapped: wrapped._wrapped_executor
+
+_try_enqueue: Callable[..., bool] = try_enqueue
+# 3.14+: where this flag is set, a worker would keep, for life, the context of the one job that needed it.
+if getattr(sys.flags, "thread_inherit_context", False):
+
+    def _try_enqueue(*args: Any) -> bool:
+        return Context().run(try_enqueue, *args)
+
+
+class _Function:
+    """
+    Stand for a function in what an executor is given: under its name, and pickled as the function itself.
+    """
+
+    __slots__ = ("_fn",)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fn, name)
+
+    def __repr__(self) -> str:
+        return repr(self._fn)
+
+    def __reduce__(self) -> Any:
+        # A Context cannot be pickled.
+        return _itself, (self._fn,)
+
+
+def _itself(fn: Any) -> Any:
+    return fn
+
+
+class _Job(_Function):
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Callable[..., Any], fn: Callable[..., Any]) -> None:
+        self._run = run
+        self._fn = fn
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run(self._fn, *args, **kwargs)
+
+
+class _EachJob(_Function):
+    __slots__ = ("_snapshot",)
+
+    def __init__(self, snapshot: Snapshot, fn: Callable[..., Any]) -> None:
+        self._snapshot = snapshot
+        self._fn = fn
+
+    def __call__(self, *args: Any) -> Any:
+        return self._snapshot.runner_elsewhere()(self._fn, *args)
