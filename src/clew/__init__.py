@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from clew.context.stepping import wrap_coroutine as wrap_coroutine
     from clew.errors import ClewError as ClewError
     from clew.executors.thread_pool import ContextThreadPoolExecutor as ContextThreadPoolExecutor
+    from clew.executors.wrapped import wrap_executor as wrap_executor
     from clew.incidents import stats as stats
+    from clew.installation import install as install, installed as installed, uninstall as uninstall
     from clew.runs.current import get_current_run_tree as get_current_run_tree
     from clew.runs.recording import Recording as Recording, record as record
     from clew.runs.run import Run as Run, RunTree as RunTree
@@ -46,14 +48,18 @@ __all__ = (
     "capture",
     "detached",
     "get_current_run_tree",
+    "install",
+    "installed",
     "record",
     "register_accessor",
     "stats",
     "thread_local_accessor",
     "trace",
     "traceable",
+    "uninstall",
     "unwrap",
     "wrap_coroutine",
+    "wrap_executor",
 )
 
 _HOMES = {
@@ -69,14 +75,18 @@ _HOMES = {
     "capture": "clew.context.snapshot",
     "detached": "clew.context.scopes",
     "get_current_run_tree": "clew.runs.current",
+    "install": "clew.installation",
+    "installed": "clew.installation",
     "record": "clew.runs.recording",
     "register_accessor": "clew.context.accessors",
     "stats": "clew.incidents",
     "thread_local_accessor": "clew.context.accessors",
     "trace": "clew.runs.trace",
     "traceable": "clew.runs.traceable",
+    "uninstall": "clew.installation",
     "unwrap": "clew.context.binding",
     "wrap_coroutine": "clew.context.stepping",
+    "wrap_executor": "clew.executors.wrapped",
 }
 
 

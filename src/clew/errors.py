@@ -10,6 +10,7 @@ goes wrong there is counted by `clew.incidents`::
     ├── ArgumentValueError   (ValueError)      the right kind, a wrong value
     ├── ContextInUseError    (RuntimeError)    a context to be shared that runs something else meanwhile
     ├── MissingExtraError    (ImportError)     an optional package is not there
+    ├── NotInstalledError    (RuntimeError)    an uninstall without an install
     ├── RunLookupError       (LookupError)     no run, or several, where one was asked for
     ├── TreeMismatchError    (AssertionError)  a recorded tree is not the expected one
     └── WrongContextError    (ValueError)      a block left in another context than it was entered in
@@ -24,6 +25,7 @@ __all__ = (
     "ClewError",
     "ContextInUseError",
     "MissingExtraError",
+    "NotInstalledError",
     "RunLookupError",
     "TreeMismatchError",
     "WrongContextError",
@@ -70,6 +72,12 @@ class MissingExtraError(ClewError, ImportError):
             f"expected the packages of the extra {extra!r} for {what}, found them not installed; "
             f"run: pip install 'clew[{extra}]'"
         )
+
+
+class NotInstalledError(ClewError, RuntimeError):
+    """
+    Say that there is nothing installed that could be uninstalled.
+    """
 
 
 class RunLookupError(ClewError, LookupError):

@@ -19,14 +19,13 @@ from clew.errors import ArgumentTypeError
 __all__ = ("ContextThread", "ContextTimer")
 
 
-class _ContextStart(Thread):
+class ContextStart(Thread):
     """
     Capture at `start`, and have `run`, whoever wrote it, run in what was captured.
     """
 
     # On the class, so that a subclass that forgets `Thread.__init__` gets the stdlib's own error.
     _given_context: Optional[Union[Context, Snapshot]] = None
-    _run_in_context: Optional[Callable[..., object]] = None
 
     def start(self) -> None:
         """
@@ -39,41 +38,49 @@ class _ContextStart(Thread):
         Raises:
             RuntimeError: the thread was started before, or no thread can be started.
         """
-        given = self._given_context
-        if isinstance(given, Context):
-            self._run_in_context = partial(run_in_shared, given, *capture_carried())
-        else:
-            self._run_in_context = runner_elsewhere() if given is None else given.runner_elsewhere()
-        # 3.14+: where threads inherit, the stdlib would capture a second time, and keep that for good.
-        if sys.version_info >= (3, 14):
-            self._context = Context()
-        try:
-            super().start()
-        except BaseException:  # started before, or out of threads: the next try captures anew
-            self._run_in_context = None
-            raise
-
-    def _bootstrap_inner(self) -> None:
-        # Not in `run`, which subclasses override, and outside of what the stdlib traces and profiles.
-        # What it calls is `self.run`, with no frame of ours between.
-        run, run_in_context = self.run, self._run_in_context
-        if run_in_context is None:
-            super()._bootstrap_inner()  # type: ignore[misc]  # there on every version
-            return
-        # By way of `object`, as type checkers would take an assignment for a declaration.
-        object.__setattr__(self, "run", partial(run_in_context, run))
-        # The thread must not lead to itself once it has ended, nor to the context.
-        run_in_context = self._run_in_context = self._given_context = None
-        try:
-            super()._bootstrap_inner()  # type: ignore[misc]
-        finally:
-            if getattr(run, "__func__", None) is type(self).run:
-                del self.run
-            else:  # somebody had put one of his own there
-                object.__setattr__(self, "run", run)
+        start_in_context(self, super().start, self._given_context)
+        self._given_context = None
 
 
-class ContextThread(_ContextStart):
+def start_in_context(thread: Any, start: Callable[[], None], given: Optional[Union[Context, Snapshot]] = None) -> None:
+    """
+    Call `start`, the thread's native one, and have its `run` run in the context given, or in a copy of the current one.
+    """
+    if isinstance(given, Context):
+        run_in_context: Callable[..., Any] = partial(run_in_shared, given, *capture_carried())
+    else:
+        run_in_context = runner_elsewhere() if given is None else given.runner_elsewhere()
+    # On the instance, for this one start. Not `run`, which others may look at before it runs.
+    thread._bootstrap_inner = partial(_bootstrap_inner, thread, thread._bootstrap_inner, run_in_context)
+    # 3.14+: where threads inherit, the stdlib would capture a second time, and keep that for good.
+    if sys.version_info >= (3, 14):
+        thread._context = Context()
+    try:
+        start()
+    except BaseException:
+        # Started before, or out of threads: the next try captures anew. Or interrupted, and running.
+        is_running = vars(thread).pop("_bootstrap_inner", None) is None
+        if sys.version_info >= (3, 14) and not is_running:
+            thread._context = None
+        raise
+
+
+def _bootstrap_inner(thread: Any, native: Callable[[], None], run_in_context: Callable[..., Any]) -> None:
+    # Outside of what the stdlib traces and profiles. What it calls is `thread.run`, with no frame of
+    # ours between. The thread must not lead to itself once it has ended, nor to the context.
+    del thread._bootstrap_inner
+    run = thread.run
+    thread.run = partial(run_in_context, run)
+    try:
+        native()
+    finally:
+        if getattr(run, "__func__", None) is type(thread).run:
+            del thread.run
+        else:  # somebody had put one of his own there
+            thread.run = run
+
+
+class ContextThread(ContextStart):
     """
     Be a `threading.Thread` that runs in the context of whoever starts it.
 
@@ -119,7 +126,7 @@ class ContextThread(_ContextStart):
             self._given_context = _checked(context)
 
 
-class ContextTimer(_ContextStart, Timer):
+class ContextTimer(ContextStart, Timer):
     """
     Be a `threading.Timer` whose function runs in the context of whoever starts it.
 

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from types import FunctionType
 from typing import Any, Callable, ContextManager, Dict, Tuple
 
-__all__ = ("try_enqueue",)
+__all__ = ("runs_in_threads", "try_enqueue")
 
 _stdlib: Any = thread  # its private names are in no stub
 _WorkItem = _stdlib._WorkItem
@@ -54,6 +54,17 @@ def try_enqueue(
         pool._work_queue.put(item)
         pool._adjust_thread_count()
     return True
+
+
+def runs_in_threads(executor: ThreadPoolExecutor) -> bool:
+    """
+    Return whether the jobs of a pool run in its threads as they are, and not, pickled, in interpreters of their own.
+    """
+    if not _HAS_TASKS:
+        return True
+    pool: Any = type(executor)
+    native: Any = ThreadPoolExecutor
+    return pool.prepare_context.__func__ is native.prepare_context.__func__
 
 
 _native_submit: object = None  # once it has been seen

@@ -17,7 +17,7 @@ from clew.context.snapshot import Snapshot, capture
 from clew.errors import ArgumentTypeError
 from clew.executors._future import ContextFuture, with_context_callbacks
 from clew.executors._mapping import map_by_submitting
-from clew.executors._queueing import try_enqueue
+from clew.executors._queueing import runs_in_threads, try_enqueue
 from clew.executors.thread_pool import ContextThreadPoolExecutor
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class _WrappedExecutor(Executor):
     def __init__(self, executor: Any) -> None:
         self._wrapped_executor = executor
         # Whether nothing stands between us and the stdlib's own queue and threads.
-        self._is_native = type(executor).submit is ThreadPoolExecutor.submit
+        self._is_native = type(executor).submit is ThreadPoolExecutor.submit and runs_in_threads(executor)
 
     # For `isinstance`: asyncio, for one, takes no other default executor than a ThreadPoolExecutor.
     @property  # type: ignore[misc]  # in object it can be set, too, which is of no use here
@@ -113,7 +113,9 @@ class _WrappedExecutor(Executor):
         executor = self._wrapped_executor
         if type(executor).map is Executor.map:  # which knows no option but buffersize, and that not everywhere
             return map_by_submitting(self, fn, iterables, timeout=timeout, **{"buffersize": None, **options})
-        results: Iterator[T] = executor.map(_EachJob(capture(), fn), *iterables, timeout=timeout, chunksize=chunksize, **options)
+        results: Iterator[T] = executor.map(
+            _EachJob(capture(), fn), *iterables, timeout=timeout, chunksize=chunksize, **options
+        )
         return results
 
     def shutdown(self, *args: Any, **kwargs: Any) -> None:

@@ -1,0 +1,235 @@
+"""
+The opt-in reach into the stdlib's own classes, for code that one cannot edit. Nothing is patched unless asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import Context
+from functools import partial, wraps
+from threading import Thread
+from types import TracebackType
+from typing import Any, Callable, ContextManager, List, Optional, Type
+
+from clew._locks import ForkSafeLock
+from clew.context._entering import runner_elsewhere
+from clew.errors import AlreadyEnteredError, NotInstalledError
+from clew.executors._future import with_context_callbacks
+from clew.executors._mapping import map_by_submitting
+from clew.executors._queueing import runs_in_threads
+from clew.executors.thread_pool import ContextThreadPoolExecutor
+from clew.incidents import report
+from clew.threads import ContextStart, start_in_context
+
+__all__ = ("install", "installed", "uninstall")
+
+
+def install() -> None:
+    """
+    Make the stdlib's own threads, timers and thread pools carry the context, in the whole process.
+
+    It is for code that you cannot edit, a library that has a pool of its own, say. In your own code
+    use `ContextThreadPoolExecutor`, `ContextThread` and the others: they say what they do.
+
+    From this call on, `threading.Thread` and `Timer` run in a copy of the context of whoever calls
+    `start`; the jobs of `concurrent.futures.ThreadPoolExecutor`, asyncio's default executor included,
+    and of `multiprocessing.pool.ThreadPool` in one of whoever submits. The threads of the stdlib's own
+    pools and queues start empty: a worker that kept the context of the job that happened to need it
+    would give all later ones the wrong parent.
+
+    Calls are counted: what is patched stays so until each `install` had its `uninstall`.
+
+    Context:
+        *When*: nothing at this call; later at `start`, `submit`, `map` and the like. *What the callee
+        sees*: the caller's values, in a copy of its own. *What comes back*: nothing. Thread-safe.
+
+    Example:
+        >>> import contextvars, threading, clew
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> token = user.set("ada")
+        >>> clew.install()
+        >>> thread = threading.Thread(target=lambda: print(user.get()))
+        >>> thread.start(); thread.join()
+        ada
+        >>> clew.uninstall()
+    """
+    global _times_installed
+    with _guard.lock:
+        if not _times_installed:
+            _patches.extend(_Patch(*what) for what in _what_to_patch())
+        _times_installed += 1
+
+
+def uninstall() -> None:
+    """
+    Undo one `install`. The last one puts back exactly what was there before the first.
+
+    Where somebody has patched the same method since, theirs stays, and so does the way down from it
+    to the stdlib's; what is clew's in between does nothing any more. That is logged, and counted in
+    `clew.stats()` as ``patches_left_behind``.
+
+    Raises:
+        NotInstalledError: there is no `install` left to undo.
+    """
+    global _times_installed
+    with _guard.lock:
+        if not _times_installed:
+            raise NotInstalledError(
+                "expected an install() before each uninstall(), found none left to undo; "
+                "use 'with clew.installed():', which keeps the two together"
+            )
+        _times_installed -= 1
+        if not _times_installed:
+            left_behind = [patch.place for patch in _patches if not patch.remove()]
+            _patches.clear()
+            for place in left_behind:
+                report(
+                    "patches_left_behind",
+                    f"{place} was patched by somebody else after clew.install(), so clew's stays beneath that and does "
+                    f"nothing any more; call clew.uninstall() after they have undone theirs",
+                )
+
+
+def installed() -> ContextManager[None]:
+    """
+    Return a ``with`` block in which the stdlib's threads and pools carry the context; see `install`.
+
+    Context:
+        *When*: as `install`, from the entry of the block to its exit, in all threads. *What the callee
+        sees*: the caller's values, in a copy of its own. *What comes back*: nothing. An instance is
+        for one block; blocks may be nested and overlap.
+
+    Raises:
+        AlreadyEnteredError: the block was entered before.
+
+    Example:
+        >>> import contextvars, clew
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> token = user.set("ada")
+        >>> with clew.installed(), ThreadPoolExecutor() as pool:
+        ...     pool.submit(user.get).result()
+        'ada'
+    """
+    return _Installed()
+
+
+class _Installed:
+    __slots__ = ("_was_entered",)
+
+    def __init__(self) -> None:
+        self._was_entered = False
+
+    def __enter__(self) -> None:
+        if self._was_entered:
+            raise AlreadyEnteredError(
+                "expected an installed block to be entered once, found one entered before; "
+                "write installed() once more for each block"
+            )
+        self._was_entered = True
+        install()
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        uninstall()
+
+
+class _Patch:
+    """
+    Hold one method of a class that was replaced, and whether the replacement is to do anything.
+    """
+
+    __slots__ = ("_name", "_native", "_owner", "_replacement", "is_active")
+
+    def __init__(self, owner: type, name: str, make: Callable[[_Patch, Any], Any]) -> None:
+        self.is_active = True
+        self._owner = owner
+        self._name = name
+        self._native = vars(owner).get(name)  # None where it is inherited
+        native = getattr(owner, name)
+        self._replacement = wraps(native)(make(self, native))
+        setattr(owner, name, self._replacement)
+
+    @property
+    def place(self) -> str:
+        return f"{self._owner.__module__}.{self._owner.__qualname__}.{self._name}"
+
+    def remove(self) -> bool:
+        """
+        Put back what was there; return whether that could be done.
+        """
+        self.is_active = False
+        if vars(self._owner).get(self._name) is not self._replacement:
+            return False
+        if self._native is None:
+            delattr(self._owner, self._name)
+        else:
+            setattr(self._owner, self._name, self._native)
+        return True
+
+
+_guard = ForkSafeLock()
+_times_installed = 0
+_patches: List[_Patch] = []
+
+
+def _what_to_patch() -> List[Any]:
+    what: List[Any] = [(Thread, "start", _start), (ThreadPoolExecutor, "submit", _submit)]
+    # 3.14+: with its buffersize, jobs are submitted after the call.
+    if sys.version_info >= (3, 14):
+        what.append((ThreadPoolExecutor, "map", _map))
+    return what
+
+
+def _start(patch: _Patch, native: Any) -> Any:
+    def start(self: Thread) -> None:
+        # 3.14+: `_context` is what the thread was given as context=.
+        if not patch.is_active or isinstance(self, ContextStart) or getattr(self, "_context", None) is not None:
+            native(self)
+        elif _serves_the_stdlib(self):
+            Context().run(native, self)
+        else:
+            start_in_context(self, partial(native, self))
+
+    return start
+
+
+# Their threads live for longer than a job, and none of it is about whoever happened to start them.
+_SERVED = ("concurrent.futures.", "multiprocessing.", "logging.")
+
+
+def _serves_the_stdlib(thread: Any) -> bool:
+    target = getattr(thread, "_target", None)
+    of = type(thread) if target is None else target
+    return f"{getattr(of, '__module__', '')}.".startswith(_SERVED)
+
+
+def _submit(patch: _Patch, native: Any) -> Any:
+    def submit(self: ThreadPoolExecutor, /, *args: Any, **kwargs: Any) -> Any:
+        if not patch.is_active or _sees_to_it_itself(self):
+            return native(self, *args, **kwargs)
+        if args:
+            args = (runner_elsewhere(), *args)
+        elif "fn" in kwargs:  # 3.8 still takes it as a keyword; drop with 3.8
+            kwargs["fn"] = partial(runner_elsewhere(), kwargs["fn"])
+        return with_context_callbacks(native(self, *args, **kwargs))
+
+    return submit
+
+
+def _map(patch: _Patch, native: Any) -> Any:
+    def map(self: ThreadPoolExecutor, fn: Any, *iterables: Any, **options: Any) -> Any:  # noqa: A001  the stdlib's name
+        if not patch.is_active or _sees_to_it_itself(self) or native is not Executor.map:
+            return native(self, fn, *iterables, **options)
+        return map_by_submitting(self, fn, iterables, **{"timeout": None, "buffersize": None, **options})
+
+    return map
+
+
+def _sees_to_it_itself(executor: ThreadPoolExecutor) -> bool:
+    return isinstance(executor, ContextThreadPoolExecutor) or not runs_in_threads(executor)
