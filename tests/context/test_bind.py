@@ -1,9 +1,10 @@
 """
-`bind` of plain functions.
+`bind`, `Snapshot.bind` and `unwrap`: functions of every kind but generators.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import pickle
@@ -109,6 +110,190 @@ class Thing:
 
     def __call__(self) -> object:
         return var.get()
+
+
+class Greeter:
+    """Have a method of each kind, every one bound while the class is made."""
+
+    @clew.bind
+    def plain(self) -> object:
+        return (type(self).__name__, var.get())
+
+    @clew.bind
+    @classmethod
+    def of_class(cls) -> object:
+        return (cls.__name__, var.get())
+
+    @clew.bind
+    @staticmethod
+    def static(number: int) -> object:
+        return (number, var.get())
+
+    @clew.bind
+    async def wait(self) -> object:
+        await asyncio.sleep(0)
+        return (type(self).__name__, var.get())
+
+
+def run_elsewhere(fn: Any, *args: Any) -> Any:
+    """Call with another value current than the one that was bound."""
+
+    def call() -> Any:
+        var.set("elsewhere")
+        return fn(*args)
+
+    return in_empty_context(call)
+
+
+def test_methods_of_every_kind_can_be_bound_where_they_are_defined() -> None:
+    greeter = Greeter()
+    assert run_elsewhere(greeter.plain) == ("Greeter", "default")
+    assert run_elsewhere(Greeter.of_class) == run_elsewhere(greeter.of_class) == ("Greeter", "default")
+    assert run_elsewhere(Greeter.static, 1) == run_elsewhere(greeter.static, 1) == (1, "default")
+    assert run_elsewhere(asyncio.run, greeter.wait()) == ("Greeter", "default")
+    assert isinstance(vars(Greeter)["of_class"], classmethod)
+    assert isinstance(vars(Greeter)["static"], staticmethod)
+
+
+def test_bound_method_is_a_method_of_the_same_object() -> None:
+    thing = Thing()
+    bound = bound_with("ada", thing.method)
+    assert inspect.ismethod(bound)
+    assert bound.__self__ is thing
+    assert run_elsewhere(bound) == ("default", "ada")
+    assert clew.unwrap(bound) == thing.method
+
+
+def test_bound_partial_is_a_partial_with_the_same_arguments() -> None:
+    bound = bound_with("ada", functools.partial(documented, 1, b="p"))
+    assert type(bound) is functools.partial
+    assert (bound.args, bound.keywords) == ((1,), {"b": "p"})
+    assert run_elsewhere(bound) == (1, "p", "ada")
+    assert clew.unwrap(bound).func is documented
+
+
+class AsyncThing:
+    """Be called like a coroutine function."""
+
+    async def __call__(self, number: int) -> object:
+        await asyncio.sleep(0)
+        return (number, var.get())
+
+
+async def visit(number: int) -> object:
+    """Look before and after a change of one's own, with a suspension between."""
+    before = var.get()
+    var.set(number)
+    await asyncio.sleep(0)
+    return (before, var.get())
+
+
+def test_bare_coroutine_function_sees_its_caller_and_the_bound_one_what_was_bound() -> None:
+    def first(fn: Any) -> Any:
+        return run_elsewhere(lambda: asyncio.run(fn(1)))[0]
+
+    assert first(visit) == "elsewhere"
+    assert first(bound_with("ada", visit)) == "ada"
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [visit, AsyncThing(), functools.partial(visit), AsyncThing().__call__],
+    ids=["def", "object", "partial", "method"],
+)
+def test_bound_coroutine_function_is_one(fn: Any) -> None:
+    bound = bound_with("ada", fn)
+    inside = bound.func if isinstance(bound, functools.partial) else bound
+    assert inspect.iscoroutinefunction(inside)
+    assert asyncio.iscoroutinefunction(inside)
+    coroutine = bound(2)
+    assert inspect.iscoroutine(coroutine)
+    assert "ada" in run_elsewhere(asyncio.run, coroutine)
+
+
+def test_bound_coroutines_have_one_context_each_and_keep_their_changes_to_it() -> None:
+    bound = bound_with("ada", visit)
+
+    async def main() -> object:
+        var.set("main")
+        return await asyncio.gather(bound(1), bound(2)), await bound(3), var.get()
+
+    assert in_empty_context(asyncio.run, main()) == ([("ada", 1), ("ada", 2)], ("ada", 3), "main")
+
+
+def test_bound_coroutine_runs_in_the_task_that_awaits_it() -> None:
+    async def current() -> object:
+        return asyncio.current_task()
+
+    async def main() -> bool:
+        return await clew.bind(current)() is asyncio.current_task()
+
+    assert asyncio.run(main())
+
+
+def test_bound_coroutine_that_is_cancelled_before_it_starts_leaves_nothing_unawaited() -> None:
+    started = []
+
+    async def body() -> None:
+        started.append(1)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(clew.bind(body)())
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())  # a "never awaited" would be a warning, and a failure
+    assert started == []
+
+
+def test_bound_function_that_returns_an_awaitable_under_a_coroutines_mark_is_awaited_in_the_context() -> None:
+    class Awaitable:
+        def __await__(self) -> Any:
+            yield from asyncio.sleep(0).__await__()
+            return var.get()
+
+    class Marked:
+        _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
+
+        async def __call__(self) -> object:
+            return await Awaitable()
+
+    assert run_elsewhere(asyncio.run, bound_with("ada", Marked())()) == "ada"
+
+
+def test_snapshot_binds_anew_what_was_bound() -> None:
+    first = bound_with("first", var.get)
+
+    def rebind() -> Any:
+        var.set("second")
+        return clew.capture().bind(first)
+
+    second = in_empty_context(rebind)
+    assert (first(), second()) == ("first", "second")
+    assert clew.unwrap(second) == var.get
+
+
+def test_unwrap_gives_back_what_was_bound_and_leaves_the_rest_alone() -> None:
+    @functools.wraps(clew.bind(documented))
+    def wrapper() -> None: ...
+
+    class AnyAttribute:
+        def __getattr__(self, name: str) -> Any:
+            return self
+
+        __hash__ = None  # type: ignore[assignment]
+
+    odd = AnyAttribute()
+    assert clew.unwrap(clew.bind(documented)) is documented
+    assert clew.unwrap(clew.bind(visit)) is visit
+    assert clew.unwrap(documented) is documented
+    assert clew.unwrap(wrapper) is wrapper
+    assert clew.unwrap(odd) is odd
+    assert clew.unwrap(None) is None
+    unwrapped = clew.unwrap(vars(Greeter)["of_class"])
+    assert isinstance(unwrapped, classmethod)
+    assert clew.unwrap(unwrapped.__func__) is unwrapped.__func__
 
 
 def test_bind_takes_methods_partials_callables_classes_and_builtins() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from contextvars import Context, copy_context
 from functools import partial, update_wrapper
-from types import CodeType, MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
 from clew.context._entering import RUN_CLAIMS_KEYWORDS, capture_carried, loaded, runner, take_loop_from_here
@@ -102,9 +102,8 @@ def is_bound(fn: Any) -> bool:
 
 
 def _has_bound_code(fn: Any) -> bool:
-    # There are objects that have every attribute one asks for.
-    code = getattr(fn, "__code__", None)
-    return isinstance(code, CodeType) and code in _BOUND_CODES
+    # By its type, as a method has its function's code, and some objects every attribute one asks for.
+    return type(fn) is FunctionType and fn.__code__ in _BOUND_CODES
 
 
 def bind_to(fn: Any, captured: Context, carried: Carried) -> Any:

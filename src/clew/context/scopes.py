@@ -6,7 +6,7 @@ What a function or coroutine sees while it runs is in `clew.context.binding` and
 
 from __future__ import annotations
 
-from contextvars import Context, ContextVar, Token, copy_context
+from contextvars import Context, ContextVar, Token
 from functools import partial
 from types import TracebackType
 from typing import Any, Callable, Iterator, List, Optional, Type
@@ -110,10 +110,10 @@ def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
     """
 
     def changes(undo: Undo) -> None:
-        here = copy_context()
         not_carried = (loop_variable(), _innermost)
+        # Also those that have the value already: the block may change them.
         for variable, value in context.items():
-            if here.get(variable, _MISSING) is not value and variable not in not_carried:
+            if variable not in not_carried:
                 undo.append(partial(variable.reset, variable.set(value)))
         for tracer in (*tracers, *loaded_tracers()):
             # What was set just now, or, where the snapshot had none, what is here.
@@ -164,9 +164,6 @@ def detached(*, link: bool = True) -> Scope:
                 _swap(each, None, undo)
 
     return Scope("detached", changes)
-
-
-_MISSING = object()
 
 
 def _swap(each: Registration, value: Any, undo: Undo) -> None:

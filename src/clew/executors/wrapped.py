@@ -66,7 +66,7 @@ def wrap_executor(executor: ExecutorT) -> ExecutorT:
         if isinstance(executor, type) and issubclass(executor, Executor):
             found, remedy = f"the class {executor.__name__}", f"pass an instance: wrap_executor({executor.__name__}())"
         else:
-            found, remedy = f"{type(executor).__name__} {executor!r}", "for a plain function there is bind"
+            found, remedy = f"{type(executor).__name__} {executor!r}", "for a function there is bind"
         raise ArgumentTypeError(f"expected an instance of concurrent.futures.Executor, found {found}; {remedy}")
     given: Any = executor
     is_wrapped = type(given) is _WrappedExecutor or isinstance(given, ContextThreadPoolExecutor)
@@ -171,7 +171,7 @@ class _Job(_Function):
         self._run = run
         self._fn = fn
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._run(self._fn, *args, **kwargs)
 
 
@@ -182,5 +182,5 @@ class _EachJob(_Function):
         self._snapshot = snapshot
         self._fn = fn
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, /, *args: Any) -> Any:
         return self._snapshot.runner_elsewhere()(self._fn, *args)
