@@ -18,6 +18,7 @@ __all__ = ("BATCH", "TIMED_GROUPS", "Case", "Section", "calls", "echo", "section
 TIMED_GROUPS = {
     "executors": "benchmarks.executors",
     "threads": "benchmarks.threads",
+    "stepping": "benchmarks.stepping",
     "traceable": "benchmarks.traceable",
     "import": "benchmarks.start_up",
 }

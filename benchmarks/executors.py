@@ -11,25 +11,30 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from time import perf_counter
-from typing import Callable, Type
+from typing import Callable
 
 import clew
 from benchmarks._cases import BATCH, Case, Measure, Section, calls, echo
 
 __all__ = ("SECTIONS",)
 
-PoolClass = Callable[[], Type[ThreadPoolExecutor]]
+# What makes a pool of so many workers, once the packages that it needs are to be imported.
+PoolClass = Callable[[], Callable[..., ThreadPoolExecutor]]
 
 
-def stdlib() -> Type[ThreadPoolExecutor]:
+def stdlib() -> Callable[..., ThreadPoolExecutor]:
     return ThreadPoolExecutor
 
 
-def ours() -> Type[ThreadPoolExecutor]:
+def ours() -> Callable[..., ThreadPoolExecutor]:
     return clew.ContextThreadPoolExecutor
 
 
-def langsmith() -> Type[ThreadPoolExecutor]:
+def wrapped() -> Callable[..., ThreadPoolExecutor]:
+    return lambda max_workers: clew.wrap_executor(ThreadPoolExecutor(max_workers))
+
+
+def langsmith() -> Callable[..., ThreadPoolExecutor]:
     from langsmith.utils import ContextThreadPoolExecutor
 
     return ContextThreadPoolExecutor
@@ -63,6 +68,7 @@ def pools(measure_of: Callable[[PoolClass], Measure]) -> tuple:
     return (
         Case("concurrent.futures", measure_of(stdlib)),
         Case("clew", measure_of(ours), most_above_us=1.2, less_than="langsmith"),
+        Case("clew.wrap_executor", measure_of(wrapped), most_above_us=1.2),
         Case("langsmith", measure_of(langsmith), package="langsmith"),
     )
 
