@@ -214,19 +214,26 @@ def _submit(patch: _Patch, native: Any) -> Any:
         if not patch.is_active or _sees_to_it_itself(self):
             return native(self, *args, **kwargs)
         if args:
-            args = (runner_elsewhere(), *args)
+            args = (runner_elsewhere(kwargs), *args)
         elif "fn" in kwargs:  # 3.8 still takes it as a keyword; drop with 3.8
-            kwargs["fn"] = partial(runner_elsewhere(), kwargs["fn"])
+            kwargs["fn"] = partial(runner_elsewhere(kwargs), kwargs["fn"])
         return with_context_callbacks(native(self, *args, **kwargs))
 
     return submit
 
 
 def _map(patch: _Patch, native: Any) -> Any:
-    def map(self: ThreadPoolExecutor, fn: Any, *iterables: Any, **options: Any) -> Any:  # noqa: A001  the stdlib's name
+    def map(  # noqa: A001  the stdlib's name
+        self: ThreadPoolExecutor,
+        fn: Any,
+        *iterables: Any,
+        timeout: Any = None,
+        chunksize: int = 1,
+        buffersize: Any = None,
+    ) -> Any:
         if not patch.is_active or _sees_to_it_itself(self) or native is not Executor.map:
-            return native(self, fn, *iterables, **options)
-        return map_by_submitting(self, fn, iterables, **{"timeout": None, "buffersize": None, **options})
+            return native(self, fn, *iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
+        return map_by_submitting(self, fn, iterables, timeout=timeout, buffersize=buffersize)
 
     return map
 

@@ -239,7 +239,7 @@ def test_job_for_another_process_is_pickled_as_its_function_and_its_callbacks_ha
     ("make", "said"),
     [
         (lambda: ThreadPoolExecutor, r"found the class ThreadPoolExecutor; pass an instance: wrap_executor\(Thread"),
-        (lambda: print, "found builtin_function_or_method <built-in function print>; for a function there is bind"),
+        (lambda: look, r"found function <function look at \w+>; for a function there is bind"),
         (lambda: None, "found NoneType None"),
     ],
 )

@@ -429,7 +429,7 @@ def test_conflict_names_both_parties_and_where_they_are() -> None:
     assert isinstance(caught.value, ValueError)
     assert "'tenant')" in str(caught.value)
     assert "'name')" in str(caught.value)
-    assert str(caught.value).count("test_accessors.py:") == 2
+    assert str(caught.value).count("test_t13_accessors.py:") == 2
     assert in_bare_thread(clew.bind(seen)) == ["ada"]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from clew.context import accessors
 from clew.context.accessors import Carried, carried_values
@@ -31,6 +31,7 @@ loaded = sys.modules
 # PyPy's `Context.run` is written in Python and claims the keywords `self` and `callable` for itself;
 # there, keywords are bound to the function first.
 RUN_CLAIMS_KEYWORDS = sys.implementation.name == "pypy"
+_NONE: Mapping[str, Any] = {}
 
 
 def capture_carried() -> Carried:
@@ -40,11 +41,11 @@ def capture_carried() -> Carried:
     return carried_values() if accessors.registered else ()
 
 
-def runner(context: Context, carried: Carried) -> Callable[..., Any]:
+def runner(context: Context, carried: Carried, keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:
     """
-    Return what calls `(fn, *args, **kwargs)` in `context`, with the carried values: `context.run` if it can be.
+    Return what calls `(fn, *args, **keywords)` in `context`, with the carried values: `context.run` if it can be.
     """
-    if RUN_CLAIMS_KEYWORDS:
+    if keywords and RUN_CLAIMS_KEYWORDS:
         return partial(_run_binding_keywords, context, carried)
     return partial(context.run, *carried) if carried else context.run
 
@@ -53,14 +54,14 @@ def _run_binding_keywords(context: Context, carried: Carried, fn: Any, /, *args:
     return context.run(*carried, partial(fn, **kwargs), *args)
 
 
-def runner_elsewhere() -> Callable[..., Any]:
+def runner_elsewhere(keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:
     """
     Return a `runner` in a copy of the context of this moment, for another thread.
     """
     context = copy_context()
     if "sniffio" in loaded:
         leave_loop_behind(context)
-    return runner(context, capture_carried())
+    return runner(context, capture_carried(), keywords)
 
 
 def run_in_shared(context: Context, fn: Callable[..., object], *args: object) -> object:

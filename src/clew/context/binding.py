@@ -143,7 +143,7 @@ def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callabl
         if "sniffio" in loaded:
             take_loop_from_here(context)
         if needs_help:
-            run: Callable[..., T] = runner(context, carried)
+            run: Callable[..., T] = runner(context, carried, kwargs)
             return run(fn, *args, **kwargs)
         if not kwargs:  # by far the most frequent call, and an empty ** is not free
             return context.run(fn, *args)
@@ -158,7 +158,7 @@ def _bound_coroutine_function(fn: Callable[..., Any], captured: Context, carried
         context = captured.copy()
         if "sniffio" in loaded:
             take_loop_from_here(context)
-        awaitable = runner(context, carried)(fn, *args, **kwargs)
+        awaitable = runner(context, carried, kwargs)(fn, *args, **kwargs)
         return await ContextCoroutine(as_coroutine(awaitable), context, carried)
 
     return update_wrapper(bound, fn, wrapper_assignments(fn))

@@ -71,7 +71,7 @@ class Snapshot:
         if "sniffio" in loaded:
             take_loop_from_here(context)
         if self.carried or RUN_CLAIMS_KEYWORDS:
-            run: Callable[..., T] = runner(context, self.carried)
+            run: Callable[..., T] = runner(context, self.carried, kwargs)
             return run(fn, *args, **kwargs)
         return context.run(fn, *args, **kwargs)
 

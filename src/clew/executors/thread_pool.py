@@ -70,7 +70,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
             RuntimeError: the executor or the interpreter is shutting down.
             concurrent.futures.thread.BrokenThreadPool: an initializer has failed.
         """
-        run = runner_elsewhere()
+        run = runner_elsewhere(kwargs)
         future: Future[T] = ContextFuture()
         if not (self._is_on_the_stdlib and try_enqueue(self, future, run, (fn, *args), kwargs)):
             future = with_context_callbacks(super().submit(run, fn, *args, **kwargs))

@@ -94,7 +94,7 @@ class _WrappedExecutor(Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         executor = self._wrapped_executor
-        run = runner_elsewhere()
+        run = runner_elsewhere(kwargs)
         if not self._is_native:
             return with_context_callbacks(executor.submit(_Job(run, fn), *args, **kwargs))
         future: Future[T] = ContextFuture()
