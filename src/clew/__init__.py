@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clew.context.snapshot import Snapshot as Snapshot, capture as capture
     from clew.context.stepping import wrap_coroutine as wrap_coroutine
     from clew.errors import ClewError as ClewError
+    from clew.executors.multiprocessing_pool import ContextThreadPool as ContextThreadPool
     from clew.executors.thread_pool import ContextThreadPoolExecutor as ContextThreadPoolExecutor
     from clew.executors.wrapped import wrap_executor as wrap_executor
     from clew.incidents import stats as stats
@@ -37,6 +38,7 @@ __version__ = "0.1.0.dev0"
 __all__ = (
     "ClewError",
     "ContextThread",
+    "ContextThreadPool",
     "ContextThreadPoolExecutor",
     "ContextTimer",
     "Recording",
@@ -65,6 +67,7 @@ __all__ = (
 _HOMES = {
     "ClewError": "clew.errors",
     "ContextThread": "clew.threads",
+    "ContextThreadPool": "clew.executors.multiprocessing_pool",
     "ContextThreadPoolExecutor": "clew.executors.thread_pool",
     "ContextTimer": "clew.threads",
     "Recording": "clew.runs.recording",

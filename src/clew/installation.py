@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context
 from functools import partial, wraps
+from multiprocessing.pool import ThreadPool
 from threading import Thread
 from types import TracebackType
 from typing import Any, Callable, ContextManager, List, Optional, Type
@@ -18,6 +19,12 @@ from clew.errors import AlreadyEnteredError, NotInstalledError
 from clew.executors._future import with_context_callbacks
 from clew.executors._mapping import map_by_submitting
 from clew.executors._queueing import runs_in_threads
+from clew.executors.multiprocessing_pool import (
+    ContextThreadPool,
+    in_callers_context,
+    start as start_job,
+    tasks_in_callers_context,
+)
 from clew.executors.thread_pool import ContextThreadPoolExecutor
 from clew.incidents import report
 from clew.threads import ContextStart, start_in_context
@@ -179,7 +186,14 @@ _patches: List[_Patch] = []
 
 
 def _what_to_patch() -> List[Any]:
-    what: List[Any] = [(Thread, "start", _start), (ThreadPoolExecutor, "submit", _submit)]
+    what: List[Any] = [
+        (Thread, "start", _start),
+        (ThreadPoolExecutor, "submit", _submit),
+        (ThreadPool, "apply_async", _apply_async),
+        (ThreadPool, "map_async", _map_async),
+        (ThreadPool, "starmap_async", _map_async),
+        (ThreadPool, "_guarded_task_generation", _generate_tasks),
+    ]
     # 3.14+: with its buffersize, jobs are submitted after the call.
     if sys.version_info >= (3, 14):
         what.append((ThreadPoolExecutor, "map", _map))
@@ -240,3 +254,45 @@ def _map(patch: _Patch, native: Any) -> Any:
 
 def _sees_to_it_itself(executor: ThreadPoolExecutor) -> bool:
     return isinstance(executor, ContextThreadPoolExecutor) or not runs_in_threads(executor)
+
+
+def _apply_async(patch: _Patch, native: Any) -> Any:
+    def apply_async(  # the stdlib's signature
+        self: ThreadPool,
+        func: Any,
+        args: Any = (),
+        kwds: Any = {},  # noqa: B006  nobody changes it
+        callback: Any = None,
+        error_callback: Any = None,
+    ) -> Any:
+        if not patch.is_active or isinstance(self, ContextThreadPool):
+            return native(self, func, args, kwds, callback, error_callback)
+        return start_job(partial(native, self), in_callers_context(func, args, kwds), callback, error_callback)
+
+    return apply_async
+
+
+def _map_async(patch: _Patch, native: Any) -> Any:
+    def map_async(
+        self: ThreadPool,
+        func: Any,
+        iterable: Any,
+        chunksize: Any = None,
+        callback: Any = None,
+        error_callback: Any = None,
+    ) -> Any:
+        if not patch.is_active or isinstance(self, ContextThreadPool):
+            return native(self, func, iterable, chunksize, callback, error_callback)
+        return start_job(partial(native, self), (func, iterable, chunksize), callback, error_callback)
+
+    return map_async
+
+
+# What every `map`, `starmap` and `imap` calls; see `ContextThreadPool`.
+def _generate_tasks(patch: _Patch, native: Any) -> Any:
+    def _guarded_task_generation(self: ThreadPool, *args: Any) -> Any:
+        tasks = native(self, *args)
+        sees_to_it_itself = not patch.is_active or isinstance(self, ContextThreadPool)
+        return tasks if sees_to_it_itself else tasks_in_callers_context(tasks)
+
+    return _guarded_task_generation

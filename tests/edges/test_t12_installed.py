@@ -12,6 +12,7 @@ import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
+from multiprocessing.pool import ThreadPool
 from typing import Any, Callable, Iterator, List
 
 import pytest
@@ -19,7 +20,15 @@ import pytest
 import clew
 from tests.edges._threads import DEADLINE, in_empty_context, user
 
-PLACES = [(threading.Thread, "start"), (ThreadPoolExecutor, "submit"), (ThreadPoolExecutor, "map")]
+PLACES = [
+    (threading.Thread, "start"),
+    (ThreadPoolExecutor, "submit"),
+    (ThreadPoolExecutor, "map"),
+    (ThreadPool, "apply_async"),
+    (ThreadPool, "map_async"),
+    (ThreadPool, "starmap_async"),
+    (ThreadPool, "_guarded_task_generation"),
+]
 INHERITS = bool(getattr(sys.flags, "thread_inherit_context", False))
 
 
@@ -54,6 +63,10 @@ class OverridingThread(threading.Thread):
 
     def run(self) -> None:
         self.seen = user.get()
+
+
+def look(*_: object) -> object:
+    return user.get()
 
 
 def finish(thread: threading.Thread) -> None:
@@ -120,8 +133,36 @@ def by_default_executor() -> object:
     return asyncio.run(main())
 
 
+def old_pool_with_a_worker() -> Any:
+    return in_empty_context(ThreadPool, 1)
+
+
+def by_old_apply() -> object:
+    with old_pool_with_a_worker() as pool:
+        return pool.apply(user.get)
+
+
+def by_old_map() -> object:
+    with old_pool_with_a_worker() as pool:
+        [found] = {*pool.map(look, [1, 2]), *pool.starmap(look, [(1,)]), *pool.imap(look, [1])}
+        return found
+
+
+def by_old_callback() -> object:
+    found: List[object] = []
+    with old_pool_with_a_worker() as pool:
+        for start in (pool.map_async, pool.starmap_async):
+            start(look, [(1,)], callback=lambda _: found.append(user.get())).wait(DEADLINE)
+        pool.apply_async(look, (1,), {}, lambda _: found.append(user.get())).wait(DEADLINE)
+        pool.close()
+        pool.join()
+    assert len(found) == 3
+    [seen] = {*found}
+    return seen
+
+
 BY_THREAD = [by_thread, by_overriding_thread, by_timer]
-BY_POOL = [by_submit, by_map, by_callback, by_default_executor]
+BY_POOL = [by_submit, by_map, by_callback, by_default_executor, by_old_apply, by_old_map, by_old_callback]
 
 
 @pytest.mark.parametrize("edge", [*BY_THREAD, *BY_POOL])
@@ -140,10 +181,13 @@ def test_workers_start_empty_and_stay_so() -> None:
         with ThreadPoolExecutor(1, initializer=lambda: found.append(user.get())) as pool:
             found.append(pool.submit(user.get).result(DEADLINE))
             found.append(in_empty_context(pool.submit, user.get).result(DEADLINE))
+        with ThreadPool(1, initializer=lambda: found.append(user.get())) as old:
+            found.append(old.apply(user.get))
+            found.append(in_empty_context(old.apply, user.get))
 
     with clew.installed():
         as_ada(scenario)
-    assert found == ["nobody", "ada", "nobody"]
+    assert found == ["nobody", "ada", "nobody"] * 2
 
 
 class SeeingHandler(logging.Handler):
@@ -248,10 +292,15 @@ def test_clews_own_classes_and_wrappers_do_what_they_did() -> None:
                 future.add_done_callback(lambda _: found.append(user.get()))
                 found.append(future.result(DEADLINE))
                 found.extend(executor.map(lambda _: user.get(), [1]))
+        with clew.ContextThreadPool(1) as old:
+            old.apply_async(look, (), {}, lambda _: found.append(user.get())).wait(DEADLINE)
+            found.extend(old.map(look, [1]))
+            old.close()
+            old.join()
         return found
 
     with clew.installed():
-        assert as_ada(scenario) == ["ada"] * 7
+        assert as_ada(scenario) == ["ada"] * 9
 
 
 def test_patched_methods_look_like_the_native_ones() -> None:
