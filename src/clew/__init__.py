@@ -13,6 +13,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from clew.context.accessors import (
+        Accessor as Accessor,
         register_accessor as register_accessor,
         thread_local_accessor as thread_local_accessor,
     )
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from clew.installation import install as install, installed as installed, uninstall as uninstall
     from clew.runs.current import get_current_run_tree as get_current_run_tree
     from clew.runs.recording import Recording as Recording, record as record
-    from clew.runs.run import Run as Run, RunTree as RunTree
+    from clew.runs.run import Link as Link, Run as Run, RunTree as RunTree
     from clew.runs.trace import trace as trace
     from clew.runs.traceable import traceable as traceable
     from clew.threads import ContextThread as ContextThread, ContextTimer as ContextTimer
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = (
+    "Accessor",
     "ClewError",
     "ContextThread",
     "ContextThreadPool",
     "ContextThreadPoolExecutor",
     "ContextTimer",
+    "Link",
     "Recording",
     "Run",
     "RunTree",
@@ -65,11 +68,13 @@ __all__ = (
 )
 
 _HOMES = {
+    "Accessor": "clew.context.accessors",
     "ClewError": "clew.errors",
     "ContextThread": "clew.threads",
     "ContextThreadPool": "clew.executors.multiprocessing_pool",
     "ContextThreadPoolExecutor": "clew.executors.thread_pool",
     "ContextTimer": "clew.threads",
+    "Link": "clew.runs.run",
     "Recording": "clew.runs.recording",
     "Run": "clew.runs.run",
     "RunTree": "clew.runs.run",

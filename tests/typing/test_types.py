@@ -6,7 +6,8 @@ The checkers read this file; run by pytest, it shows that the calls work as well
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Coroutine, Iterator, List
 
 import clew
 from clew import ContextThreadPoolExecutor, Run, RunTree, bind, capture, record, trace, traceable
@@ -78,3 +79,48 @@ def test_runs_are_typed() -> None:
         assert_type(clew.get_current_run_tree(), "RunTree | None")
     assert_type(runs.find(name="x"), Run)
     assert_type(runs.tree(), str)
+
+
+async def wait(a: int) -> bytes:
+    return bytes(a)
+
+
+class Bound:
+    @bind
+    def method(self, a: int) -> str:
+        return str(a)
+
+    @bind
+    @classmethod
+    def of_class(cls, a: int) -> str:
+        return str(a)
+
+    @bind
+    @staticmethod
+    def static(a: int) -> str:
+        return str(a)
+
+
+def test_bind_keeps_the_types_of_every_kind() -> None:
+    snapshot = capture()
+    for bound in (bind(wait), snapshot.bind(wait)):
+        awaiting: Coroutine[Any, Any, bytes] = bound(1)
+        awaiting.close()
+    assert_type(Bound().method(1), str)
+    assert_type(Bound.of_class(1), str)
+    assert_type(Bound.static(1), str)
+    assert_type(snapshot.bind(add)(1, b=2), int)
+
+
+def test_wrappers_keep_the_types_of_what_they_wrap() -> None:
+    awaiting: Coroutine[Any, Any, bytes] = clew.wrap_coroutine(wait(1), capture())
+    awaiting.close()
+    with ThreadPoolExecutor() as pool:
+        assert_type(clew.wrap_executor(pool), ThreadPoolExecutor)
+    with clew.ContextThreadPool(1) as old:
+        assert_type(old.map(str, [1]), List[str])
+        assert_type(old.apply(add, (1,)), int)
+    with capture().attached() as nothing:
+        assert_type(nothing, None)
+    with clew.detached() as nothing:
+        assert_type(nothing, None)

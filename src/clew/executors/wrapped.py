@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar, cast
 
 from clew.context._entering import runner_elsewhere
 from clew.context.seams import unwrappers
@@ -68,14 +68,9 @@ def wrap_executor(executor: ExecutorT) -> ExecutorT:
         else:
             found, remedy = f"{type(executor).__name__} {executor!r}", "for a function there is bind"
         raise ArgumentTypeError(f"expected an instance of concurrent.futures.Executor, found {found}; {remedy}")
-    given: Any = executor
-    is_wrapped = type(given) is _WrappedExecutor or isinstance(given, ContextThreadPoolExecutor)
-    wrapped: ExecutorT = given if is_wrapped else _passing_for_its_kind(given)
-    return wrapped
-
-
-def _passing_for_its_kind(executor: Any) -> Any:
-    return _WrappedExecutor(executor)
+    if type(executor) is _WrappedExecutor or isinstance(executor, ContextThreadPoolExecutor):
+        return executor
+    return cast("ExecutorT", _WrappedExecutor(executor))  # which passes for one, see below
 
 
 class _WrappedExecutor(Executor):
@@ -86,7 +81,7 @@ class _WrappedExecutor(Executor):
 
     # For `isinstance`: asyncio, for one, takes no other default executor than a ThreadPoolExecutor.
     @property  # type: ignore[misc]  # in object it can be set, too, which is of no use here
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # the same
         return type(self._wrapped_executor)
 
     def __getattr__(self, name: str) -> Any:
@@ -134,12 +129,15 @@ class _WrappedExecutor(Executor):
 
 unwrappers[_WrappedExecutor] = lambda wrapped: wrapped._wrapped_executor
 
-_try_enqueue: Callable[..., bool] = try_enqueue
-# 3.14+: where this flag is set, a worker would keep, for life, the context of the one job that needed it.
-if getattr(sys.flags, "thread_inherit_context", False):
 
-    def _try_enqueue(*args: Any) -> bool:
-        return Context().run(try_enqueue, *args)
+def _enqueue_in_empty_context(*args: Any) -> bool:
+    return Context().run(try_enqueue, *args)
+
+
+# 3.14+: where this flag is set, a worker would keep, for life, the context of the one job that needed it.
+_try_enqueue: Callable[..., bool] = try_enqueue
+if getattr(sys.flags, "thread_inherit_context", False):
+    _try_enqueue = _enqueue_in_empty_context
 
 
 class _Function:
