@@ -4,6 +4,7 @@ What other people's tracers keep in the context as the parent of what comes next
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Callable, List
 
@@ -40,19 +41,22 @@ def _langsmith_has_parent() -> bool:
 
 
 def _langsmith_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  it has none
-    helpers = _langsmith()
-    kept = {name: value for name, value in helpers.get_tracing_context().items() if name in _LANGSMITH_KEEPS}
-    block = helpers.tracing_context(parent=False, **kept)
-    block.__enter__()
-    return partial(block.__exit__, None, None, None)
+    # Its own tracing_context cannot take the parent away in old releases, and changes more than that in new ones.
+    taken = [(variable, variable.set(None)) for variable in copy_context() if variable.name in _LANGSMITH_PARENTS]
+
+    def undo() -> None:
+        for variable, token in taken:
+            variable.reset(token)
+
+    return undo
 
 
 def _langsmith() -> Any:
     return loaded["langsmith.run_helpers"]
 
 
-# What its tracing_context would set to None otherwise.
-_LANGSMITH_KEEPS = ("project_name", "tags", "metadata", "enabled", "client", "replicas")
+# By their names, as the modules they are in have changed: a run up to 0.4, a weak reference to one later.
+_LANGSMITH_PARENTS = ("_PARENT_RUN_TREE", "_PARENT_RUN_TREE_REF")
 
 _TRACERS = {
     "opentelemetry.trace": Tracer(_opentelemetry_has_parent, _opentelemetry_detach),

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Coroutine
 from contextvars import Context, ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from clew.context._entering import IN_USE, capture_carried, is_refusal, loaded, take_loop_from_here
 from clew.context.accessors import Carried, carriers
@@ -136,26 +136,32 @@ class ContextCoroutine(Coroutine):  # type: ignore[type-arg]  # 3.9+: Coroutine[
                 raise
         return self._step_refused(self._coroutine.throw, *exception)
 
-    def close(self) -> None:
+    # From 3.13 on, closing gives the value that the body has returned meanwhile.
+    def close(self) -> Any:
         """
         Close the coroutine in its context, or, if something else is running in that, in a copy of it.
         """
+        close = self._coroutine.close
         try:
-            self._run(self._coroutine.close)
+            return self._run(close)
         except RuntimeError as error:
             if not is_refusal(error):
                 raise
-        else:
-            return
-        if self._is_running() or is_current(self._context):
-            self._call_in_place(self._coroutine.close)
-        else:
-            self._context.copy().run(self._call_in_place, self._coroutine.close)
+        self._refuse_if_running()
+        if is_current(self._context):
+            return self._call_in_place(close)
+        return self._context.copy().run(self._call_in_place, close)
 
     def __del__(self) -> None:
-        # One that was never started says so itself, as a native one does: "was never awaited".
-        if self._is_started and _frame_of(self._coroutine) is not None:
+        # One that was never started says so itself, as a native one does: "was never awaited". No name
+        # of this module is used, as at the exit of the interpreter they go first.
+        coroutine = self._coroutine
+        waits = getattr(coroutine, "cr_await", None) is not None or getattr(coroutine, "gi_frame", None) is not None
+        if self._is_started and waits:
             self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"cannot pickle {type(self._coroutine).__name__!r} object")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._coroutine, name)
@@ -170,19 +176,24 @@ class ContextCoroutine(Coroutine):  # type: ignore[type-arg]  # 3.9+: Coroutine[
             take_loop_from_here(self._context)
 
     def _step_refused(self, step: Callable[..., Any], *args: Any) -> Any:
-        if self._is_running() or is_current(self._context):
+        self._refuse_if_running()
+        if is_current(self._context):
             return self._call_in_place(step, *args)
-        refusal = ContextInUseError(IN_USE)
+        failure: Optional[Exception] = None
         try:
             self.close()
         except Exception as error:  # noqa: BLE001  it is told as the cause
-            refusal.__cause__ = error
-        raise refusal
+            failure = error
+        try:
+            raise ContextInUseError(IN_USE) from failure
+        finally:
+            del failure  # whose traceback has this frame
 
-    def _is_running(self) -> bool:
-        # Then the coroutine's own error is the right one: it is executing already.
-        coroutine = self._coroutine
-        return bool(getattr(coroutine, "cr_running", False) or getattr(coroutine, "gi_running", False))
+    def _refuse_if_running(self) -> None:
+        # Raised here, and not by calling it: by then, another thread may have suspended it.
+        for kind, is_running in (("coroutine", "cr_running"), ("generator", "gi_running")):
+            if getattr(self._coroutine, is_running, False):
+                raise ValueError(f"{kind} already executing")
 
     def _call_in_place(self, step: Callable[..., Any], *args: Any) -> Any:
         if isinstance(self._run, partial):  # carried values, which do not depend on the context
@@ -223,13 +234,12 @@ def _is_generator_based(coro: object) -> bool:
     return inspect.isgenerator(coro) and bool(coro.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
-def _frame_of(coroutine: Any) -> Any:
-    return getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-
-
 def _refuse_if_started(coroutine: Any) -> None:
-    waits_for = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
-    if waits_for is not None:
+    if inspect.isgenerator(coroutine):
+        is_started = inspect.getgeneratorstate(coroutine) == inspect.GEN_SUSPENDED
+    else:
+        is_started = getattr(coroutine, "cr_await", None) is not None  # what a native `await` asks, too
+    if is_started:
         raise AlreadyEnteredError(
             f"expected a coroutine that was not started, found {coroutine!r} being awaited already; "
             f"call its function once more, and wrap and await each coroutine once"
