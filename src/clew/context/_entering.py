@@ -16,6 +16,7 @@ from clew.errors import ContextInUseError
 __all__ = (
     "RUN_CLAIMS_KEYWORDS",
     "capture_carried",
+    "copy_for_elsewhere",
     "is_refusal",
     "leave_loop_behind",
     "loaded",
@@ -58,10 +59,17 @@ def runner_elsewhere(keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:
     """
     Return a `runner` in a copy of the context of this moment, for another thread.
     """
+    return runner(copy_for_elsewhere(), capture_carried(), keywords)
+
+
+def copy_for_elsewhere() -> Context:
+    """
+    Return a copy of the context of this moment that is fit for another thread.
+    """
     context = copy_context()
     if "sniffio" in loaded:
         leave_loop_behind(context)
-    return runner(context, capture_carried(), keywords)
+    return context
 
 
 def run_in_shared(context: Context, fn: Callable[..., object], *args: object) -> object:

@@ -7,14 +7,14 @@ The pool of `concurrent.futures`, and pools of processes, are not here.
 from __future__ import annotations
 
 import sys
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from itertools import repeat, starmap
 from multiprocessing import pool
 from multiprocessing.pool import AsyncResult, MapResult, ThreadPool
 from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
-from clew.context._entering import capture_carried, leave_loop_behind, loaded, runner_elsewhere
+from clew.context._entering import capture_carried, copy_for_elsewhere, runner_elsewhere
 from clew.context.accessors import Carried, carriers
 
 __all__ = ("ContextThreadPool", "in_callers_context", "start", "tasks_in_callers_context")
@@ -156,10 +156,7 @@ def tasks_in_callers_context(tasks: Generator[Task, None, None]) -> Generator[Ta
     """
     Return the tasks of the stdlib's generator, to be read, and called, in copies of the context of this moment.
     """
-    context = copy_context()
-    if "sniffio" in loaded:
-        leave_loop_behind(context)
-    return _in_context(tasks, context, capture_carried())
+    return _in_context(tasks, copy_for_elsewhere(), capture_carried())
 
 
 def _call(func: Callable[..., T], args: Iterable[Any], kwds: Mapping[str, Any]) -> T:
