@@ -55,8 +55,9 @@ def _langsmith() -> Any:
     return loaded["langsmith.run_helpers"]
 
 
-# By their names, as the modules they are in have changed: a run up to 0.4, a weak reference to one later.
-_LANGSMITH_PARENTS = ("_PARENT_RUN_TREE", "_PARENT_RUN_TREE_REF")
+# By their names, as the modules they are in have changed: the run, in later releases a weak reference to it, and the
+# id of one that has come with a header.
+_LANGSMITH_PARENTS = ("_PARENT_RUN_TREE", "_PARENT_RUN_TREE_REF", "_DISTRIBUTED_PARENT_ID")
 
 _TRACERS = {
     "opentelemetry.trace": Tracer(_opentelemetry_has_parent, _opentelemetry_detach),
