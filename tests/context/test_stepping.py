@@ -174,6 +174,7 @@ def test_current_context_is_stepped_in_as_it_is(end: Callable[[Any], None]) -> N
     context = context_with("ada")
     assert context.run(consumer) == "of the body"
     assert seen == ["ada"]
+    assert list(context) == [var]  # and nothing that clew needs to tell
 
 
 def test_wrapped_coroutines_with_one_context_await_each_other() -> None:

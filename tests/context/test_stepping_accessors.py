@@ -51,6 +51,16 @@ def test_accessors_values_are_swapped_around_every_step(tenant: threading.local,
     assert not in_thread(hasattr, tenant, "tenant")
 
 
+def test_accessors_values_are_swapped_in_a_context_that_is_current_too(tenant: threading.local) -> None:
+    def consumer() -> object:
+        wrapped = clew.wrap_coroutine(changes_tenant(), context)
+        tenant.tenant = "of the consumer"
+        return finish(wrapped), tenant.tenant
+
+    context = Context()
+    assert context.run(consumer) == (["ada", 0, 0, 1, 1, 2], "of the consumer")
+
+
 def test_accessors_values_survive_a_coroutine_that_steps_itself(tenant: threading.local) -> None:
     async def steps_itself() -> object:
         tenant.tenant = "of the body"

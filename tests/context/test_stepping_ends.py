@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import gc
 import pickle
 import subprocess
 import sys
@@ -169,6 +170,21 @@ def test_abandoned_coroutine_finds_the_values_of_its_accessors() -> None:
     assert local.tenant == "ada"
 
 
+def test_coroutine_in_a_garbage_cycle_with_who_awaits_it_is_closed_in_its_own_context() -> None:
+    async def outer(cycle: List[object]) -> None:
+        await shared(resets(seen))
+
+    seen: List[object] = []
+    with unraisable() as found:
+        cycle: List[Any] = []
+        cycle.append(outer(cycle))
+        cycle[0].send(None)
+        del cycle
+        gc.collect()
+    assert seen == ["of the body", "ada"]
+    assert found == []
+
+
 def test_coroutine_that_does_not_close_says_so_once() -> None:
     async def cleans_up_slowly() -> None:
         try:
@@ -227,7 +243,15 @@ def finish_failing(coroutine: Any) -> None:
         finish(coroutine)
 
 
+async def fails_to_close(value: object) -> None:
+    try:
+        await ends(value)
+    finally:
+        raise LookupError
+
+
 def refuse(coroutine: Any) -> None:
+    coroutine.send(None)
     with pytest.raises(ContextInUseError):
         coroutine._context.run(Context().run, coroutine.send, None)
 
@@ -242,8 +266,9 @@ def refuse(coroutine: Any) -> None:
         (ends, lambda wrapped: wrapped.send(None)),
         (ends, lambda wrapped: finish(awaiting(wrapped))),
         (ends, refuse),
+        (fails_to_close, refuse),
     ],
-    ids=["ended", "failed", "closed", "abandoned", "awaited", "refused"],
+    ids=["ended", "failed", "closed", "abandoned", "awaited", "refused", "refused twice"],
 )
 def test_nothing_is_left_of_a_coroutine_that_has_ended(make: Any, use: Callable[[Any], None]) -> None:
     value, captured = Value(), Value()

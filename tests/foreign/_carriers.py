@@ -12,7 +12,7 @@ import pytest
 import structlog
 import werkzeug.local
 
-from tests.foreign._tracers import ID, TRACERS, ForkingSentry, Sentry
+from tests.foreign._tracers import ID, TRACERS, Sentry
 
 
 class Structlog:
@@ -104,5 +104,3 @@ class Flask:
 
 
 CARRIERS = [*TRACERS, Sentry, Structlog, Werkzeug, Flask]
-# Jobs at once have to fork Sentry's scopes: see `test_sentry.py`.
-CARRIERS_AT_ONCE = [*TRACERS, ForkingSentry, Structlog, Werkzeug, Flask]

@@ -15,14 +15,10 @@ from typing import Any, Callable, List, Type
 import clew
 from tests.edges._threads import in_empty_context
 from tests.foreign._at_once import Jobs, in_threads, submitted, two_jobs, wrapped
-from tests.foreign._tracers import ForkingSentry, Sentry
+from tests.foreign._tracers import Sentry
 
 
 class Integrated(Sentry):
-    has_integrations = True
-
-
-class IntegratedAndForking(ForkingSentry):
     has_integrations = True
 
 
@@ -41,19 +37,19 @@ def steps_of(kind: Type[Any], way: Callable[[Jobs], None]) -> List[bool]:
 
 def main(first: str) -> None:
     """
-    Print which steps belong to the request, for jobs that fork the scopes and for plain ones.
+    Print which steps belong to the request.
     """
     if first == "sentry":
         Integrated()
     clew.install()
     found = {
-        "installed, submit, forking": steps_of(IntegratedAndForking, submitted(ThreadPoolExecutor)),
+        "installed, submit": steps_of(Integrated, submitted(ThreadPoolExecutor)),
         "installed, threads": steps_of(Integrated, in_threads(Thread)),
     }
     clew.uninstall()
     found["stdlib's submit"] = steps_of(Integrated, submitted(ThreadPoolExecutor))
-    found["submit, forking"] = steps_of(IntegratedAndForking, submitted(clew.ContextThreadPoolExecutor))
-    found["wrapped, forking"] = steps_of(IntegratedAndForking, submitted(wrapped))
+    found["submit"] = steps_of(Integrated, submitted(clew.ContextThreadPoolExecutor))
+    found["wrapped"] = steps_of(Integrated, submitted(wrapped))
     found["threads"] = steps_of(Integrated, in_threads(clew.ContextThread))
     print(json.dumps(found))
 

@@ -175,15 +175,6 @@ class Sentry:
         sentry_sdk.get_global_scope().set_client(None)
 
 
-class ForkingSentry(Sentry):
-    """Be Sentry in the hands of somebody who forks the scopes in each job, as jobs at once have to."""
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        with sentry_sdk.isolation_scope(), super().step():
-            yield
-
-
 NEEDS_LANGSMITH = pytest.mark.skipif(
     sys.version_info >= (3, 15) or sys.implementation.name == "pypy",
     reason="needs langsmith, whose own needs have no release for 3.15 and PyPy yet",

@@ -11,7 +11,7 @@ import pytest
 import clew
 from tests.edges._threads import in_empty_context
 from tests.foreign._at_once import WAYS_AT_ONCE, two_jobs
-from tests.foreign._carriers import CARRIERS, CARRIERS_AT_ONCE
+from tests.foreign._carriers import CARRIERS
 from tests.foreign._edges import EDGES, THREADS_INHERIT, Edge
 from tests.foreign._ways import Way, take
 
@@ -22,9 +22,6 @@ def carrier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     yield carrier
     monkeypatch.undo()
     carrier.close()
-
-
-carriers_at_once = pytest.mark.parametrize("carrier", CARRIERS_AT_ONCE, indirect=True)
 
 
 def steps_taken(carrier: Any, way: Way) -> List[bool]:
@@ -58,7 +55,6 @@ def test_edge_keeps_it_whole(carrier: Any, edge: Edge, caplog: pytest.LogCapture
     assert clew.stats() == before
 
 
-@carriers_at_once
 @pytest.mark.parametrize("way", list(WAYS_AT_ONCE))
 def test_jobs_at_once_are_nothing_to_each_other(carrier: Any, way: str, caplog: pytest.LogCaptureFixture) -> None:
     found = steps_taken(carrier, lambda step: WAYS_AT_ONCE[way](two_jobs(step)))

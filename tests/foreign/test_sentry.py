@@ -11,12 +11,14 @@ import subprocess
 import sys
 import threading
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 import sentry_sdk
 
+import clew
 from clew import ContextThreadPoolExecutor
 from tests.edges._threads import DEADLINE, in_empty_context
 from tests.foreign._suites import untraced_environment
@@ -82,3 +84,28 @@ def test_jobs_at_once_are_whole_with_sentrys_integrations_too(first: str) -> Non
     found = json.loads(done.stdout)
     assert len(found) == 6
     assert found == dict.fromkeys(found, [True] * 4)
+
+
+def test_late_job_belongs_to_the_span_that_was_current(sentry: Sentry) -> None:
+    go = threading.Event()
+
+    def job(_: object = None) -> None:
+        assert go.wait(DEADLINE)
+        with sentry_sdk.start_span(op="job"):
+            sentry_sdk.capture_message("job")
+
+    def scenario() -> object:
+        with sentry.request(), ContextThreadPoolExecutor(3) as pool:
+            with sentry_sdk.start_span(op="part") as part:
+                part_id = part.span_id  # made at its first use, by whoever is first: two at once would make two
+                jobs = [pool.submit(each) for each in (job, clew.bind(job), partial(clew.capture().run, job))]
+                lazily = pool.map(job, [1, 2, 3], buffersize=1)
+            go.set()
+            for future in jobs:
+                future.result(DEADLINE)
+            list(lazily)
+        return part_id
+
+    part = in_empty_context(scenario)
+    parents = [event["contexts"]["trace"]["parent_span_id"] for event in sentry.events("job")]
+    assert parents == [part] * 6

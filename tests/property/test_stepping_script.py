@@ -35,7 +35,8 @@ instructions = st.one_of(
     st.tuples(st.just("try"), programs, programs),
     st.tuples(st.just("finally"), programs, programs),
 )
-scripts = st.lists(st.one_of(st.just("send None"), st.sampled_from(sorted(STEPS))), max_size=12)
+# What keeps a coroutine going comes often, and so does what closes it.
+scripts = st.lists(st.sampled_from(["send None"] * 9 + ["close"] * 3 + sorted(STEPS)), min_size=1, max_size=12)
 
 
 async def perform(program: List[Tuple[Any, ...]], seen: List[object]) -> Any:  # noqa: C901  a table of instructions
@@ -57,12 +58,13 @@ async def perform(program: List[Tuple[Any, ...]], seen: List[object]) -> Any:  #
             try:
                 await perform(args[0], seen)
             except BaseException as error:
-                seen.append(repr(error))
-                await perform(args[1], seen)
+                seen.append((repr(error), var.get()))
+                return await perform(args[1], seen)
         elif operation == "finally":
             try:
                 await perform(args[0], seen)
             finally:
+                seen.append(var.get())
                 await perform(args[1], seen)
     while tokens:
         var.reset(tokens.pop())

@@ -16,15 +16,16 @@ from clew.errors import ContextInUseError
 __all__ = (
     "RUN_CLAIMS_KEYWORDS",
     "capture_carried",
-    "copy_for_elsewhere",
+    "fit_for_elsewhere",
+    "fit_for_here",
+    "fit_to_keep",
+    "fork_scopes",
     "is_refusal",
-    "leave_loop_behind",
     "loaded",
     "loop_variable",
     "run_in_shared",
     "runner",
     "runner_elsewhere",
-    "take_loop_from_here",
 )
 
 loaded = sys.modules
@@ -59,17 +60,7 @@ def runner_elsewhere(keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:
     """
     Return a `runner` in a copy of the context of this moment, for another thread.
     """
-    return runner(copy_for_elsewhere(), capture_carried(), keywords)
-
-
-def copy_for_elsewhere() -> Context:
-    """
-    Return a copy of the context of this moment that is fit for another thread.
-    """
-    context = copy_context()
-    if "sniffio" in loaded:
-        leave_loop_behind(context)
-    return context
+    return runner(fit_for_elsewhere(copy_context()), capture_carried(), keywords)
 
 
 def run_in_shared(context: Context, fn: Callable[..., object], *args: object) -> object:
@@ -98,29 +89,75 @@ def is_refusal(error: RuntimeError) -> bool:
     return error.__traceback__ is not None and error.__traceback__.tb_next is None and "enter" in str(error)
 
 
+# Two things in a context are not about a piece of work, or cannot be shared by two. A fresh copy is made
+# fit by one of the three below; what they call is called only where the package is loaded.
+
+
+def fit_to_keep(context: Context) -> Context:
+    """
+    Return `context`, a fresh copy, fit to be copied later for whoever enters it.
+    """
+    if "sentry_sdk.scope" in loaded:
+        fork_scopes(context)
+    return context
+
+
+def fit_for_here(context: Context) -> Context:
+    """
+    Return `context`, a fresh copy, fit to be entered right here.
+    """
+    if "sniffio" in loaded:
+        _take_loop_from_here(context)
+    if "sentry_sdk.scope" in loaded:
+        fork_scopes(context)
+    return context
+
+
+def fit_for_elsewhere(context: Context) -> Context:
+    """
+    Return `context`, a fresh copy, fit to be entered on another thread.
+    """
+    if "sniffio" in loaded:
+        _leave_loop_behind(context)
+    if "sentry_sdk.scope" in loaded:
+        fork_scopes(context)
+    return context
+
+
 # sniffio's note of which library drives the loop is about a thread, not about a trace: a copy that
-# carried it to another thread would make `anyio.run` fail there with "already running". The two below
-# see to it; they are called only where sniffio is loaded, as elsewhere nobody has made a note.
+# carried it to another thread would make `anyio.run` fail there with "already running".
 
 
-def leave_loop_behind(context: Context) -> None:
-    """
-    Make `context`, a fresh copy, fit for a thread in which no event loop runs.
-    """
+def _leave_loop_behind(context: Context) -> None:
     variable = loop_variable()
     if variable is not None and context.get(variable) is not None:
         context.run(variable.set, None)
 
 
-def take_loop_from_here(context: Context) -> None:
-    """
-    Make `context`, a fresh copy, fit to be entered right here: the loop is the caller's.
-    """
+def _take_loop_from_here(context: Context) -> None:
     variable = loop_variable()
-    if variable is not None:
-        here = variable.get(None)
-        if context.get(variable) is not here:
-            context.run(variable.set, here)
+    if variable is None:
+        return
+    here = variable.get(None)
+    if context.get(variable) is not here:
+        context.run(variable.set, here)
+
+
+# Sentry keeps its scopes in the context, but changes them in place: each span puts itself into the
+# current one. Two jobs at once that shared theirs would have each other's spans as parents.
+
+
+def fork_scopes(context: Context) -> None:
+    """
+    Give `context` scopes of Sentry's of its own, as Sentry itself does for threads and jobs.
+    """
+    module = loaded.get("sentry_sdk.scope")
+    for name in ("_isolation_scope", "_current_scope"):
+        # getattr, as another thread may be half-way through importing it, and releases before 2.0 have none.
+        variable = getattr(module, name, None)
+        # Where gevent has patched threads, Sentry may have put something of its own in the place of ContextVars.
+        if isinstance(variable, ContextVar) and variable in context:
+            context.run(variable.set, context[variable].fork())
 
 
 def loop_variable() -> Optional[ContextVar[Optional[str]]]:

@@ -55,6 +55,31 @@ def _langsmith() -> Any:
     return loaded["langsmith.run_helpers"]
 
 
+def _sentry_has_parent() -> bool:
+    return _sentry_scopes().get_current_scope().span is not None
+
+
+def _sentry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  it has none
+    scopes = _sentry_scopes()
+    current, isolation = scopes.get_current_scope(), scopes.get_isolation_scope()
+    # Tags, the user and whatever else is in its scopes stay.
+    without_span, of_new_trace = current.fork(), isolation.fork()
+    without_span.span = None
+    of_new_trace.set_new_propagation_context()
+    scopes.set_current_scope(without_span)
+    scopes.set_isolation_scope(of_new_trace)
+
+    def undo() -> None:
+        scopes.set_current_scope(current)
+        scopes.set_isolation_scope(isolation)
+
+    return undo
+
+
+def _sentry_scopes() -> Any:
+    return loaded["sentry_sdk.scope"].Scope
+
+
 # By their names, as the modules they are in have changed: the run, in later releases a weak reference to it, and the
 # id of one that has come with a header.
 _LANGSMITH_PARENTS = ("_PARENT_RUN_TREE", "_PARENT_RUN_TREE_REF", "_DISTRIBUTED_PARENT_ID")
@@ -62,4 +87,5 @@ _LANGSMITH_PARENTS = ("_PARENT_RUN_TREE", "_PARENT_RUN_TREE_REF", "_DISTRIBUTED_
 _TRACERS = {
     "opentelemetry.trace": Tracer(_opentelemetry_has_parent, _opentelemetry_detach),
     "langsmith.run_helpers": Tracer(_langsmith_has_parent, _langsmith_detach),
+    "sentry_sdk.scope": Tracer(_sentry_has_parent, _sentry_detach),
 }

@@ -10,7 +10,7 @@ from functools import partial, update_wrapper
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
-from clew.context._entering import RUN_CLAIMS_KEYWORDS, capture_carried, loaded, runner, take_loop_from_here
+from clew.context._entering import RUN_CLAIMS_KEYWORDS, capture_carried, fit_for_here, fit_to_keep, runner
 from clew.context._kinds import kind_of, wrapper_assignments
 from clew.context.seams import unwrappers
 from clew.context.stepping import ContextCoroutine, as_coroutine
@@ -73,7 +73,7 @@ def bind(fn: Any) -> Any:
         hello ada
     """
     check_callable(fn)
-    return fn if is_bound(fn) else bind_to(fn, copy_context(), capture_carried())
+    return fn if is_bound(fn) else bind_to(fn, fit_to_keep(copy_context()), capture_carried())
 
 
 def unwrap(wrapped: Any) -> Any:
@@ -139,9 +139,7 @@ def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callabl
     needs_help = bool(carried) or RUN_CLAIMS_KEYWORDS
 
     def bound(*args: Any, **kwargs: Any) -> T:
-        context = captured.copy()
-        if "sniffio" in loaded:
-            take_loop_from_here(context)
+        context = fit_for_here(captured.copy())
         if needs_help:
             run: Callable[..., T] = runner(context, carried, kwargs)
             return run(fn, *args, **kwargs)
@@ -155,9 +153,7 @@ def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callabl
 def _bound_coroutine_function(fn: Callable[..., Any], captured: Context, carried: Carried) -> Any:
     # The call of `fn` is a part of the first step: a coroutine that is never started has made nothing.
     async def bound(*args: Any, **kwargs: Any) -> Any:
-        context = captured.copy()
-        if "sniffio" in loaded:
-            take_loop_from_here(context)
+        context = fit_for_here(captured.copy())
         awaitable = runner(context, carried, kwargs)(fn, *args, **kwargs)
         return await ContextCoroutine(as_coroutine(awaitable), context, carried)
 

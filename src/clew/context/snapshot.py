@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, overlo
 from clew.context._entering import (
     RUN_CLAIMS_KEYWORDS,
     capture_carried,
-    leave_loop_behind,
-    loaded,
+    fit_for_elsewhere,
+    fit_for_here,
+    fit_to_keep,
     runner,
-    take_loop_from_here,
 )
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ class Snapshot:
             >>> snapshot.run(user.get)
             'ada'
         """
-        context = self._context.copy()
-        if "sniffio" in loaded:
-            take_loop_from_here(context)
+        context = fit_for_here(self._context.copy())
         if self.carried or RUN_CLAIMS_KEYWORDS:
             run: Callable[..., T] = runner(context, self.carried, kwargs)
             return run(fn, *args, **kwargs)
@@ -79,10 +77,7 @@ class Snapshot:
         """
         Return what calls `(fn, *args, **kwargs)` in a fresh copy, once, on another thread.
         """
-        context = self._context.copy()
-        if "sniffio" in loaded:
-            leave_loop_behind(context)
-        return runner(context, self.carried)
+        return runner(fit_for_elsewhere(self._context.copy()), self.carried)
 
     def context(self) -> Context:
         """
@@ -135,7 +130,7 @@ class Snapshot:
         # Here and below not at the top: those rooms need this one.
         from clew.context.scopes import attached
 
-        return attached(self._context.copy(), self.carried, link=link)
+        return attached(fit_to_keep(self._context.copy()), self.carried, link=link)
 
     @overload
     def bind(self, fn: classmethod[Any, P, T]) -> classmethod[Any, P, T]: ...
@@ -182,6 +177,6 @@ def capture() -> Snapshot:
         >>> clew.capture().run(sum, [1, 2, 3])
         6
     """
-    snapshot = Snapshot(copy_context())
+    snapshot = Snapshot(fit_to_keep(copy_context()))
     snapshot.carried = capture_carried()
     return snapshot

@@ -12,7 +12,7 @@ from contextvars import Context, ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
-from clew.context._entering import IN_USE, capture_carried, is_refusal, loaded, take_loop_from_here
+from clew.context._entering import IN_USE, capture_carried, fit_for_here, is_refusal
 from clew.context.accessors import Carried, carriers
 from clew.context.snapshot import Snapshot
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ContextInUseError
@@ -172,8 +172,8 @@ class ContextCoroutine(Coroutine):  # type: ignore[type-arg]  # 3.9+: Coroutine[
     def _begin(self) -> None:
         _refuse_if_started(self._coroutine)
         self._is_started = True
-        if self._is_copy and "sniffio" in loaded:
-            take_loop_from_here(self._context)
+        if self._is_copy:
+            fit_for_here(self._context)
 
     def _step_refused(self, step: Callable[..., Any], *args: Any) -> Any:
         self._refuse_if_running()

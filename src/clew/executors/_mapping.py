@@ -12,7 +12,7 @@ from contextvars import copy_context
 from itertools import islice
 from typing import Any, Callable, Deque, Iterable, Iterator, Optional, Tuple, TypeVar
 
-from clew.context._entering import capture_carried, runner
+from clew.context._entering import capture_carried, fit_to_keep, runner
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ("map_by_submitting",)
@@ -35,7 +35,7 @@ def map_by_submitting(
     deadline = None if timeout is None else timeout + time.monotonic()
     # Entered below for as long as one submit takes, on one thread: by this call and then by the
     # iterator, a generator, which cannot run twice at once.
-    run = runner(copy_context(), capture_carried())
+    run = runner(fit_to_keep(copy_context()), capture_carried())
     rows = zip(*iterables)
     futures = deque(run(executor.submit, fn, *row) for row in islice(rows, buffersize))
     if buffersize is None:

@@ -7,14 +7,14 @@ The pool of `concurrent.futures`, and pools of processes, are not here.
 from __future__ import annotations
 
 import sys
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from itertools import repeat, starmap
 from multiprocessing import pool
 from multiprocessing.pool import AsyncResult, MapResult, ThreadPool
 from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
-from clew.context._entering import capture_carried, copy_for_elsewhere, runner_elsewhere
+from clew.context._entering import capture_carried, fit_for_elsewhere, fit_to_keep, loaded, runner_elsewhere
 from clew.context.accessors import Carried, carriers
 
 __all__ = ("ContextThreadPool", "in_callers_context", "start", "tasks_in_callers_context")
@@ -156,7 +156,7 @@ def tasks_in_callers_context(tasks: Generator[Task, None, None]) -> Generator[Ta
     """
     Return the tasks of the stdlib's generator, to be read, and called, in copies of the context of this moment.
     """
-    return _in_context(tasks, copy_for_elsewhere(), capture_carried())
+    return _in_context(tasks, fit_for_elsewhere(copy_context()), capture_carried())
 
 
 def _call(func: Callable[..., T], args: Iterable[Any], kwds: Mapping[str, Any]) -> T:
@@ -193,6 +193,8 @@ def _calls(context: Context, carried: Carried, func: Callable[..., Any], items: 
     # No function of ours is called for an item: it would cost, and in the traceback of an exception it
     # would keep the context alive for as long as that.
     copies = map(Context.copy, repeat(context))
+    if "sentry_sdk.scope" in loaded:
+        copies = map(fit_to_keep, copies)
     run: Any = Context.run
     return map(run, copies, *map(repeat, carried), repeat(func), items)
 
