@@ -106,6 +106,30 @@ def test_changes_of_the_body_last_from_step_to_step_and_never_reach_the_consumer
     assert var.get() == "default"
 
 
+def close(coroutine: Any) -> None:
+    coroutine.close()
+
+
+def throw(coroutine: Any) -> None:
+    with pytest.raises(KeyError):
+        coroutine.throw(KeyError())
+
+
+@pytest.mark.parametrize("end", [finish, throw, close])
+def test_body_sees_its_values_whatever_the_step(end: Callable[[Any], None]) -> None:
+    async def body() -> None:
+        try:
+            await suspend()
+        finally:
+            seen.append(var.get())
+
+    seen: List[object] = []
+    wrapped = clew.wrap_coroutine(body(), context_with("ada"))
+    wrapped.send(None)
+    end(wrapped)
+    assert seen == ["ada"]
+
+
 def test_context_is_shared_both_ways() -> None:
     async def looks_and_leaves() -> object:
         await suspend()
@@ -144,15 +168,6 @@ def test_coroutines_take_turns_in_one_context() -> None:
     for each in coroutines:
         finish(each)
     assert context[var] == 12
-
-
-def close(coroutine: Any) -> None:
-    coroutine.close()
-
-
-def throw(coroutine: Any) -> None:
-    with pytest.raises(KeyError):
-        coroutine.throw(KeyError())
 
 
 @pytest.mark.parametrize("end", [finish, throw, close])

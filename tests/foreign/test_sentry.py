@@ -109,3 +109,34 @@ def test_late_job_belongs_to_the_span_that_was_current(sentry: Sentry) -> None:
     part = in_empty_context(scenario)
     parents = [event["contexts"]["trace"]["parent_span_id"] for event in sentry.events("job")]
     assert parents == [part] * 6
+
+
+def test_detached_block_begins_a_new_trace_and_keeps_the_tags(sentry: Sentry) -> None:
+    def scenario() -> None:
+        with sentry.request(), ContextThreadPoolExecutor(1) as pool:
+            span = sentry_sdk.get_current_span()
+            sentry_sdk.capture_message("before")
+            with clew.detached():
+                assert sentry_sdk.get_current_span() is None
+                sentry_sdk.capture_message("inside")
+                pool.submit(sentry_sdk.capture_message, "in a job").result(DEADLINE)
+            assert sentry_sdk.get_current_span() is span
+            sentry_sdk.capture_message("after")
+
+    in_empty_context(scenario)
+    before, inside, job, after = (sentry.events(text)[0] for text in ("before", "inside", "in a job", "after"))
+    traces = [event["contexts"]["trace"]["trace_id"] for event in (before, inside, job, after)]
+    assert traces[0] == traces[3] != traces[1] == traces[2]
+    assert before["tags"] == inside["tags"] == job["tags"] == after["tags"] != {}
+
+
+def test_snapshot_without_a_span_takes_the_span_away(sentry: Sentry) -> None:
+    def scenario() -> None:
+        snapshot = in_empty_context(clew.capture)
+        with sentry.request():
+            span = sentry_sdk.get_current_span()
+            with snapshot.attached():
+                assert sentry_sdk.get_current_span() is None
+            assert sentry_sdk.get_current_span() is span is not None
+
+    in_empty_context(scenario)

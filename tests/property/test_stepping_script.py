@@ -24,6 +24,7 @@ errors: st.SearchStrategy[Type[BaseException]] = st.sampled_from(
 )
 results = st.sampled_from([None, (), (1, 2), ValueError("a value"), StopIteration(1)])
 programs = st.deferred(lambda: st.lists(instructions, max_size=4))
+suspended = programs.map(lambda program: [("suspend", 0), *program])
 instructions = st.one_of(
     st.tuples(st.just("suspend"), numbers),
     st.tuples(st.just("suspend"), numbers),
@@ -32,8 +33,8 @@ instructions = st.one_of(
     st.tuples(st.just("raise"), errors),
     st.tuples(st.just("return"), results),
     st.tuples(st.just("await"), programs),
-    st.tuples(st.just("try"), programs, programs),
-    st.tuples(st.just("finally"), programs, programs),
+    st.tuples(st.just("try"), suspended, programs),
+    st.tuples(st.just("finally"), suspended, programs),
 )
 # What keeps a coroutine going comes often, and so does what closes it.
 scripts = st.lists(st.sampled_from(["send None"] * 9 + ["close"] * 3 + sorted(STEPS)), min_size=1, max_size=12)
@@ -106,7 +107,7 @@ def trace_of(program: Any, script: List[str], wrap: Any) -> Tuple[Trace, List[ob
 
 
 @pytest.mark.filterwarnings("ignore:.*signature of throw:DeprecationWarning")
-@settings(deadline=None)
+@settings(deadline=None, max_examples=200)
 @given(programs, scripts, st.booleans())
 def test_wrapped_coroutine_leaves_the_trace_of_the_bare_one(
     program: List[Tuple[Any, ...]], script: List[str], is_awaited: bool
