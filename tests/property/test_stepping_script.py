@@ -7,14 +7,17 @@ The bare one has a context to itself. The wrapped one is stepped by consumers th
 from __future__ import annotations
 
 from contextvars import Context, ContextVar
-from typing import Any, List, Tuple, Type
+from typing import Any, Callable, List, Tuple, Type
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 import clew
 from tests.context._coroutines import awaiting, context_with, suspend, var
-from tests.context._traces import STEPS, Trace, trace
+from tests.context._traces import STEPS, Trace, put_away, trace
+
+Program = List[Tuple[Any, ...]]
+Wrap = Callable[[Any], Any]
 
 other: ContextVar[int] = ContextVar("other")
 
@@ -40,7 +43,7 @@ instructions = st.one_of(
 scripts = st.lists(st.sampled_from(["send None"] * 9 + ["close"] * 3 + sorted(STEPS)), min_size=1, max_size=12)
 
 
-async def perform(program: List[Tuple[Any, ...]], seen: List[object]) -> Any:  # noqa: C901  a table of instructions
+async def perform(program: Program, seen: List[object]) -> Any:  # noqa: C901  a table of instructions
     tokens = []
     for operation, *args in program:
         if operation == "suspend":
@@ -77,7 +80,7 @@ class FromElsewhere:
 
     def __init__(self, coroutine: Any) -> None:
         self._coroutine = coroutine
-        self.left: List[Context] = []
+        self._contexts: List[Context] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._coroutine, name)
@@ -93,33 +96,36 @@ class FromElsewhere:
 
     def _run(self, fn: Any, *args: Any) -> Any:
         context = context_with("of a consumer")
-        context.run(other.set, len(self.left))
-        self.left.append(context)
+        context.run(other.set, len(self._contexts))
+        self._contexts.append(context)
         return context.run(fn, *args)
 
+    def check(self) -> None:
+        for number, context in enumerate(self._contexts):
+            assert (context[var], context[other]) == ("of a consumer", number)
 
-def trace_of(program: Any, script: List[str], wrap: Any) -> Tuple[Trace, List[object]]:
+
+def trace_of_bare(program: Program, script: List[str], wrap: Wrap) -> Tuple[Trace, List[object]]:
     seen: List[object] = []
     coroutine = perform(program, seen)
     found = trace(wrap(coroutine), script)
-    coroutine.close()  # which nobody has awaited, if the first step was no step
+    put_away(coroutine)  # if nobody has awaited it, as the first step was none
+    return found, seen
+
+
+def trace_of_wrapped(program: Program, script: List[str], wrap: Wrap) -> Tuple[Trace, List[object]]:
+    seen: List[object] = []
+    wrapped = clew.wrap_coroutine(perform(program, seen), context_with("ada"))
+    consumers = FromElsewhere(wrap(wrapped))
+    found = trace(consumers, script)
+    put_away(wrapped)
+    consumers.check()
     return found, seen
 
 
 @pytest.mark.filterwarnings("ignore:.*signature of throw:DeprecationWarning")
 @settings(deadline=None, max_examples=200)
-@given(programs, scripts, st.booleans())
-def test_wrapped_coroutine_leaves_the_trace_of_the_bare_one(
-    program: List[Tuple[Any, ...]], script: List[str], is_awaited: bool
-) -> None:
-    consumers = []
-
-    def stepped_from_elsewhere(coroutine: Any) -> Any:
-        wrapped = clew.wrap_coroutine(coroutine, context_with("ada"))
-        consumers.append(FromElsewhere(awaiting(wrapped) if is_awaited else wrapped))
-        return consumers[0]
-
-    expected = context_with("ada").run(trace_of, program, script, awaiting if is_awaited else lambda bare: bare)
-    assert trace_of(program, script, stepped_from_elsewhere) == expected
-    for number, context in enumerate(consumers[0].left):
-        assert (context[var], context[other]) == ("of a consumer", number)
+@given(programs, scripts, st.sampled_from([lambda coroutine: coroutine, awaiting]))
+def test_wrapped_coroutine_leaves_the_trace_of_the_bare_one(program: Program, script: List[str], wrap: Wrap) -> None:
+    expected = context_with("ada").run(trace_of_bare, program, script, wrap)
+    assert trace_of_wrapped(program, script, wrap) == expected

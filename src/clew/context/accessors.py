@@ -67,6 +67,9 @@ class Registration:
 
     __slots__ = ("accessor", "get", "is_cleared_when_detached", "place", "swap_back", "swap_in")
 
+    accessor: Accessor
+    place: str
+    is_cleared_when_detached: bool
     get: Callable[[], Any]
     swap_in: Callable[[Any], Any]
     swap_back: Callable[[Any], Any]

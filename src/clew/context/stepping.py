@@ -10,15 +10,12 @@ import inspect
 from collections.abc import Coroutine
 from contextvars import Context, ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+from typing import Any, Callable, Coroutine as CoroutineOf, Optional, TypeVar, Union
 
 from clew.context._entering import IN_USE, capture_carried, fit_for_here, is_refusal
 from clew.context.accessors import Carried, carriers
 from clew.context.snapshot import Snapshot
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ContextInUseError
-
-if TYPE_CHECKING:
-    from typing import Coroutine as CoroutineOf
 
 __all__ = ("ContextCoroutine", "as_coroutine", "wrap_coroutine")
 
@@ -83,7 +80,7 @@ def wrap_coroutine(coro: CoroutineOf[Any, Any, T], context: Union[Context, Snaps
     return ContextCoroutine(coro, context, capture_carried())
 
 
-class ContextCoroutine(Coroutine):  # type: ignore[type-arg]  # 3.9+: Coroutine[...] exists at run time; drop with 3.8
+class ContextCoroutine(CoroutineOf[Any, Any, Any]):
     """
     Be a coroutine object whose every step runs in one Context; all attributes are those of the wrapped one.
 
