@@ -43,36 +43,53 @@ instructions = st.one_of(
 scripts = st.lists(st.sampled_from(["send None"] * 9 + ["close"] * 3 + sorted(STEPS)), min_size=1, max_size=12)
 
 
-async def perform(program: Program, seen: List[object]) -> Any:  # noqa: C901  a table of instructions
-    tokens = []
-    for operation, *args in program:
-        if operation == "suspend":
-            seen.append(repr(await suspend(args[0])))
-        elif operation == "set":
-            tokens.append(var.set(args[0]))
-        elif operation == "look":
-            seen.append((var.get(), other.get("unset")))
-        elif operation == "raise":
-            raise args[0](len(seen))
-        elif operation == "return":
-            return args[0]
-        elif operation == "await":
-            seen.append(repr(await perform(args[0], seen)))
-        elif operation == "try":
-            try:
-                await perform(args[0], seen)
-            except BaseException as error:
-                seen.append((repr(error), var.get()))
-                return await perform(args[1], seen)
-        elif operation == "finally":
-            try:
-                await perform(args[0], seen)
-            finally:
-                seen.append(var.get())
-                await perform(args[1], seen)
-    while tokens:
-        var.reset(tokens.pop())
-    return len(seen)
+class Performance:
+    """Perform a program, and keep what was seen, and each coroutine that was made for it."""
+
+    def __init__(self) -> None:
+        self.seen: List[object] = []
+        self._coroutines: List[Any] = []
+
+    def of(self, program: Program) -> Any:
+        coroutine = self._perform(program)
+        self._coroutines.append(coroutine)
+        return coroutine
+
+    async def _perform(self, program: Program) -> Any:  # noqa: C901  a table of instructions
+        tokens = []
+        for operation, *args in program:
+            if operation == "suspend":
+                self.seen.append(repr(await suspend(args[0])))
+            elif operation == "set":
+                tokens.append(var.set(args[0]))
+            elif operation == "look":
+                self.seen.append((var.get(), other.get("unset")))
+            elif operation == "raise":
+                raise args[0](len(self.seen))
+            elif operation == "return":
+                return args[0]
+            elif operation == "await":
+                self.seen.append(repr(await self.of(args[0])))
+            elif operation == "try":
+                try:
+                    await self.of(args[0])
+                except BaseException as error:
+                    self.seen.append((repr(error), var.get()))
+                    return await self.of(args[1])
+            elif operation == "finally":
+                try:
+                    await self.of(args[0])
+                finally:
+                    self.seen.append(var.get())
+                    await self.of(args[1])
+        while tokens:
+            var.reset(tokens.pop())
+        return len(self.seen)
+
+    def put_away(self) -> None:
+        """Close what nobody has awaited, and what did not want to close."""
+        while self._coroutines:
+            put_away(self._coroutines.pop())
 
 
 class FromElsewhere:
@@ -106,21 +123,20 @@ class FromElsewhere:
 
 
 def trace_of_bare(program: Program, script: List[str], wrap: Wrap) -> Tuple[Trace, List[object]]:
-    seen: List[object] = []
-    coroutine = perform(program, seen)
-    found = trace(wrap(coroutine), script)
-    put_away(coroutine)  # if nobody has awaited it, as the first step was none
-    return found, seen
+    performance = Performance()
+    found = trace(wrap(performance.of(program)), script), [*performance.seen]
+    performance.put_away()
+    return found
 
 
 def trace_of_wrapped(program: Program, script: List[str], wrap: Wrap) -> Tuple[Trace, List[object]]:
-    seen: List[object] = []
-    wrapped = clew.wrap_coroutine(perform(program, seen), context_with("ada"))
+    performance = Performance()
+    wrapped = clew.wrap_coroutine(performance.of(program), context_with("ada"))
     consumers = FromElsewhere(wrap(wrapped))
-    found = trace(consumers, script)
-    put_away(wrapped)
+    found = trace(consumers, script), [*performance.seen]
     consumers.check()
-    return found, seen
+    performance.put_away()
+    return found
 
 
 @pytest.mark.filterwarnings("ignore:.*signature of throw:DeprecationWarning")
