@@ -47,8 +47,8 @@ def wrap_coroutine(coro: CoroutineOf[Any, Any, T], context: Union[Context, Snaps
 
     Raises:
         ArgumentTypeError: `coro` is no coroutine object, or `context` neither of the two.
-        AlreadyEnteredError: `coro` was started before; at this call, or at the first step of the
-            second of two that were given the same one.
+        AlreadyEnteredError: `coro` is being awaited already; at this call, or at the first step of
+            the second of two that were given the same one. (One that has ended says so when awaited.)
         ContextInUseError: at a step, if something else, elsewhere, is running in `context`; the
             coroutine is closed.
 
@@ -85,6 +85,8 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
     Be a coroutine object whose every step runs in one Context; all attributes are those of the wrapped one.
 
     An abandoned one is closed in that context, too, so that a `ContextVar.reset` in a ``finally`` works.
+    (In a garbage cycle of its own the interpreter may close the coroutine first, in whichever context is
+    current, as it does with a bare one.)
     """
 
     __slots__ = ("__weakref__", "_context", "_coroutine", "_is_copy", "_is_started", "_run", "_send")
