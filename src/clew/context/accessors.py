@@ -281,35 +281,28 @@ def pairs(carried: Carried) -> Iterable[Tuple[Registration, Any]]:
     return zip(carried[1::3], carried[2::3])
 
 
-def carriers(carried: Carried) -> Tuple[Carrier, ...]:
+def carriers(carried: Carried) -> Tuple[Callable[..., Any], ...]:
     """
     Return what goes before a function and its arguments for each of several calls to find what the last one left.
     """
-    return tuple(starmap(Carrier, pairs(carried)))
+    return tuple(starmap(_carrier, pairs(carried)))
 
 
-class Carrier:
-    """
-    Call with one value again and again: what one call leaves on its thread, the next one finds.
-    """
+def _carrier(each: Registration, value: Any) -> Callable[..., Any]:
+    # A closure and not an object, as this runs around every step.
+    swap_in, swap_back = each.swap_in, each.swap_back
 
-    __slots__ = ("_each", "_value")
-
-    def __init__(self, each: Registration, value: Any) -> None:
-        self._each = each
-        self._value = value
-
-    def __call__(self, fn: Callable[..., Any], /, *args: Any) -> Any:
-        """
-        Return `fn(*args)`, called with the value that the call before has left.
-        """
+    def call_carrying_on(fn: Callable[..., Any], /, *args: Any) -> Any:
+        nonlocal value
         own: Any = _UNKNOWN
         try:
-            own = self._each.swap_in(self._value)
+            own = swap_in(value)
             return fn(*args)
         finally:
             if own is not _UNKNOWN:
-                self._value = self._each.swap_back(own)
+                value = swap_back(own)
+
+    return call_carrying_on
 
 
 def _get(accessor: Accessor, otherwise: Any) -> Any:
