@@ -59,7 +59,10 @@ for module in (clew.context.binding, clew.context.snapshot, clew.executors.threa
 KNOWN_AS = {
     **{name: f"clew.errors.{name}" for name in clew.errors.__all__ if name not in clew.__all__},
     "BrokenThreadPool": "concurrent.futures.thread.BrokenThreadPool",
+    "UUID": "uuid.UUID",
     "_contextvars.Context": "contextvars.Context",
+    "_thread._local": "threading.local",
+    "concurrent.futures._base.Executor": "concurrent.futures.Executor",
     "concurrent.futures.thread.ThreadPoolExecutor": "concurrent.futures.ThreadPoolExecutor",
 }
 

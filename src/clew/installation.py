@@ -220,7 +220,11 @@ _SERVED = ("concurrent.futures.", "multiprocessing.", "logging.")
 def _serves_the_stdlib(thread: Any) -> bool:
     target = getattr(thread, "_target", None)
     of = type(thread) if target is None else target
-    return f"{getattr(of, '__module__', '')}.".startswith(_SERVED)
+    try:
+        module = getattr(of, "__module__", "")
+    except Exception:  # noqa: BLE001  somebody's proxy must not keep a thread from starting
+        return False
+    return f"{module}.".startswith(_SERVED)
 
 
 def _submit(patch: _Patch, native: Any) -> Any:

@@ -69,15 +69,15 @@ def _bootstrap_inner(thread: Any, native: Callable[[], None], run_in_context: Ca
     # Outside of what the stdlib traces and profiles. What it calls is `thread.run`, with no frame of
     # ours between. The thread must not lead to itself once it has ended, nor to the context.
     del thread._bootstrap_inner
-    run = thread.run
-    thread.run = partial(run_in_context, run)
+    own = vars(thread).get("run")  # somebody has put one of his own there
+    thread.run = partial(run_in_context, thread.run)
     try:
         native()
     finally:
-        if getattr(run, "__func__", None) is type(thread).run:
-            del thread.run
-        else:  # somebody had put one of his own there
-            thread.run = run
+        if own is None:
+            vars(thread).pop("run", None)
+        else:
+            thread.run = own
 
 
 class ContextThread(ContextStart):

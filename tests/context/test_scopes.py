@@ -213,6 +213,26 @@ def test_blocks_left_out_of_order_end_with_what_was_there_before_them() -> None:
     assert clew.stats()["blocks_left_out_of_order"] == before + 1
 
 
+def test_block_in_a_copy_of_the_context_takes_nothing_back_here() -> None:
+    def use_a_block() -> None:
+        with clew.detached():
+            pass
+
+    def scenario() -> object:
+        outer, inner = captured_with("snapshot's").attached(), clew.detached()
+        outer.__enter__()
+        copy = copy_context()
+        inner.__enter__()
+        outer.__exit__(None, None, None)
+        thread = threading.Thread(target=copy.run, args=(use_a_block,))
+        thread.start()
+        thread.join(DEADLINE)
+        inner.__exit__(None, None, None)
+        return var.get()
+
+    assert elsewhere(scenario) == "here"
+
+
 def capture_in_run() -> clew.Snapshot:
     with clew.trace("captured"):
         return clew.capture()

@@ -4,12 +4,13 @@ T06, T07 and T08: `threading.Thread`, its subclasses that override `run`, and `t
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import weakref
 from contextvars import Context, copy_context
 from threading import Thread, Timer
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 import pytest
 
@@ -319,3 +320,22 @@ def test_loop_note_of_sniffio_stays_behind() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=True)
     assert (done.stdout, done.stderr) == ("ran\n", "")
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_thread_whose_run_is_no_plain_function_is_gone_when_it_has_ended() -> None:
+    seen: List[object] = []
+
+    class Partial(ContextThread):
+        def work(self, found: List[object]) -> None:
+            found.append(user.get())
+
+        run = functools.partialmethod(work, seen)  # type: ignore[assignment]
+
+    thread = Partial()
+    thread.start()
+    thread.join(DEADLINE)
+    reference = weakref.ref(thread)
+    del thread
+    assert len(seen) == 1
+    assert is_gone(reference)

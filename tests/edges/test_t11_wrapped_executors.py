@@ -166,6 +166,17 @@ def test_map_is_lazy_with_a_buffersize_where_the_executor_has_no_map_of_its_own(
         assert as_ada(scenario) == [(0, "ada"), (1, "ada"), 4]
 
 
+def test_lazy_map_does_not_need_the_wrapper_to_be_kept() -> None:
+    def scenario() -> List[object]:
+        lazily: Any = clew.wrap_executor(executor).map
+        results = lazily(look, range(10), buffersize=2)
+        del lazily
+        return list(results)
+
+    with ThreadPoolExecutor(2) as executor:
+        assert as_ada(scenario) == ["ada"] * 10
+
+
 def test_executors_own_map_is_used_and_gets_its_options() -> None:
     with MappingExecutor() as executor:
         wrapped = clew.wrap_executor(executor)

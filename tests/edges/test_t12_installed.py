@@ -312,6 +312,23 @@ def test_patched_methods_look_like_the_native_ones() -> None:
         assert looks() == native
 
 
+def test_target_without_a_module_is_no_obstacle() -> None:
+    class Target:
+        seen: object = None
+
+        @property
+        def __module__(self) -> str:  # type: ignore[override]
+            raise LookupError("of a proxy")
+
+        def __call__(self) -> None:
+            self.seen = user.get()
+
+    target = Target()
+    with clew.installed():
+        as_ada(lambda: finish(threading.Thread(target=target, name="named")))
+    assert target.seen == "ada"
+
+
 def test_errors_are_the_stdlibs() -> None:
     with clew.installed():
         pool: Any = ThreadPoolExecutor(1)

@@ -417,8 +417,31 @@ def test_registering_the_same_again_changes_nothing_and_unregistering_ends_it() 
     again = clew.register_accessor("tenant", clew.thread_local_accessor(local, "tenant"))
     assert in_bare_thread(clew.bind(seen)) == ["ada"]
     again()
+    again()  # undone already
+    assert in_bare_thread(clew.bind(seen)) == ["ada"]
+
+
+def test_accessor_is_gone_once_each_registration_was_undone() -> None:
+    accessor = clew.thread_local_accessor(local, "tenant")
+    first, second = clew.register_accessor("tenant", accessor), clew.register_accessor("tenant", accessor)
+    local.tenant = "ada"
+    first()
+    second()
     assert in_bare_thread(clew.bind(seen)) == ["nobody"]
-    again()
+    local.__dict__.clear()
+
+
+def test_thread_whose_value_cannot_be_read_keeps_it() -> None:
+    recorder = Recorder()
+
+    def scenario() -> object:
+        bound = clew.bind(lambda: None)
+        recorder.values[threading.get_ident()] = "here"
+        recorder.failing = "get"
+        bound()
+        return recorder.values[threading.get_ident()]
+
+    assert registered(recorder, scenario) == "here"
 
 
 @pytest.mark.usefixtures("tenant")

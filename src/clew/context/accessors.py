@@ -65,7 +65,7 @@ class Registration:
     Hold what is needed of one accessor: to read, and to put a value in for what is there. Neither raises.
     """
 
-    __slots__ = ("accessor", "get", "is_cleared_when_detached", "place", "swap_back", "swap_in")
+    __slots__ = ("accessor", "get", "is_cleared_when_detached", "place", "swap_back", "swap_in", "times")
 
     accessor: Accessor
     place: str
@@ -78,14 +78,15 @@ class Registration:
         self.accessor = accessor
         self.place = place
         self.is_cleared_when_detached = is_cleared_when_detached
+        self.times = 0  # that the same one was registered
         quick = accessor.quick() if isinstance(accessor, _ThreadLocalAccessor) else None
         if quick is not None:
             self.get, self.swap_in = quick
             self.swap_back = self.swap_in
         else:
             self.get = partial(_get, accessor, None)
-            self.swap_in = partial(_swap, accessor, accessor.set)
-            self.swap_back = partial(_swap, accessor, accessor.restore)
+            self.swap_in = partial(_swap_in, accessor)
+            self.swap_back = partial(_swap_back, accessor)
 
 
 # What a snapshot holds, ready to stand before a function and its arguments: for each accessor that was
@@ -118,7 +119,7 @@ def register_accessor(key: Hashable, accessor: Accessor, *, clear_when_detached:
         clear_when_detached: whether `detached` blocks clear it, as they do the current run.
 
     Returns:
-        A function that undoes it. Contexts captured meanwhile still carry the value.
+        A function that undoes this registration. Contexts captured meanwhile still carry the value.
 
     Raises:
         ArgumentTypeError: `accessor` lacks one of the four methods.
@@ -150,11 +151,19 @@ def register_accessor(key: Hashable, accessor: Accessor, *, clear_when_detached:
                 f"expected {key!r} to be registered for one accessor, found {other.accessor!r} registered for it "
                 f"at {other.place} and {accessor!r} now, at {registration.place}; give one of them another key"
             )
+        other.is_cleared_when_detached = other.is_cleared_when_detached or clear_when_detached
+        other.times += 1
         _publish()
+    is_undone = False
 
     def unregister() -> None:
+        nonlocal is_undone
         with _guard.lock:
-            if _by_key.get(key) is other:
+            if is_undone:
+                return
+            is_undone = True
+            other.times -= 1
+            if not other.times:
                 del _by_key[key]
                 _publish()
 
@@ -313,8 +322,19 @@ def _get(accessor: Accessor, otherwise: Any) -> Any:
         return otherwise
 
 
-def _swap(accessor: Accessor, put: Callable[[Any], object], value: Any) -> Any:
+def _swap_in(accessor: Accessor, value: Any) -> Any:
+    # Where it cannot tell what is here, nothing could be put back: what is here stays.
     previous = _get(accessor, _UNKNOWN)
+    return previous if previous is _UNKNOWN else _swap(accessor, accessor.set, value, previous)
+
+
+def _swap_back(accessor: Accessor, value: Any) -> Any:
+    if value is _UNKNOWN:
+        return None
+    return _swap(accessor, accessor.restore, value, _get(accessor, _UNKNOWN))
+
+
+def _swap(accessor: Accessor, put: Callable[[Any], object], value: Any, previous: Any) -> Any:
     if previous is not value:
         try:
             if value is None:

@@ -100,7 +100,10 @@ class Scope:
                 _report(error)
         outer, self._outer = self._outer, None
         if outer is not None and outer._is_left:
-            _innermost.set(outer._outer)
+            try:
+                _innermost.reset(outer._token)
+            except ValueError:  # it was entered in another context, of which this is a copy: that one is put back there
+                return
             outer._take_back()
 
 

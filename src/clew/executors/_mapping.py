@@ -20,6 +20,10 @@ __all__ = ("map_by_submitting",)
 T = TypeVar("T")
 
 
+def _submit(executor: Executor, /, *job: Any) -> Future[Any]:
+    return executor.submit(*job)
+
+
 def map_by_submitting(
     executor: Executor,
     fn: Callable[..., T],
@@ -27,9 +31,10 @@ def map_by_submitting(
     *,
     timeout: Optional[float],
     buffersize: Optional[int],
+    submit: Callable[..., Future[Any]] = _submit,
 ) -> Iterator[T]:
     """
-    Return what `executor.map` is to return; its `submit` captures the context that this call captures.
+    Return what `executor.map` is to return; `submit(executor, ...)` captures the context that this call captures.
     """
     _check_buffersize(buffersize)
     deadline = None if timeout is None else timeout + time.monotonic()
@@ -37,7 +42,7 @@ def map_by_submitting(
     # iterator, a generator, which cannot run twice at once.
     run = runner(fit_to_keep(copy_context()), capture_carried())
     rows = zip(*iterables)
-    futures = deque(run(executor.submit, fn, *row) for row in islice(rows, buffersize))
+    futures = deque(run(submit, executor, fn, *row) for row in islice(rows, buffersize))
     if buffersize is None:
         return _results(futures, deadline, lambda: None)
 
@@ -48,7 +53,7 @@ def map_by_submitting(
         executor = executor_ref()
         if executor is not None:
             for row in islice(rows, 1):
-                futures.append(run(executor.submit, fn, *row))
+                futures.append(run(submit, executor, fn, *row))
 
     return _results(futures, deadline, submit_next)
 

@@ -107,7 +107,9 @@ class _WrappedExecutor(Executor):
     ) -> Iterator[T]:
         executor = self._wrapped_executor
         if type(executor).map is Executor.map:  # which knows no option but buffersize, and that not everywhere
-            return map_by_submitting(self, fn, iterables, timeout=timeout, **{"buffersize": None, **options})
+            options = {"buffersize": None, **options}
+            # By the executor itself and not by way of this object, which may be gone before the last job is submitted.
+            return map_by_submitting(executor, fn, iterables, timeout=timeout, submit=_submit_wrapped, **options)
         results: Iterator[T] = executor.map(
             _EachJob(capture(), fn), *iterables, timeout=timeout, chunksize=chunksize, **options
         )
@@ -125,6 +127,10 @@ class _WrappedExecutor(Executor):
 
     def __repr__(self) -> str:
         return f"<clew.wrap_executor({self._wrapped_executor!r})>"
+
+
+def _submit_wrapped(executor: Executor, /, *job: Any) -> Future[Any]:
+    return _WrappedExecutor(executor).submit(*job)
 
 
 unwrappers[_WrappedExecutor] = lambda wrapped: wrapped._wrapped_executor
