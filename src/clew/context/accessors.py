@@ -70,6 +70,7 @@ class Registration:
     accessor: Accessor
     place: str
     is_cleared_when_detached: bool
+    times: int
     get: Callable[[], Any]
     swap_in: Callable[[Any], Any]
     swap_back: Callable[[Any], Any]
