@@ -136,16 +136,15 @@ def _rebuilt(fn: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callable[..., T]:
-    needs_help = bool(carried) or RUN_CLAIMS_KEYWORDS
+    first: Any = (*carried, fn)  # what `context.run` is to be given first
 
     def bound(*args: Any, **kwargs: Any) -> T:
         context = fit_for_here(captured.copy())
-        if needs_help:
-            run: Callable[..., T] = runner(context, carried, kwargs)
-            return run(fn, *args, **kwargs)
         if not kwargs:  # by far the most frequent call, and an empty ** is not free
-            return context.run(fn, *args)
-        return context.run(fn, *args, **kwargs)
+            return context.run(*first, *args)  # type: ignore[no-any-return]  # it is what `fn` returns
+        if RUN_CLAIMS_KEYWORDS:
+            return runner(context, carried, kwargs)(fn, *args, **kwargs)  # type: ignore[no-any-return]  # the same
+        return context.run(*first, *args, **kwargs)  # type: ignore[no-any-return]  # the same
 
     return update_wrapper(bound, fn, wrapper_assignments(fn))
 
