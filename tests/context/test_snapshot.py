@@ -12,7 +12,7 @@ from typing import Any, List
 import pytest
 
 import clew
-from clew.context import _entering, binding, snapshot
+from clew.context import _entering
 from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone
 
 var: ContextVar[object] = ContextVar("var", default="default")
@@ -86,8 +86,7 @@ def test_run_works_in_many_threads_at_once() -> None:
 
 def test_keywords_reach_the_function_also_where_run_claims_some_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     # PyPy's Context.run does; the way around it has to work wherever it is taken.
-    for module in (_entering, snapshot, binding):
-        monkeypatch.setattr(module, "RUN_CLAIMS_KEYWORDS", True)
+    monkeypatch.setattr(_entering, "_RUN_CLAIMS_KEYWORDS", True)
     kwargs: Any = {"self": 1, "callable": 2, "fn": 3, "context": 4, "carried": 5}
     assert clew.capture().run(dict, **kwargs) == kwargs
     assert clew.bind(dict)(**kwargs) == kwargs

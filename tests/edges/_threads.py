@@ -30,6 +30,21 @@ def in_empty_context(fn: Callable[..., T], *args: Any) -> T:
     return Context().run(fn, *args)
 
 
+def as_ada(fn: Callable[[], T]) -> T:
+    """Call in a context in which the user is "ada", and nothing else is set."""
+
+    def call() -> T:
+        user.set("ada")
+        return fn()
+
+    return in_empty_context(call)
+
+
+def look(*_: object) -> object:
+    """Return the user that is seen here, whatever the arguments."""
+    return user.get()
+
+
 def settle(pool: Executor) -> None:
     """Return when the pool's one worker has put away what it ran before, and holds nothing of ours."""
     for _ in range(2):

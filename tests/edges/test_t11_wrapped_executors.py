@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterator, List
 import pytest
 
 import clew
-from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone, reset_inside, settle, user
+from tests.edges._threads import DEADLINE, Value, as_ada, in_empty_context, is_gone, look, reset_inside, settle, user
 
 
 class OwnFuture(Future):  # type: ignore[type-arg]
@@ -69,18 +69,6 @@ def visit(*_: object) -> object:
     before = user.get()
     user.set("changed")
     return before
-
-
-def look(*_: object) -> object:
-    return user.get()
-
-
-def as_ada(fn: Callable[[], Any]) -> Any:
-    def call() -> Any:
-        user.set("ada")
-        return fn()
-
-    return in_empty_context(call)
 
 
 def test_bare_executor_loses_the_context_and_the_wrapped_one_keeps_it(executor: Executor) -> None:

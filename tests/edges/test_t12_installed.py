@@ -13,12 +13,12 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from multiprocessing.pool import ThreadPool
-from typing import Any, Callable, Iterator, List
+from typing import Any, Iterator, List
 
 import pytest
 
 import clew
-from tests.edges._threads import DEADLINE, in_empty_context, user
+from tests.edges._threads import DEADLINE, as_ada, in_empty_context, look, user
 
 PLACES = [
     (threading.Thread, "start"),
@@ -46,14 +46,6 @@ def left_as_found() -> Iterator[None]:
         clew.uninstall()
 
 
-def as_ada(fn: Callable[[], Any]) -> Any:
-    def call() -> Any:
-        user.set("ada")
-        return fn()
-
-    return in_empty_context(call)
-
-
 class OverridingThread(threading.Thread):
     """Be a thread as people write it who want its result."""
 
@@ -63,10 +55,6 @@ class OverridingThread(threading.Thread):
 
     def run(self) -> None:
         self.seen = user.get()
-
-
-def look(*_: object) -> object:
-    return user.get()
 
 
 def finish(thread: threading.Thread) -> None:

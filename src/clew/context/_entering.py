@@ -14,12 +14,11 @@ from clew.context.accessors import Carried, carried_values
 from clew.errors import ContextInUseError
 
 __all__ = (
-    "RUN_CLAIMS_KEYWORDS",
+    "IN_USE",
     "capture_carried",
     "fit_for_elsewhere",
     "fit_for_here",
     "fit_to_keep",
-    "fork_scopes",
     "is_refusal",
     "loaded",
     "loop_variable",
@@ -32,7 +31,7 @@ loaded = sys.modules
 
 # PyPy's `Context.run` is written in Python and claims the keywords `self` and `callable` for itself;
 # there, keywords are bound to the function first.
-RUN_CLAIMS_KEYWORDS = sys.implementation.name == "pypy"
+_RUN_CLAIMS_KEYWORDS = sys.implementation.name == "pypy"
 _NONE: Mapping[str, Any] = {}
 
 
@@ -47,7 +46,7 @@ def runner(context: Context, carried: Carried, keywords: Mapping[str, Any] = _NO
     """
     Return what calls `(fn, *args, **keywords)` in `context`, with the carried values: `context.run` if it can be.
     """
-    if keywords and RUN_CLAIMS_KEYWORDS:
+    if keywords and _RUN_CLAIMS_KEYWORDS:
         return partial(_run_binding_keywords, context, carried)
     return partial(context.run, *carried) if carried else context.run
 
@@ -98,7 +97,7 @@ def fit_to_keep(context: Context) -> Context:
     Return `context`, a fresh copy, fit to be copied later for whoever enters it.
     """
     if "sentry_sdk.scope" in loaded:
-        fork_scopes(context)
+        _fork_scopes(context)
     return context
 
 
@@ -109,7 +108,7 @@ def fit_for_here(context: Context) -> Context:
     if "sniffio" in loaded:
         _take_loop_from_here(context)
     if "sentry_sdk.scope" in loaded:
-        fork_scopes(context)
+        _fork_scopes(context)
     return context
 
 
@@ -120,7 +119,7 @@ def fit_for_elsewhere(context: Context) -> Context:
     if "sniffio" in loaded:
         _leave_loop_behind(context)
     if "sentry_sdk.scope" in loaded:
-        fork_scopes(context)
+        _fork_scopes(context)
     return context
 
 
@@ -144,13 +143,11 @@ def _take_loop_from_here(context: Context) -> None:
 
 
 # Sentry keeps its scopes in the context, but changes them in place: each span puts itself into the
-# current one. Two jobs at once that shared theirs would have each other's spans as parents.
+# current one. Two jobs at once that shared theirs would have each other's spans as parents. So each
+# copy gets scopes of its own, as Sentry itself gives them to threads and jobs.
 
 
-def fork_scopes(context: Context) -> None:
-    """
-    Give `context` scopes of Sentry's of its own, as Sentry itself does for threads and jobs.
-    """
+def _fork_scopes(context: Context) -> None:
     module = loaded.get("sentry_sdk.scope")
     for name in ("_isolation_scope", "_current_scope"):
         # getattr, as another thread may be half-way through importing it, and releases before 2.0 have none.

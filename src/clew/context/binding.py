@@ -10,7 +10,7 @@ from functools import partial, update_wrapper
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
-from clew.context._entering import RUN_CLAIMS_KEYWORDS, capture_carried, fit_for_here, fit_to_keep, runner
+from clew.context._entering import capture_carried, fit_for_here, fit_to_keep, runner
 from clew.context._kinds import kind_of, wrapper_assignments
 from clew.context.seams import unwrappers
 from clew.context.stepping import ContextCoroutine, as_coroutine
@@ -142,9 +142,7 @@ def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callabl
         context = fit_for_here(captured.copy())
         if not kwargs:  # by far the most frequent call, and an empty ** is not free
             return context.run(*first, *args)  # type: ignore[no-any-return]  # it is what `fn` returns
-        if RUN_CLAIMS_KEYWORDS:
-            return runner(context, carried, kwargs)(fn, *args, **kwargs)  # type: ignore[no-any-return]  # the same
-        return context.run(*first, *args, **kwargs)  # type: ignore[no-any-return]  # the same
+        return runner(context, carried, kwargs)(fn, *args, **kwargs)  # type: ignore[no-any-return]  # the same
 
     return update_wrapper(bound, fn, wrapper_assignments(fn))
 

@@ -10,7 +10,6 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, overload
 
 from clew.context._entering import (
-    RUN_CLAIMS_KEYWORDS,
     capture_carried,
     fit_for_elsewhere,
     fit_for_here,
@@ -68,10 +67,8 @@ class Snapshot:
             'ada'
         """
         context = fit_for_here(self._context.copy())
-        if self.carried or RUN_CLAIMS_KEYWORDS:
-            run: Callable[..., T] = runner(context, self.carried, kwargs)
-            return run(fn, *args, **kwargs)
-        return context.run(fn, *args, **kwargs)
+        run: Callable[..., T] = runner(context, self.carried, kwargs)
+        return run(fn, *args, **kwargs)
 
     def runner_elsewhere(self) -> Callable[..., Any]:
         """
