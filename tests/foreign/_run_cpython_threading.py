@@ -1,12 +1,13 @@
 """
 Run CPython's own `test_threading`, bare or with clew's thread and timer in the place of the stdlib's.
 
-A script for a process of its own: `_run_cpython_threading.py REPORT (bare|clew)`. The interpreters that
+A script for a process of its own: `_run_cpython_threading.py REPORT (bare|clew) SECONDS`. The interpreters that
 its tests start import it, too, to be arranged alike.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import sys
 import threading
@@ -63,12 +64,13 @@ def count_threads() -> None:
     threading.Thread.start = start  # type: ignore[method-assign]
 
 
-def main(report: str, kind: str) -> None:
+def main(report: str, kind: str, seconds: str) -> None:
     """
-    Run the suite and write what came of it to the file `report`.
+    Run the suite, for so many seconds at most, and write what came of it to the file `report`.
     """
     from _run_cpython_suite import Result, arrange_children
 
+    faulthandler.dump_traceback_later(float(seconds), exit=True)
     count_threads()
     native = threading
     if kind == "clew":

@@ -6,16 +6,12 @@ Nothing of CPython is copied: the suite is this interpreter's own.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 from typing import Any, Dict
 
 import pytest
 
-from tests.foreign._suites import go_without, untraced_environment
+from tests.foreign._suites import run_bare_and_clew
 
 RUNNER = Path(__file__).with_name("_run_cpython_multiprocessing.py")
 DEADLINE = 100.0
@@ -27,40 +23,9 @@ MINIMUM_OF_POOLS = (20, 9)
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Any]:
-    """Run the bare suite and the one with clew at the same time."""
-    if sys.implementation.name != "cpython":
-        go_without("needs CPython, as its tests of pools count on its reference counting")
-    if not Path(sysconfig.get_path("stdlib"), "test", "_test_multiprocessing.py").is_file():
-        go_without("needs CPython's tests of multiprocessing, which this interpreter came without")
-    directory = tmp_path_factory.mktemp("multiprocessing")
-    processes = {}
-    for kind in ("bare", "clew"):
-        (directory / kind).mkdir()
-        with (directory / kind / "output").open("wb") as output:
-            processes[kind] = subprocess.Popen(
-                # One test forks with threads running, which 3.12+ warns of.
-                [sys.executable, "-W", "ignore", str(RUNNER), str(directory / f"{kind}.json"), kind, str(DEADLINE)],
-                env=untraced_environment(),
-                cwd=str(directory / kind),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-    try:
-        runs = {}
-        for kind, process in processes.items():
-            # A run that hangs ends itself, and says where; this is for one that cannot.
-            process.wait(DEADLINE + 10)
-            text = (directory / kind / "output").read_text(encoding="utf-8", errors="replace")
-            assert process.returncode == 0, f"the {kind} run has died:\n{text}"
-            run = runs[kind] = json.loads((directory / f"{kind}.json").read_text(encoding="utf-8"))
-            counts = ", ".join(f"{len(run[outcome])} {outcome}" for outcome in ("passed", "failed", "skipped"))
-            print(f"{kind}: {counts}, pools made: {run['made']}")
-        return runs
-    finally:
-        for process in processes.values():
-            process.kill()
-            process.wait(DEADLINE)
+    return run_bare_and_clew(
+        tmp_path_factory.mktemp("multiprocessing"), RUNNER, "_test_multiprocessing.py", deadline=DEADLINE
+    )
 
 
 def test_pool_passes_every_test_of_cpython_that_the_stdlibs_passes(runs: Dict[str, Any]) -> None:

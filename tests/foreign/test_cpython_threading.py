@@ -6,16 +6,12 @@ Nothing of CPython is copied: the suite is this interpreter's own.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 from typing import Any, Dict
 
 import pytest
 
-from tests.foreign._suites import go_without, untraced_environment
+from tests.foreign._suites import run_bare_and_clew
 
 RUNNER = Path(__file__).with_name("_run_cpython_threading.py")
 DEADLINE = 200.0
@@ -36,37 +32,7 @@ NOT_ABOUT_THREADS = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Any]:
-    """Run the bare suite and the one with clew at the same time."""
-    if sys.implementation.name != "cpython":
-        go_without("needs CPython, as its tests of threads count on its reference counting")
-    if not Path(sysconfig.get_path("stdlib"), "test", "test_threading.py").is_file():
-        go_without("needs CPython's test_threading, which this interpreter came without")
-    directory = tmp_path_factory.mktemp("threading")
-    processes = {}
-    for kind in ("bare", "clew"):
-        (directory / kind).mkdir()
-        processes[kind] = subprocess.Popen(
-            # Some tests fork with threads running, on purpose, which 3.12+ warns of.
-            [sys.executable, "-W", "ignore", str(RUNNER), str(directory / f"{kind}.json"), kind],
-            env=untraced_environment(),
-            cwd=str(directory / kind),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    try:
-        runs = {}
-        for kind, process in processes.items():
-            output, _ = process.communicate(timeout=DEADLINE)
-            assert process.returncode == 0, f"the {kind} run has died:\n{output}"
-            runs[kind] = json.loads((directory / f"{kind}.json").read_text(encoding="utf-8"))
-            print(f"{kind}: {len(runs[kind]['passed'])} passed, {len(runs[kind]['failed'])} failed")
-        return runs
-    finally:
-        for process in processes.values():
-            process.kill()
-            process.wait(DEADLINE)
+    return run_bare_and_clew(tmp_path_factory.mktemp("threading"), RUNNER, "test_threading.py", deadline=DEADLINE)
 
 
 def test_threads_pass_every_test_of_cpython_that_the_stdlibs_pass(runs: Dict[str, Any]) -> None:
