@@ -17,10 +17,14 @@ if TYPE_CHECKING:
         register_accessor as register_accessor,
         thread_local_accessor as thread_local_accessor,
     )
+    from clew.context.async_generators import wrap_async_generator as wrap_async_generator
     from clew.context.binding import bind as bind, unwrap as unwrap
+    from clew.context.generator_functions import context_generator as context_generator
+    from clew.context.generators import wrap_generator as wrap_generator
     from clew.context.scopes import detached as detached
     from clew.context.snapshot import Snapshot as Snapshot, capture as capture
     from clew.context.stepping import wrap_coroutine as wrap_coroutine
+    from clew.context.streams import wrap_stream as wrap_stream
     from clew.errors import ClewError as ClewError
     from clew.executors.multiprocessing_pool import ContextThreadPool as ContextThreadPool
     from clew.executors.thread_pool import ContextThreadPoolExecutor as ContextThreadPoolExecutor
@@ -51,6 +55,7 @@ __all__ = (
     "__version__",
     "bind",
     "capture",
+    "context_generator",
     "detached",
     "get_current_run_tree",
     "install",
@@ -63,8 +68,11 @@ __all__ = (
     "traceable",
     "uninstall",
     "unwrap",
+    "wrap_async_generator",
     "wrap_coroutine",
     "wrap_executor",
+    "wrap_generator",
+    "wrap_stream",
 )
 
 _HOMES = {
@@ -81,6 +89,7 @@ _HOMES = {
     "Snapshot": "clew.context.snapshot",
     "bind": "clew.context.binding",
     "capture": "clew.context.snapshot",
+    "context_generator": "clew.context.generator_functions",
     "detached": "clew.context.scopes",
     "get_current_run_tree": "clew.runs.current",
     "install": "clew.installation",
@@ -93,8 +102,11 @@ _HOMES = {
     "traceable": "clew.runs.traceable",
     "uninstall": "clew.installation",
     "unwrap": "clew.context.binding",
+    "wrap_async_generator": "clew.context.async_generators",
     "wrap_coroutine": "clew.context.stepping",
     "wrap_executor": "clew.executors.wrapped",
+    "wrap_generator": "clew.context.generators",
+    "wrap_stream": "clew.context.streams",
 }
 
 

@@ -25,6 +25,7 @@ __all__ = (
     "run_in_shared",
     "runner",
     "runner_elsewhere",
+    "take_loop_from_here",
 )
 
 loaded = sys.modules
@@ -105,8 +106,7 @@ def fit_for_here(context: Context) -> Context:
     """
     Return `context`, a fresh copy, fit to be entered right here.
     """
-    if "sniffio" in loaded:
-        _take_loop_from_here(context)
+    take_loop_from_here(context)
     if "sentry_sdk.scope" in loaded:
         _fork_scopes(context)
     return context
@@ -133,8 +133,11 @@ def _leave_loop_behind(context: Context) -> None:
         context.run(variable.set, None)
 
 
-def _take_loop_from_here(context: Context) -> None:
-    variable = loop_variable()
+def take_loop_from_here(context: Context) -> None:
+    """
+    Have sniffio find the caller's event loop in `context`, which is entered right here.
+    """
+    variable = loop_variable() if "sniffio" in loaded else None
     if variable is None:
         return
     here = variable.get(None)

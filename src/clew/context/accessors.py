@@ -21,6 +21,7 @@ __all__ = (
     "call_carrying",
     "carried_values",
     "carriers",
+    "live_carrier",
     "pairs",
     "register_accessor",
     "thread_local_accessor",
@@ -309,10 +310,33 @@ def _carrier(each: Registration, value: Any) -> Callable[..., Any]:
             own = swap_in(value)
             return fn(*args)
         finally:
+            del args  # which may hold an exception, whose traceback holds this frame
             if own is not _UNKNOWN:
                 value = swap_back(own)
 
     return call_carrying_on
+
+
+def live_carrier(each: Registration) -> Callable[..., Any]:
+    """
+    Return what goes before a function and its arguments for each of several calls to find this thread's value.
+
+    From the first call that has left another one, it is that one that the next call finds.
+    """
+    own: Any = _UNKNOWN
+
+    def call_carrying_own(fn: Callable[..., Any], /, *args: Any) -> Any:
+        nonlocal own
+        here = _get(each.accessor, _UNKNOWN) if own is _UNKNOWN else each.swap_in(own)
+        try:
+            return fn(*args)
+        finally:
+            del args  # as above
+            if here is not _UNKNOWN:
+                left = each.swap_back(here)
+                own = _UNKNOWN if left is here else left
+
+    return call_carrying_own
 
 
 def _get(accessor: Accessor, otherwise: Any) -> Any:

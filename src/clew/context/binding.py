@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
 from clew.context._entering import capture_carried, fit_for_here, fit_to_keep, runner
 from clew.context._kinds import kind_of, wrapper_assignments
+from clew.context.generator_functions import BoundGeneratorFunction
 from clew.context.seams import unwrappers
 from clew.context.stepping import ContextCoroutine, as_coroutine
 from clew.errors import ArgumentTypeError
@@ -44,23 +45,23 @@ def bind(fn: Any) -> Any:
     """
     Return a function like `fn` that always runs with the ContextVar values of this moment.
 
-    What comes back is of the kind of `fn`: a coroutine function for a coroutine function, a method
-    for a method, a partial for a partial, a classmethod or staticmethod for one of these, and a
-    function for anything else that can be called. It has the name, signature and documentation of
+    What comes back is of the kind of `fn`: a coroutine function for a coroutine function, a generator
+    function or async generator function for one of these, a method for a method, a partial for a
+    partial, a classmethod or staticmethod for one of these, and a function for anything else that can
+    be called. It has the name, signature and documentation of
     `fn`. Binding what is bound returns it as it is: the first capture stays. `unwrap` undoes it.
 
     Context:
         *When*: at the call of `bind`. *What the callee sees*: the captured values, in a fresh copy
-        for each call; a coroutine has one copy from its first step to its last, and runs in the task
-        that awaits it. *What comes back*: the result or the exception, and no ContextVar change.
+        for each call; a coroutine or a generator has one copy from its first step to its last, and
+        runs in the task that awaits it. *What comes back*: the result or the exception, and no ContextVar change.
         Thread-safe and re-entrant.
 
     Args:
         fn: a function, coroutine function, method, partial, class or other callable.
 
     Raises:
-        ArgumentTypeError: `fn` is not callable, is a coroutine or generator *object*, or is a
-            generator function, whose body would only run after the call.
+        ArgumentTypeError: `fn` is not callable, or is a coroutine or generator *object*.
 
     Example:
         >>> import contextvars, threading, clew
@@ -78,18 +79,18 @@ def bind(fn: Any) -> Any:
 
 def unwrap(wrapped: Any) -> Any:
     """
-    Return what `bind`, `Snapshot.bind` or `wrap_executor` was given; anything else as it is.
+    Return what `bind`, `Snapshot.bind`, `wrap_executor` or `wrap_stream` was given; anything else as it is.
 
     Example:
         >>> import clew
         >>> clew.unwrap(clew.bind(print)) is print
         True
     """
-    if _has_bound_code(wrapped):
+    if _is_bound_itself(wrapped):
         return wrapped.__wrapped__
     if is_bound(wrapped):
         return _rebuilt(wrapped, unwrap)
-    unwrap_it = unwrappers.get(type(wrapped))
+    unwrap_it = next(filter(None, map(unwrappers.get, type(wrapped).__mro__)), None)
     return wrapped if unwrap_it is None else unwrap_it(wrapped)
 
 
@@ -98,12 +99,14 @@ def is_bound(fn: Any) -> bool:
     Return whether `fn` was made by `bind`, or is a method or partial of what was.
     """
     inside = _inside(fn)
-    return _has_bound_code(fn) if inside is None else is_bound(inside)
+    return _is_bound_itself(fn) if inside is None else is_bound(inside)
 
 
-def _has_bound_code(fn: Any) -> bool:
+def _is_bound_itself(fn: Any) -> bool:
     # By its type, as a method has its function's code, and some objects every attribute one asks for.
-    return type(fn) is FunctionType and fn.__code__ in _BOUND_CODES
+    if type(fn) is FunctionType:
+        return fn.__code__ in _BOUND_CODES
+    return type(fn) is BoundGeneratorFunction
 
 
 def bind_to(fn: Any, captured: Context, carried: Carried) -> Any:
@@ -115,6 +118,8 @@ def bind_to(fn: Any, captured: Context, carried: Carried) -> Any:
     kind = kind_of(fn)
     if kind == "function":
         return _bound(fn, captured, carried)
+    if kind != "coroutine":
+        return BoundGeneratorFunction(fn, captured, carried)
     return _bound_coroutine_function(fn, captured, carried)
 
 
@@ -178,10 +183,4 @@ def check_callable(fn: object) -> None:
     if not callable(fn):
         raise ArgumentTypeError(
             f"expected a callable, got {type(fn).__name__} {fn!r}; pass the function itself: bind(f), not bind(f())"
-        )
-    kind = kind_of(fn)
-    if kind not in ("function", "coroutine"):
-        raise ArgumentTypeError(
-            f"expected a function or coroutine function, got {kind} function {fn!r}, whose body runs "
-            f"after the call; bind the functions that it calls, or hand it over with clew.capture().context()"
         )

@@ -129,11 +129,14 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
         if not self._is_started:
             self._begin()
         try:
-            return self._run(self._coroutine.throw, *exception)
-        except RuntimeError as error:
-            if not is_refusal(error):
-                raise
-        return self._step_refused(self._coroutine.throw, *exception)
+            try:
+                return self._run(self._coroutine.throw, *exception)
+            except RuntimeError as error:
+                if not is_refusal(error):
+                    raise
+            return self._step_refused(self._coroutine.throw, *exception)
+        finally:
+            del exception  # whose traceback holds this frame
 
     # From 3.13 on, closing gives the value that the body has returned meanwhile.
     def close(self) -> Any:
@@ -177,7 +180,10 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
     def _step_refused(self, step: Callable[..., Any], *args: Any) -> Any:
         self._refuse_if_running()
         if is_current(self._context):
-            return self._call_in_place(step, *args)
+            try:
+                return self._call_in_place(step, *args)
+            finally:
+                del args  # as in `throw`
         failure: Optional[Exception] = None
         try:
             self.close()
@@ -195,10 +201,13 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
                 raise ValueError(f"{kind} already executing")
 
     def _call_in_place(self, step: Callable[..., Any], *args: Any) -> Any:
-        if isinstance(self._run, partial):  # carried values, which do not depend on the context
-            call, *rest = self._run.args
-            return call(*rest, step, *args)
-        return step(*args)
+        try:
+            if isinstance(self._run, partial):  # carried values, which do not depend on the context
+                call, *rest = self._run.args
+                return call(*rest, step, *args)
+            return step(*args)
+        finally:
+            del args  # as in `throw`
 
 
 _probe: ContextVar[object] = ContextVar("clew_probe")

@@ -1,0 +1,351 @@
+"""
+What the body of a generator sees of its consumer's context, and its consumer of the body's.
+
+One object here is for one generator: made when the generator is, it gives at the first step what runs every step.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import suppress
+from contextvars import Context, ContextVar, Token, copy_context
+from functools import partial
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Optional, Protocol, Union
+
+from clew.context import accessors
+from clew.context._bodies import Thrown
+from clew.context._entering import (
+    IN_USE,
+    capture_carried,
+    fit_to_keep,
+    is_refusal,
+    take_loop_from_here,
+)
+from clew.context.accessors import Carried, carriers, live_carrier
+from clew.context.snapshot import Snapshot
+from clew.context.stepping import is_current
+from clew.errors import ArgumentTypeError, ArgumentValueError, ContextInUseError
+
+__all__ = ("Beginning", "Creation", "Runner", "inheriting")
+
+Runner = Callable[..., Any]
+Given = Union[Context, Snapshot, None]
+
+
+class Beginning(Protocol):
+    """
+    Hold what was captured for one generator until its first step.
+    """
+
+    def begin(self) -> Runner:
+        """
+        Return what calls `(fn, *args)` in the generator's context; called at the first step, by its consumer.
+        """
+
+
+def inheriting(context: Given, inherit: str, isolate: Optional[Iterable[ContextVar[Any]]]) -> Callable[[], Beginning]:
+    """
+    Return what captures for one generator at its call, in the way that the three options ask for.
+
+    Raises:
+        ArgumentTypeError: one of them is the wrong kind of thing.
+        ArgumentValueError: an unknown `inherit`, or two that exclude each other.
+    """
+    if inherit not in ("creation", "live"):
+        raise ArgumentValueError(
+            f"expected inherit='creation' or inherit='live', got {inherit!r}; the first is for the values at "
+            f"the call, the second for those of whoever takes the next item"
+        )
+    if isolate is not None:
+        _refuse_together("isolate", context, inherit)
+        return partial(Isolated, _variables(isolate))
+    if inherit == "live":
+        _refuse_together("inherit='live'", context)
+        return Live
+    if context is None:
+        return Creation.here
+    if isinstance(context, Snapshot):
+        return partial(Creation.of, context.context(), context.carried)
+    if isinstance(context, Context):
+        return partial(Shared, context)
+    raise ArgumentTypeError(
+        f"expected a contextvars.Context or a clew.Snapshot, got {type(context).__name__} {context!r}; "
+        f"pass contextvars.copy_context() or clew.capture()"
+    )
+
+
+def _refuse_together(option: str, context: Given, inherit: str = "creation") -> None:
+    other = "context=" if context is not None else "inherit='live'" if inherit != "creation" else None
+    if other is not None:
+        raise ArgumentValueError(
+            f"expected {option} or {other}, got both, which name two different contexts for the same body; "
+            f"leave one of them out"
+        )
+
+
+def _variables(isolate: Iterable[ContextVar[Any]]) -> FrozenSet[ContextVar[Any]]:
+    if isinstance(isolate, ContextVar):
+        raise ArgumentTypeError(f"expected a list of ContextVars, got one: {isolate!r}; pass isolate=[it]")
+    try:
+        variables = tuple(isolate)
+    except TypeError:
+        raise ArgumentTypeError(
+            f"expected a list of ContextVars, got {type(isolate).__name__} {isolate!r}; pass isolate=[variable]"
+        ) from None
+    for each in variables:
+        if not isinstance(each, ContextVar):
+            raise ArgumentTypeError(
+                f"expected ContextVars in isolate, found {type(each).__name__} {each!r}; "
+                f"pass the variables themselves, not their names or values"
+            )
+    return frozenset(variables)
+
+
+class Creation:
+    """
+    Give the body the values of the call, in a copy that nobody else ever enters.
+    """
+
+    __slots__ = ("_carried", "context")
+
+    def __init__(self, context: Context, carried: Carried) -> None:
+        self.context = context
+        self._carried = carried
+
+    @classmethod
+    def here(cls) -> Creation:
+        return cls(fit_to_keep(copy_context()), capture_carried())
+
+    @classmethod
+    def of(cls, captured: Context, carried: Carried) -> Creation:
+        return cls(fit_to_keep(captured.copy()), carried)
+
+    def begin(self) -> Runner:
+        take_loop_from_here(self.context)
+        return _runner(self.context, self._carried)
+
+
+def _runner(context: Context, carried: Carried) -> Runner:
+    run: Any = context.run  # which is typed as taking a function first
+    return partial(run, *carriers(carried)) if carried else run
+
+
+class Shared:
+    """
+    Have the body's steps run in a context that others run in, too.
+    """
+
+    __slots__ = ("_carried", "_context", "_run")
+
+    _run: Runner
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._carried = capture_carried()
+
+    def begin(self) -> Runner:
+        self._run = _runner(self._context, self._carried)
+        return self._step
+
+    def _step(self, fn: Callable[..., Any], *args: Any) -> Any:
+        try:
+            try:
+                return self._run(fn, *args)
+            except RuntimeError as error:
+                if not is_refusal(error):
+                    raise
+            return self._step_refused(fn, *args)
+        finally:
+            del args  # which may hold an exception, whose traceback holds this frame
+
+    def _step_refused(self, fn: Callable[..., Any], *args: Any) -> Any:
+        try:
+            if is_current(self._context):
+                call, *rest = (*self._run.args, fn) if isinstance(self._run, partial) else (fn,)
+                return call(*rest, *args)
+            # From now on in a copy: the body has to end in some context, now or when its consumer closes it.
+            self._run = _runner(self._context.copy(), self._carried)
+            body: Any = args[0] if fn is next else fn.__self__  # type: ignore[attr-defined]  # a method of it
+            if isinstance(body, Thrown) or fn == body.throw:
+                return self._run(fn, *args)
+            return self._run(body.throw, ContextInUseError(IN_USE))
+        finally:
+            del args
+
+
+# Whether two contexts hold the same values is asked at every step, and `==` would ask the values. A
+# Context refers to one object, the immutable mapping that all of its unchanged copies share.
+def _mapping_of(context: Context) -> object:
+    return gc.get_referents(context)[0]
+
+
+def _a_new_one(_: Context) -> object:
+    return object()
+
+
+def _tells_mappings() -> bool:
+    variable: ContextVar[int] = ContextVar("clew_mapping")
+    context = Context()
+    context.run(variable.set, 1)
+    copy = context.copy()
+    referents = [gc.get_referents(each) for each in (context, copy)]
+    copy.run(variable.set, 2)
+    referents.append(gc.get_referents(copy))
+    if [len(each) for each in referents] != [1, 1, 1]:
+        return False
+    (before,), (same,), (after,) = referents
+    return before is same and before is not after
+
+
+# Where that is not so, every step counts as one at which something may have changed.
+mapping_of: Callable[[Context], object] = _mapping_of if _tells_mappings() else _a_new_one
+
+_MISSING: Any = object()
+
+
+class _Layer:
+    """
+    Be a context whose variables are taken from another one, again and again, by setting them.
+
+    It starts empty: a variable can be unset again by the token of its first setting, and by that only.
+    """
+
+    __slots__ = ("_context", "_seen", "_tokens")
+
+    def __init__(self) -> None:
+        self._context = Context()
+        self._seen: object = None
+        self._tokens: Dict[ContextVar[Any], Token[Any]] = {}
+
+    def _show(self, variable: ContextVar[Any], value: Any, shown: Any) -> None:
+        token = variable.set(value)
+        if shown is _MISSING:
+            self._tokens[variable] = token
+
+
+class Live(_Layer):
+    """
+    Show the body the values that its consumer has at each step, but for what the body has set itself.
+
+    Source:
+        PEP 568, which would have Python do so.
+    """
+
+    __slots__ = ("_is_hiding", "_run", "_shown")
+
+    _run: Runner
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: Dict[ContextVar[Any], Any] = {}
+        self._is_hiding = False  # a value of the body's hides one that the consumer has set since
+
+    def begin(self) -> Runner:
+        carrying = tuple(map(live_carrier, accessors.registered))
+        run: Any = self._context.run
+        self._run = partial(run, *carrying) if carrying else run
+        return self._step
+
+    def _step(self, fn: Callable[..., Any], *args: Any) -> Any:
+        now = copy_context()
+        if self._is_hiding or mapping_of(now) is not self._seen:
+            self._seen = mapping_of(now)
+            self._is_hiding = self._context.run(self._take, now)
+        try:
+            return self._run(fn, *args)
+        finally:
+            del args  # as above
+
+    def _take(self, now: Context) -> bool:
+        shown = self._shown
+        is_hiding = False
+        for variable, value in now.items():
+            before = shown.get(variable, _MISSING)
+            if value is before:
+                continue
+            if variable.get(_MISSING) is not before:
+                is_hiding = True
+                continue
+            self._show(variable, value, before)
+            shown[variable] = value
+        for variable in [each for each in shown if each not in now]:
+            if variable.get(_MISSING) is not shown[variable]:
+                is_hiding = True
+                continue
+            variable.reset(self._tokens.pop(variable))
+            del shown[variable]
+        return is_hiding
+
+
+class Isolated(_Layer):
+    """
+    Keep some variables for the body, and pass all others on, in both directions, at every step.
+    """
+
+    __slots__ = ("_before", "_given", "_left", "_own")
+
+    _before: Context
+
+    def __init__(self, own: FrozenSet[ContextVar[Any]]) -> None:
+        super().__init__()
+        self._own = own
+        # By the token of its setting, a variable can be unset in the consumer's context, too.
+        self._given: Dict[ContextVar[Any], Token[Any]] = {}
+        self._left: object = None
+        for variable in own:
+            value = variable.get(_MISSING)
+            if value is not _MISSING:
+                self._context.run(variable.set, value)
+
+    def begin(self) -> Runner:
+        return self._step
+
+    def _step(self, fn: Callable[..., Any], *args: Any) -> Any:
+        now = copy_context()
+        if mapping_of(now) is not self._seen:
+            self._context.run(self._take, now)
+            self._seen = mapping_of(now)
+            self._remember()
+        try:
+            return self._context.run(fn, *args)
+        finally:
+            del args  # as above
+            if mapping_of(self._context) is not self._left:
+                self._give()
+
+    def _remember(self) -> None:
+        self._before = self._context.copy()
+        self._left = mapping_of(self._before)
+
+    def _take(self, now: Context) -> None:
+        for variable, value in now.items():
+            if variable not in self._own:
+                here = variable.get(_MISSING)
+                if value is not here:
+                    self._show(variable, value, here)
+        for variable in [each for each in self._tokens if each not in now]:
+            token = self._tokens.pop(variable)
+            if variable.get(_MISSING) is not _MISSING:
+                variable.reset(token)
+
+    def _give(self) -> None:
+        context, before = self._context, self._before
+        for variable, value in context.items():
+            if variable in self._own or before.get(variable, _MISSING) is value:
+                continue
+            is_new = variable.get(_MISSING) is _MISSING
+            token = variable.set(value)
+            if is_new:
+                self._given[variable] = token
+        for variable in before:
+            if variable not in context and variable not in self._own:
+                self._unset(variable)
+        self._remember()
+        self._seen = mapping_of(copy_context())
+
+    def _unset(self, variable: ContextVar[Any]) -> None:
+        token = self._given.pop(variable, None)
+        if token is not None and variable.get(_MISSING) is not _MISSING:
+            # Set in another context than this consumer's, it cannot be unset here.
+            with suppress(ValueError):
+                variable.reset(token)

@@ -1,0 +1,197 @@
+"""
+`wrap_async_generator`: an async generator whose body runs in a context of its own, in its consumer's task.
+
+No event loop is known here: what the body awaits is handed on to whichever loop the consumer runs on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextvars import Context, ContextVar
+from itertools import repeat
+from types import AsyncGeneratorType
+from typing import TYPE_CHECKING, Any, AsyncGenerator as AsyncGeneratorOf, Iterable, Optional, TypeVar, Union
+
+from clew.context._bodies import Thrown, check_body, driver_codes, named, without_this_frame
+from clew.context._inheriting import Beginning, inheriting
+
+if TYPE_CHECKING:
+    from typing_extensions import Literal
+
+    from clew.context.snapshot import Snapshot
+
+__all__ = ("drive_async", "wrap_async_generator")
+
+Y = TypeVar("Y")
+S = TypeVar("S")
+
+
+def wrap_async_generator(
+    generator: AsyncGeneratorOf[Y, S],
+    *,
+    context: Union[Context, Snapshot, None] = None,
+    inherit: Literal["creation", "live"] = "creation",
+    isolate: Optional[Iterable[ContextVar[Any]]] = None,
+) -> AsyncGeneratorOf[Y, S]:
+    """
+    Return an async generator that drives `generator`, whose body runs in a context of its own.
+
+    What comes back is a real async generator, of `types.AsyncGeneratorType`, with the name of the given
+    one. It passes on all that it is sent, that is thrown into it, and its closing. No task is made:
+    the body runs in the task of whoever asks for the next item, so that timeouts and cancel scopes
+    work, in the body and around it. The event loop finalises it when it is dropped, as it does any
+    other; ``finally`` blocks then run in the body's own context, and a `ContextVar.reset` there works.
+
+    Context:
+        *When*: with ``inherit="creation"``, at this call; with ``inherit="live"``, anew at each step;
+        with `isolate`, at this call for the variables named and at each step for all others. *What
+        the callee sees*: those values and what it sets itself, from its first step to its last, from
+        whichever task it is stepped. *What comes back*: what it yields or raises, and no ContextVar
+        change, except with `isolate` those to all other variables, and in a `Context` given as
+        `context` all of them. Two tasks must not step it at once, as with any async generator.
+
+    Args:
+        generator: an async generator that was not started yet. It must not be used directly any more.
+        context: a `contextvars.Context`, to be shared and not copied, or a `Snapshot`, for a copy of
+            what it holds, instead of the values of this call.
+        inherit: ``"creation"`` for the values at this call, or ``"live"`` for those of whoever asks for
+            the next item, except where the body has set its own, until it has reset it.
+        isolate: the only variables whose changes in the body are its own; every other change passes
+            in both directions, as with a plain async generator.
+
+    Raises:
+        ArgumentTypeError: `generator` is no async generator, or an option is the wrong kind of thing.
+        ArgumentValueError: an unknown `inherit`, or two options that exclude each other.
+        AlreadyEnteredError: `generator` was started, has ended, or was wrapped before.
+        ContextInUseError: at a step, if something else, elsewhere, is running in `context`; it is
+            raised in the body, too, which then ends in a copy of that context.
+
+    Source:
+        PEP 568 for ``inherit="live"``.
+
+    Example:
+        >>> import asyncio, contextvars, clew
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def greetings():
+        ...     user.set("ada")
+        ...     yield "hello " + user.get()
+        >>> async def main():
+        ...     async for greeting in clew.wrap_async_generator(greetings()):
+        ...         print(greeting, "and", user.get())
+        >>> asyncio.run(main())
+        hello ada and nobody
+    """
+    capture = inheriting(context, inherit, isolate)
+    check_body(generator, AsyncGenerator, "wrap_async_generator")
+    body: Any = generator if isinstance(generator, AsyncGeneratorType) else _delegate(generator)
+    return named(drive_async(capture(), body), generator)
+
+
+async def _delegate(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[Y, S]:
+    # What is of another make, Cython's or somebody's class, has no frame to tell whether it has ended.
+    step: Any = generator.__anext__()
+    while True:
+        try:
+            item = await step
+        except StopAsyncIteration:
+            return
+        try:
+            sent = yield item
+        except BaseException as error:  # noqa: BLE001  it is for that generator
+            step = generator.athrow(error)
+        else:
+            step = generator.asend(sent)
+
+
+class _Step(map):  # type: ignore[type-arg]  # no class can be subscripted before 3.9
+    """
+    Be awaitable for one operation on the body, in the body's context: a map of `run` to `next` and the operation.
+
+    An operation is an iterator, too, and its end carries the item. So for a step that is sent None, as
+    most are, no Python code runs: that would take as long again, and make a frame object that lives as
+    long as the driver. What is thrown in while the body awaits is raised in the driver, as there is no `throw`.
+    """
+
+    __slots__ = ()
+
+    # Itself; as a method of the type that is no Python function.
+    __await__: Any = map.__iter__
+
+    def send(self, value: Any) -> Any:
+        """
+        Resume the body with what its event loop has for it.
+        """
+        parts: Any = self.__reduce__()[1]
+        run, _, operations = parts
+        operation = next(operations)
+        try:
+            return run(operation.send, value)
+        finally:
+            del self, parts, operation, operations  # which may hold an exception, whose traceback holds this frame
+
+
+_NEXTS = repeat(next)
+
+
+async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, Any]:
+    """
+    Drive the async generator `body`: what is awaited in it is awaited here, and what it yields yielded.
+
+    An operation on the body is never asked for while another is under way: the interpreter refuses
+    that of this one first, with the error that a bare one gives.
+    """
+    run = beginning.begin()
+    del beginning
+    # In variables, which are quicker to reach than what is global.
+    step, nexts, repeated, asend = _Step, _NEXTS, repeat, body.asend
+    operation = _first_operation(body)
+    try:
+        while True:
+            try:
+                # An item, a value that was sent, or an exception is in no variable while this is suspended
+                # at a yield: it would be kept alive. (The tuple is there to let go of the operation.)
+                sent = yield (await step(run, nexts, repeated(operation)), operation := None)[0]
+                while sent is None:
+                    plain = asend(None)
+                    sent = yield await step(run, nexts, repeated(plain))
+                operation = asend(sent)
+                del sent
+            except BaseException as error:  # noqa: PERF203  each may be caught by the body, which goes on
+                # It was thrown in, by the consumer, a cancellation or whoever closes this, unless it ended
+                # the body, or the operation failed before the body was resumed. The body gets it when
+                # this block is over: while handled here, it would be the body's `sys.exc_info()`, too.
+                if body.ag_frame is None:
+                    raise
+                if body.ag_running:
+                    operation = Thrown(plain if operation is None else operation, without_this_frame(error))
+                elif operation is None:
+                    operation = Thrown(body.athrow(without_this_frame(error)))
+                else:
+                    raise
+    except StopAsyncIteration:
+        pass
+    finally:
+        del operation  # which may hold an exception, whose traceback holds this frame
+
+
+driver_codes.add(drive_async.__code__)
+
+
+def _first_operation(body: Any) -> Any:
+    """
+    Return the operation that starts the body, made such that no event loop hears of the body.
+
+    The loop knows the driver, and finalises that. The body would be finalised by itself, in whichever
+    context is current, if there were no hooks for it: it gets one that leaves it alone.
+    """
+    firstiter, finalizer = sys.get_asyncgen_hooks()
+    try:
+        sys.set_asyncgen_hooks(None, _leave_alone)
+        return body.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(firstiter, finalizer)
+
+
+def _leave_alone(body: object) -> None:
+    pass

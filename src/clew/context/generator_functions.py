@@ -1,0 +1,252 @@
+"""
+`context_generator`: generator functions whose generators each run in a context of their own.
+
+How such a generator is driven is not here, but in `clew.context.generators` and `async_generators`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from contextvars import Context, ContextVar
+from functools import partial, update_wrapper
+from types import CodeType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional, TypeVar, cast, overload
+
+from clew.context._bodies import is_driver, named
+from clew.context._entering import runner
+from clew.context._inheriting import Beginning, Creation, inheriting
+from clew.context._kinds import kind_of, wrapper_assignments
+from clew.context.async_generators import drive_async
+from clew.context.generators import driver_for
+from clew.errors import ArgumentTypeError, ArgumentValueError
+
+if TYPE_CHECKING:
+    from typing_extensions import Literal
+
+    from clew.context.accessors import Carried
+
+__all__ = ("BoundGeneratorFunction", "GeneratorFunction", "context_generator")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@overload
+def context_generator(fn: F, /) -> F: ...
+
+
+@overload
+def context_generator(
+    *, inherit: Literal["creation", "live"] = "creation", isolate: Optional[Iterable[ContextVar[Any]]] = None
+) -> Callable[[F], F]: ...
+
+
+def context_generator(
+    fn: Any = None,
+    /,
+    *,
+    inherit: Literal["creation", "live"] = "creation",
+    isolate: Optional[Iterable[ContextVar[Any]]] = None,
+) -> Any:
+    """
+    Return a generator function, or async generator function, whose generators run in contexts of their own.
+
+    For a function, method, staticmethod or classmethod that has a ``yield``; bare or with options.
+    What its call returns is a real generator, or a real async generator; see `wrap_generator` and
+    `wrap_async_generator`. `inspect` takes the function for what the undecorated one is.
+
+    Context:
+        *When*: at each call of the function, not at the first step; with ``inherit="live"``, anew at
+        each step; with `isolate`, at the call for the variables named and at each step for all others.
+        *What the callee sees*: those values and what it sets itself, from its first step to its last.
+        *What comes back*: what it yields, returns or raises, and no ContextVar change, except with
+        `isolate` those to all other variables. The function is thread-safe and re-entrant.
+
+    Args:
+        fn: the generator function.
+        inherit: ``"creation"`` for the values at the call, or ``"live"`` for those of whoever takes
+            the next item, except where the body has set its own, until it has reset it.
+        isolate: the only variables whose changes in the body are its own; every other change passes
+            in both directions, as with a plain generator.
+
+    Raises:
+        ArgumentTypeError: `fn` is no generator function, or an option is the wrong kind of thing. At
+            the call, as a `TypeError`: it is `contextlib.contextmanager` or `asynccontextmanager` that
+            calls, and there is no `isolate`: what the body sets would not reach the ``with`` block.
+        ArgumentValueError: an unknown `inherit`, two options that exclude each other, or `fn` is
+            decorated already.
+
+    Source:
+        PEP 568 for ``inherit="live"``.
+
+    Example:
+        >>> import contextvars, clew
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> @clew.context_generator
+        ... def greetings():
+        ...     user.set("ada")
+        ...     yield "hello " + user.get()
+        ...     yield "bye " + user.get()
+        >>> [(greeting, user.get()) for greeting in greetings()]
+        [('hello ada', 'nobody'), ('bye ada', 'nobody')]
+    """
+    capture = inheriting(None, inherit, isolate)
+    if fn is None:
+        return lambda fn: _decorated(fn, capture, refuses_managers=isolate is None)
+    return _decorated(fn, capture, refuses_managers=isolate is None)
+
+
+def _decorated(fn: Any, capture: Callable[[], Beginning], *, refuses_managers: bool) -> Any:
+    if isinstance(fn, (classmethod, staticmethod)):
+        return type(fn)(_decorated(fn.__func__, capture, refuses_managers=refuses_managers))
+    if type(fn) is GeneratorFunction:
+        raise ArgumentValueError(
+            f"expected a generator function that is not decorated yet, found {fn!r}; "
+            f"decorate it once, and give the options there"
+        )
+    kind = kind_of(fn) if callable(fn) else ""
+    if kind not in ("generator", "async generator"):
+        raise ArgumentTypeError(
+            f"expected a generator function or an async generator function, got {type(fn).__name__} {fn!r}; "
+            f"{_remedy(fn, kind)}"
+        )
+    return GeneratorFunction(fn, kind, capture, refuses_managers=refuses_managers)
+
+
+def _remedy(fn: object, kind: str) -> str:
+    if inspect.isgenerator(fn) or inspect.isasyncgen(fn):
+        return "for what its call has returned there are wrap_generator and wrap_async_generator"
+    if kind == "function":
+        return "for what a call returns there are wrap_generator, wrap_async_generator and wrap_stream"
+    if kind == "coroutine":
+        return "for a coroutine there is wrap_coroutine"
+    return "decorate a function that has a yield"
+
+
+class _FunctionLike:
+    """
+    Be taken for the function that it stands for, by `inspect`, as a method and in a pickle.
+
+    No function is written in Python that is a generator function and does anything at its call.
+    """
+
+    __wrapped__: Any
+
+    def __init__(self, fn: Any) -> None:
+        self.__name__: str
+        self.__qualname__: str
+        update_wrapper(cast("Any", self), fn, wrapper_assignments(fn))
+        for name in ("__name__", "__qualname__"):  # which a partial, say, lacks
+            self.__dict__.setdefault(name, getattr(self._function(), name))
+        self._fn = fn
+        self._drive = driver_for(self.__code__)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else MethodType(cast("Any", self), instance)
+
+    @property  # type: ignore[misc]  # it can be set on any object, but not on this one
+    def __class__(self) -> Any:  # inspect.isfunction asks for it
+        return FunctionType
+
+    @property
+    def __code__(self) -> CodeType:
+        return self._function().__code__  # type: ignore[no-any-return]
+
+    @__code__.setter
+    def __code__(self, code: CodeType) -> None:  # types.coroutine sets it
+        self._function().__code__ = code
+        self._drive = driver_for(code)
+
+    def _function(self) -> Any:
+        return innermost(self.__wrapped__)
+
+    def __getattr__(self, name: str) -> Any:
+        # The attributes that only functions have; an attribute of the function itself was taken over.
+        if name in ("__closure__", "__defaults__", "__globals__", "__kwdefaults__"):
+            return getattr(self._function(), name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+    def __repr__(self) -> str:
+        return f"<clew.{type(self).__name__} of {self.__wrapped__!r}>"
+
+
+def innermost(fn: Any) -> Any:
+    """
+    Return the function whose code runs when `fn` is called.
+    """
+    while True:
+        if isinstance(fn, partial):
+            fn = fn.func
+        elif isinstance(fn, MethodType):
+            fn = fn.__func__
+        elif inspect.isfunction(fn):
+            return fn
+        else:
+            fn = type(fn).__call__
+
+
+class GeneratorFunction(_FunctionLike):
+    """
+    Be a function that captures, and makes a generator, at its call.
+    """
+
+    def __init__(self, fn: Any, kind: str, capture: Callable[[], Beginning], *, refuses_managers: bool) -> None:
+        super().__init__(fn)
+        self._is_async = kind == "async generator"
+        self._capture = capture
+        self._refuses_managers = refuses_managers
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """
+        Return a generator, or an async generator, that runs in a context of its own.
+        """
+        if self._refuses_managers:
+            caller = sys._getframe(1)
+            if caller.f_code.co_name == "__init__" and caller.f_globals.get("__name__") == "contextlib":
+                self._refuse_manager()
+        if self._is_async:
+            body = self._fn(*args, **kwargs)
+            return named(drive_async(self._capture(), body), self)
+        box: Any = []
+        driver = self._drive(self._capture(), box)
+        body = self._fn(*args, **kwargs)
+        box.append(body)
+        return named(driver, self)
+
+    def _refuse_manager(self) -> None:
+        decorator = "asynccontextmanager" if self._is_async else "contextmanager"
+        raise ArgumentTypeError(
+            f"expected a generator function whose ContextVar changes reach its caller under {decorator}, found "
+            f"{self!r}, which keeps them to itself; name those that it is to keep, "
+            f"@context_generator(isolate=[...]), or leave out @context_generator"
+        )
+
+
+class BoundGeneratorFunction(_FunctionLike):
+    """
+    Be a function whose generators run in copies of one captured context.
+    """
+
+    def __init__(self, fn: Any, captured: Context, carried: Carried) -> None:
+        super().__init__(fn)
+        self._captured = captured
+        self._carried = carried
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """
+        Return a generator, or an async generator, that runs in a copy of the captured context.
+        """
+        beginning = Creation.of(self._captured, self._carried)
+        box: Any = []
+        driver = self._drive(beginning, box)
+        # There, as a function that is decorated already captures for itself.
+        body = runner(beginning.context, self._carried, kwargs)(self._fn, *args, **kwargs)
+        if is_driver(body):
+            return body
+        if inspect.isasyncgen(body):
+            return named(drive_async(beginning, body), self)
+        box.append(body)
+        return named(driver, self)

@@ -1,0 +1,260 @@
+"""
+`wrap_stream`: any object that gives items one by one, stepped in the context of whoever wrapped it.
+
+Generators are not driven here, but handed to `clew.context.generators` and `async_generators`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, Iterable
+from contextvars import Context, copy_context
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Type, TypeVar
+from weakref import WeakKeyDictionary
+
+from clew.context._bodies import is_driver, is_unused, named
+from clew.context._entering import capture_carried, fit_to_keep, is_refusal, runner, take_loop_from_here
+from clew.context._inheriting import Runner
+from clew.context._kinds import kind_of
+from clew.context.async_generators import drive_async, wrap_async_generator
+from clew.context.generators import drive, wrap_generator
+from clew.context.seams import unwrappers
+from clew.context.stepping import ContextCoroutine, as_coroutine, is_current
+from clew.errors import ArgumentTypeError
+
+if TYPE_CHECKING:
+    from clew.context.accessors import Carried
+
+__all__ = ("wrap_stream",)
+
+T = TypeVar("T")
+
+
+def wrap_stream(stream: T) -> T:
+    """
+    Return something like `stream` whose every step runs in the context of this call.
+
+    For the stream of an SDK, a file, the lines of a response: anything to iterate over, with ``for``
+    or with ``async for``. For a generator or an async generator, it is `wrap_generator` or
+    `wrap_async_generator` that is called. For anything else, what comes back has the attributes of
+    `stream`, can be used in ``with`` or ``async with`` if that can, and `isinstance` takes it for one.
+    It is closed when `stream` itself would have been, and not twice. Methods other than those that
+    step or close are those of `stream` itself, and run in their caller's context. `unwrap` gives
+    `stream` back; a wrapped one is returned as it is.
+
+    Context:
+        *When*: at this call. *What the callee sees*: the values at this call, and what the stream's
+        own code sets, at every step, from whichever thread or task it is taken; at its entry, exit
+        and closing; and when it is dropped. Where the context is in use meanwhile, as when one
+        thread closes a stream that another one reads, that runs in a copy. *What comes back*: the
+        items, and no ContextVar change. As thread-safe as `stream` is.
+
+    Args:
+        stream: an iterable, an iterator, an async iterable or an async iterator.
+
+    Raises:
+        ArgumentTypeError: `stream` is none of these.
+        AlreadyEnteredError: it is a generator that was started, or has ended.
+
+    Example:
+        >>> import contextvars, clew
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> class Greetings:
+        ...     def __iter__(self):
+        ...         return self
+        ...     def __next__(self):
+        ...         return "hello " + user.get()
+        >>> token = user.set("ada")
+        >>> greetings = clew.wrap_stream(Greetings())
+        >>> user.reset(token)
+        >>> next(greetings)
+        'hello ada'
+    """
+    given: Any = stream
+    if is_driver(given) or issubclass(type(given), _Stream):
+        return stream
+    if isinstance(given, GeneratorType):
+        return wrap_generator(given)  # type: ignore[return-value]  # a generator for a generator
+    if isinstance(given, AsyncGeneratorType):
+        return wrap_async_generator(given)  # type: ignore[return-value]  # and here, too
+    if not isinstance(given, (Iterable, AsyncIterable)):
+        raise ArgumentTypeError(
+            f"expected something to iterate over, got {type(given).__name__} {given!r}; {_remedy(given)}"
+        )
+    return _wrapped(given, _Lane(fit_to_keep(copy_context()), capture_carried()))  # type: ignore[no-any-return]
+
+
+def _remedy(given: object) -> str:
+    if inspect.isawaitable(given):
+        return "await it, and pass what that returns"
+    if hasattr(type(given), "__enter__") or hasattr(type(given), "__aenter__"):
+        return "enter it, and pass what the with block is given"
+    if callable(given) and kind_of(given) in ("generator", "async generator"):
+        return "call it: wrap_stream(f()), or decorate it: @context_generator"
+    return "pass an iterator, an async iterator, or an object that gives one"
+
+
+class _Lane:
+    """
+    Hold the context of a stream, and of the iterators that it gives.
+    """
+
+    __slots__ = ("_carried", "_context")
+
+    def __init__(self, context: Context, carried: Carried) -> None:
+        self._context = context
+        self._carried = carried
+
+    def begin(self) -> Runner:
+        return self.run
+
+    def run(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            try:
+                take_loop_from_here(self._context)
+                return runner(self._context, self._carried, kwargs)(fn, *args, **kwargs)
+            except RuntimeError as error:
+                if not is_refusal(error):
+                    raise
+            if is_current(self._context):
+                return fn(*args, **kwargs)
+            return runner(self._context.copy(), self._carried, kwargs)(fn, *args, **kwargs)
+        finally:
+            del args  # which may hold an exception, whose traceback holds this frame
+
+    def stepped(self, awaitable: Any) -> ContextCoroutine:
+        return ContextCoroutine(as_coroutine(awaitable), self._context, self._carried)
+
+
+class _Stream:
+    """
+    Be a stream by having its attributes; a subclass for each type of stream has its special methods.
+    """
+
+    __slots__ = ("__lane", "__stream", "__weakref__")
+
+    __lane: _Lane
+    __stream: Any
+
+    def __init__(self, stream: Any, lane: _Lane) -> None:
+        object.__setattr__(self, "_Stream__stream", stream)
+        object.__setattr__(self, "_Stream__lane", lane)
+
+    @property  # type: ignore[misc]  # it can be set on any object, but not on this one
+    def __class__(self) -> Any:
+        return type(self.__stream)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.__stream, name)
+        return self.__in_context(value) if name in _STEPPING and callable(value) else value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self.__stream, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.__stream, name)
+
+    def __dir__(self) -> Any:
+        return dir(self.__stream)
+
+    def __repr__(self) -> str:
+        return f"<clew.wrap_stream of {self.__stream!r}>"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle or copy {self!r}: a context stays in its process; pass what unwrap returns")
+
+    def __del__(self) -> None:
+        # If this is the last reference, what the stream does at its end is done in its context.
+        self.__lane.run(object.__delattr__, self, "_Stream__stream")
+
+    def __in_context(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        lane = self.__lane
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = lane.run(method, *args, **kwargs)
+            return lane.stepped(result) if inspect.isawaitable(result) else result
+
+        return call
+
+    # The special methods. A type of stream gets those that it has itself.
+
+    def __iter(self) -> Any:
+        iterator = self.__lane.run(iter, self.__stream)
+        return self if iterator is self.__stream else _wrapped(iterator, self.__lane)
+
+    def __next(self) -> Any:
+        return self.__lane.run(next, self.__stream)
+
+    def __aiter(self) -> Any:
+        iterator = self.__lane.run(type(self.__stream).__aiter__, self.__stream)
+        return self if iterator is self.__stream else _wrapped(iterator, self.__lane)
+
+    def __anext(self) -> Any:
+        return self.__lane.stepped(self.__lane.run(type(self.__stream).__anext__, self.__stream))
+
+    def __enter(self) -> Any:
+        entered = self.__lane.run(type(self.__stream).__enter__, self.__stream)
+        return self if entered is self.__stream else entered
+
+    def __exit(self, *exception: Any) -> Any:
+        return self.__lane.run(type(self.__stream).__exit__, self.__stream, *exception)
+
+    async def __aenter(self) -> Any:
+        entered = await self.__lane.stepped(self.__lane.run(type(self.__stream).__aenter__, self.__stream))
+        return self if entered is self.__stream else entered
+
+    def __aexit(self, *exception: Any) -> Any:
+        return self.__lane.stepped(self.__lane.run(type(self.__stream).__aexit__, self.__stream, *exception))
+
+    def __len(self) -> int:
+        return len(self.__stream)
+
+    def __getitem(self, key: Any) -> Any:
+        return self.__stream[key]
+
+    def __contains(self, item: object) -> bool:
+        return item in self.__stream
+
+    def __bool(self) -> bool:
+        return bool(self.__stream)
+
+    _SPECIAL: ClassVar[Dict[str, Any]] = {
+        "__iter__": __iter,
+        "__next__": __next,
+        "__aiter__": __aiter,
+        "__anext__": __anext,
+        "__enter__": __enter,
+        "__exit__": __exit,
+        "__aenter__": __aenter,
+        "__aexit__": __aexit,
+        "__len__": __len,
+        "__getitem__": __getitem,
+        "__contains__": __contains,
+        "__bool__": __bool,
+    }
+
+    @staticmethod
+    def _unwrapped(stream: _Stream) -> Any:
+        return stream.__stream
+
+
+_STEPPING = frozenset({"aclose", "asend", "athrow", "close", "send", "throw"})
+
+_types: WeakKeyDictionary[type, Type[_Stream]] = WeakKeyDictionary()
+
+
+def _wrapped(stream: Any, lane: _Lane) -> Any:
+    if isinstance(stream, (GeneratorType, AsyncGeneratorType)) and is_unused(stream):
+        if isinstance(stream, GeneratorType):
+            return named(drive(lane, [stream]), stream)
+        return named(drive_async(lane, stream), stream)
+    kind = type(stream)
+    made = _types.get(kind)
+    if made is None:
+        special: Dict[str, Any] = {name: fn for name, fn in _Stream._SPECIAL.items() if hasattr(kind, name)}
+        made = _types[kind] = type("_Stream", (_Stream,), {"__slots__": (), **special})
+    return made(stream, lane)
+
+
+unwrappers[_Stream] = _Stream._unwrapped
