@@ -19,6 +19,7 @@ TIMED_GROUPS = {
     "executors": "benchmarks.executors",
     "threads": "benchmarks.threads",
     "stepping": "benchmarks.stepping",
+    "generators": "benchmarks.generators",
     "traceable": "benchmarks.traceable",
     "import": "benchmarks.start_up",
 }

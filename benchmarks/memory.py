@@ -7,11 +7,13 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Callable, Iterator, Tuple
+from typing import AsyncIterator, Callable, Iterator, Tuple
 
 import clew
 from benchmarks._cases import BATCH, echo
+from benchmarks.generators import plain, plain_async
 
 __all__ = ("Footprint", "footprints")
 
@@ -41,6 +43,10 @@ def footprints(operations: int = OPERATIONS) -> Iterator[Footprint]:
             yield footprint(f"submit, {name}", submit_batches(pool), operations)
             yield footprint(f"map, {name}", map_all(pool), operations)
     yield footprint("clew.traceable, recording", record_calls, operations)
+    instances = operations // 10
+    for name, decorate in (("bare", lambda fn: fn), ("clew", clew.context_generator)):
+        yield footprint(f"suspended generators, {name}", suspend(decorate(plain)), instances)
+        yield footprint(f"suspended async generators, {name}", suspend_async(decorate(plain_async)), instances)
 
 
 def footprint(name: str, work: Callable[[int], object], operations: int) -> Footprint:
@@ -89,6 +95,28 @@ def map_all(pool: ThreadPoolExecutor) -> Callable[[int], None]:
         for start in range(0, operations, BATCH):
             for _ in pool.map(echo, range(start, start + BATCH)):
                 pass
+
+    return work
+
+
+def suspend(make: Callable[[int], Iterator[int]]) -> Callable[[int], object]:
+    def work(operations: int) -> object:
+        generators = [make(2) for _ in range(operations)]
+        for each in generators:
+            next(each)
+        return generators
+
+    return work
+
+
+def suspend_async(make: Callable[[int], AsyncIterator[int]]) -> Callable[[int], object]:
+    def work(operations: int) -> object:
+        generators = [make(2) for _ in range(operations)]
+        for each in generators:
+            # By hand: nothing is awaited in it, so that it needs no event loop.
+            with suppress(StopIteration):
+                each.__anext__().send(None)
+        return generators
 
     return work
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any, Dict, NoReturn
+from typing import Any, Dict, NoReturn, Sequence
 
 import pytest
 
@@ -26,7 +26,9 @@ def untraced_environment() -> Dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
-def run_bare_and_clew(directory: Path, runner: Path, suite: str, *, deadline: float) -> Dict[str, Any]:
+def run_bare_and_clew(
+    directory: Path, runner: Path, suite: str, *, deadline: float, arguments: Sequence[str] = ()
+) -> Dict[str, Any]:
     """
     Run a suite of this interpreter's own bare and with clew, at the same time, and return both reports.
 
@@ -35,6 +37,7 @@ def run_bare_and_clew(directory: Path, runner: Path, suite: str, *, deadline: fl
         runner: a script that takes the file for its report, "bare" or "clew", and the deadline.
         suite: the file of it in the stdlib's folder of tests.
         deadline: seconds that the runner gives itself before it says where it hangs.
+        arguments: what else the runner takes.
     """
     if sys.implementation.name != "cpython":
         go_without("needs CPython, as its tests count on its reference counting")
@@ -45,9 +48,10 @@ def run_bare_and_clew(directory: Path, runner: Path, suite: str, *, deadline: fl
         (directory / kind).mkdir()
         # To a file: nobody reads a pipe until the run is over.
         with (directory / kind / "output").open("wb") as output:
+            report = str(directory / f"{kind}.json")
             processes[kind] = subprocess.Popen(
                 # Some tests fork with threads running, on purpose, which 3.12+ warns of.
-                [sys.executable, "-W", "ignore", str(runner), str(directory / f"{kind}.json"), kind, str(deadline)],
+                [sys.executable, "-W", "ignore", str(runner), report, kind, str(deadline), *arguments],
                 env=untraced_environment(),
                 cwd=str(directory / kind),
                 stdin=subprocess.DEVNULL,

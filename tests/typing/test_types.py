@@ -7,7 +7,7 @@ The checkers read this file; run by pytest, it shows that the calls work as well
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Coroutine, Iterator, List
+from typing import TYPE_CHECKING, Any, AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator, List
 
 import clew
 from clew import ContextThreadPoolExecutor, Run, RunTree, bind, capture, record, trace, traceable
@@ -124,3 +124,41 @@ def test_wrappers_keep_the_types_of_what_they_wrap() -> None:
         assert_type(nothing, None)
     with clew.detached() as nothing:
         assert_type(nothing, None)
+
+
+@clew.context_generator
+def spoken(times: int) -> Generator[str, int, bytes]:
+    heard = yield "said"
+    return bytes(heard * times)
+
+
+@clew.context_generator(inherit="live")
+def letters(word: str) -> Iterator[str]:
+    yield from word
+
+
+@clew.context_generator(isolate=[])
+async def spoken_async(times: int) -> AsyncGenerator[str, int]:
+    yield "said" * times
+
+
+@clew.context_generator
+async def letters_async(word: str) -> AsyncIterator[str]:
+    for letter in word:
+        yield letter
+
+
+def test_generators_keep_their_types() -> None:
+    assert_type(spoken(1), Generator[str, int, bytes])
+    assert_type(letters("a"), Iterator[str])
+    assert_type(spoken_async(1), AsyncGenerator[str, int])
+    assert_type(letters_async("a"), AsyncIterator[str])
+    assert_type(bind(letters)("a"), Iterator[str])
+    numbers: Generator[int, None, None] = (number for number in [1])
+    assert_type(clew.wrap_generator(numbers), Generator[int, None, None])
+    assert_type(clew.wrap_stream(iter([1])), Iterator[int])
+
+
+def takes_what_is_said_to_be_less(items: Iterator[int], async_items: AsyncIterator[int]) -> None:
+    assert_type(clew.wrap_generator(items, inherit="live"), Iterator[int])
+    assert_type(clew.wrap_async_generator(async_items), AsyncIterator[int])

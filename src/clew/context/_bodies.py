@@ -137,20 +137,29 @@ def without_this_frame(error: BaseException) -> BaseException:
 
 class Thrown:
     """
-    Be an operation on an async generator that throws: from its start, or, with `error`, where the body awaits.
+    Be an operation on an async generator that throws: from its start, or, after `into`, where the body awaits.
     """
 
-    __slots__ = ("_error", "_operation")
+    __slots__ = ("_operation", "error")
 
-    def __init__(self, operation: Any, error: Optional[BaseException] = None) -> None:
+    def __init__(self, operation: Any) -> None:
         self._operation = operation
-        self._error = error
+        self.error: Optional[BaseException] = None
+
+    @classmethod
+    def into(cls, operation: Any, error: BaseException) -> Thrown:
+        """
+        Return an operation under way as one that throws `error` at its next step.
+        """
+        thrown = operation if isinstance(operation, cls) else cls(operation)
+        thrown.error = error
+        return thrown
 
     def __iter__(self) -> Thrown:
         return self
 
     def __next__(self) -> Any:
-        error, self._error = self._error, None
+        error, self.error = self.error, None
         try:
             return next(self._operation) if error is None else self._operation.throw(error)
         finally:

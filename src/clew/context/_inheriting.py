@@ -10,7 +10,7 @@ import gc
 from contextlib import suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
-from typing import Any, Callable, Dict, FrozenSet, Iterable, Optional, Protocol, Union
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Optional, Protocol, Sequence, Union
 
 from clew.context import accessors
 from clew.context._bodies import Thrown
@@ -41,6 +41,7 @@ class Beginning(Protocol):
         """
         Return what calls `(fn, *args)` in the generator's context; called at the first step, by its consumer.
         """
+        raise NotImplementedError
 
 
 def inheriting(context: Given, inherit: str, isolate: Optional[Iterable[ContextVar[Any]]]) -> Callable[[], Beginning]:
@@ -174,31 +175,21 @@ class Shared:
 
 
 # Whether two contexts hold the same values is asked at every step, and `==` would ask the values. A
-# Context refers to one object, the immutable mapping that all of its unchanged copies share.
-def _mapping_of(context: Context) -> object:
-    return gc.get_referents(context)[0]
-
-
-def _a_new_one(_: Context) -> object:
-    return object()
-
-
-def _tells_mappings() -> bool:
+# Context refers to one object only, the immutable mapping that it shares with its unchanged copies.
+def _tells_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
     variable: ContextVar[int] = ContextVar("clew_mapping")
     context = Context()
     context.run(variable.set, 1)
     copy = context.copy()
-    referents = [gc.get_referents(each) for each in (context, copy)]
+    found = [*referents(context), *referents(copy)]
     copy.run(variable.set, 2)
-    referents.append(gc.get_referents(copy))
-    if [len(each) for each in referents] != [1, 1, 1]:
-        return False
-    (before,), (same,), (after,) = referents
-    return before is same and before is not after
+    found += referents(copy)
+    return len(found) == 3 and found[0] is found[1] is not found[2]
 
 
-# Where that is not so, every step counts as one at which something may have changed.
-mapping_of: Callable[[Context], object] = _mapping_of if _tells_mappings() else _a_new_one
+# Where it is not so, every step counts as one at which something may have changed.
+_mapping: Callable[[Context], Sequence[object]]
+_mapping = gc.get_referents if _tells_mappings(gc.get_referents) else lambda _: (object(),)
 
 _MISSING: Any = object()
 
@@ -246,10 +237,11 @@ class Live(_Layer):
         self._run = partial(run, *carrying) if carrying else run
         return self._step
 
-    def _step(self, fn: Callable[..., Any], *args: Any) -> Any:
-        now = copy_context()
-        if self._is_hiding or mapping_of(now) is not self._seen:
-            self._seen = mapping_of(now)
+    # What is global may be gone when the interpreter exits.
+    def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
+        now = copy()
+        if self._is_hiding or mapping(now)[0] is not self._seen:
+            self._seen = mapping(now)[0]
             self._is_hiding = self._context.run(self._take, now)
         try:
             return self._run(fn, *args)
@@ -300,22 +292,23 @@ class Isolated(_Layer):
     def begin(self) -> Runner:
         return self._step
 
-    def _step(self, fn: Callable[..., Any], *args: Any) -> Any:
-        now = copy_context()
-        if mapping_of(now) is not self._seen:
+    # As above.
+    def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
+        now = copy()
+        if mapping(now)[0] is not self._seen:
             self._context.run(self._take, now)
-            self._seen = mapping_of(now)
+            self._seen = mapping(now)[0]
             self._remember()
         try:
             return self._context.run(fn, *args)
         finally:
             del args  # as above
-            if mapping_of(self._context) is not self._left:
+            if mapping(self._context)[0] is not self._left:
                 self._give()
 
     def _remember(self) -> None:
         self._before = self._context.copy()
-        self._left = mapping_of(self._before)
+        self._left = _mapping(self._before)[0]
 
     def _take(self, now: Context) -> None:
         for variable, value in now.items():
@@ -341,7 +334,7 @@ class Isolated(_Layer):
             if variable not in context and variable not in self._own:
                 self._unset(variable)
         self._remember()
-        self._seen = mapping_of(copy_context())
+        self._seen = _mapping(copy_context())[0]
 
     def _unset(self, variable: ContextVar[Any]) -> None:
         token = self._given.pop(variable, None)

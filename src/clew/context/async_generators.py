@@ -11,7 +11,17 @@ from collections.abc import AsyncGenerator
 from contextvars import Context, ContextVar
 from itertools import repeat
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING, Any, AsyncGenerator as AsyncGeneratorOf, Iterable, Optional, TypeVar, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncGenerator as AsyncGeneratorOf,
+    AsyncIterator,
+    Iterable,
+    Optional,
+    TypeVar,
+    Union,
+    overload,
+)
 
 from clew.context._bodies import Thrown, check_body, driver_codes, named, without_this_frame
 from clew.context._inheriting import Beginning, inheriting
@@ -27,13 +37,34 @@ Y = TypeVar("Y")
 S = TypeVar("S")
 
 
+@overload
 def wrap_async_generator(
     generator: AsyncGeneratorOf[Y, S],
+    *,
+    context: Union[Context, Snapshot, None] = ...,
+    inherit: Literal["creation", "live"] = ...,
+    isolate: Optional[Iterable[ContextVar[Any]]] = ...,
+) -> AsyncGeneratorOf[Y, S]: ...
+
+
+# What many async generator functions are said to return; it has to be an async generator all the same.
+@overload
+def wrap_async_generator(
+    generator: AsyncIterator[Y],
+    *,
+    context: Union[Context, Snapshot, None] = ...,
+    inherit: Literal["creation", "live"] = ...,
+    isolate: Optional[Iterable[ContextVar[Any]]] = ...,
+) -> AsyncIterator[Y]: ...
+
+
+def wrap_async_generator(
+    generator: Any,
     *,
     context: Union[Context, Snapshot, None] = None,
     inherit: Literal["creation", "live"] = "creation",
     isolate: Optional[Iterable[ContextVar[Any]]] = None,
-) -> AsyncGeneratorOf[Y, S]:
+) -> Any:
     """
     Return an async generator that drives `generator`, whose body runs in a context of its own.
 
@@ -143,9 +174,9 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
     """
     run = beginning.begin()
     del beginning
-    # In variables, which are quicker to reach than what is global.
-    step, nexts, repeated, asend = _Step, _NEXTS, repeat, body.asend
-    operation = _first_operation(body)
+    # In variables, which are quicker to reach than what is global, and are still there when the interpreter exits.
+    step, nexts, repeated, asend, thrown, as_thrown = _Step, _NEXTS, repeat, body.asend, Thrown, without_this_frame
+    operation, plain = _first_operation(body), None
     try:
         while True:
             try:
@@ -158,16 +189,18 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
                 operation = asend(sent)
                 del sent
             except BaseException as error:  # noqa: PERF203  each may be caught by the body, which goes on
-                # It was thrown in, by the consumer, a cancellation or whoever closes this, unless it ended
-                # the body, or the operation failed before the body was resumed. The body gets it when
-                # this block is over: while handled here, it would be the body's `sys.exc_info()`, too.
-                if body.ag_frame is None:
+                # It was thrown in, by the consumer, a cancellation or whoever closes this, unless it has ended
+                # the body. The body gets it when this block is over: while it is handled here, it would be
+                # the body's `sys.exc_info()`, too.
+                if body.ag_frame is None or getattr(operation, "error", None) is not None:
                     raise
                 if body.ag_running:
-                    operation = Thrown(plain if operation is None else operation, without_this_frame(error))
+                    operation = thrown.into(plain if operation is None else operation, as_thrown(error))
                 elif operation is None:
-                    operation = Thrown(body.athrow(without_this_frame(error)))
+                    operation = thrown(body.athrow(as_thrown(error)))
                 else:
+                    # It comes from what the body awaits, before that could resume. This ends here.
+                    await step(run, nexts, repeated(body.aclose()))
                     raise
     except StopAsyncIteration:
         pass

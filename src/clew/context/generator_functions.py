@@ -145,7 +145,7 @@ class _FunctionLike:
         return self if instance is None else MethodType(cast("Any", self), instance)
 
     @property  # type: ignore[misc]  # it can be set on any object, but not on this one
-    def __class__(self) -> Any:  # inspect.isfunction asks for it
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # inspect asks for it
         return FunctionType
 
     @property

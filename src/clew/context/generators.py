@@ -11,7 +11,19 @@ import types
 from collections.abc import Generator
 from contextvars import Context, ContextVar
 from types import CodeType, FunctionType, GeneratorType
-from typing import TYPE_CHECKING, Any, Callable, Generator as GeneratorOf, Iterable, List, Optional, TypeVar, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Generator as GeneratorOf,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    TypeVar,
+    Union,
+    overload,
+)
 
 from clew.context._bodies import check_body, driver_codes, named, without_this_frame
 from clew.context._inheriting import Beginning, inheriting
@@ -28,13 +40,34 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 
+@overload
 def wrap_generator(
     generator: GeneratorOf[Y, S, R],
+    *,
+    context: Union[Context, Snapshot, None] = ...,
+    inherit: Literal["creation", "live"] = ...,
+    isolate: Optional[Iterable[ContextVar[Any]]] = ...,
+) -> GeneratorOf[Y, S, R]: ...
+
+
+# What many generator functions are said to return; it has to be a generator all the same.
+@overload
+def wrap_generator(
+    generator: Iterator[Y],
+    *,
+    context: Union[Context, Snapshot, None] = ...,
+    inherit: Literal["creation", "live"] = ...,
+    isolate: Optional[Iterable[ContextVar[Any]]] = ...,
+) -> Iterator[Y]: ...
+
+
+def wrap_generator(
+    generator: Any,
     *,
     context: Union[Context, Snapshot, None] = None,
     inherit: Literal["creation", "live"] = "creation",
     isolate: Optional[Iterable[ContextVar[Any]]] = None,
-) -> GeneratorOf[Y, S, R]:
+) -> Any:
     """
     Return a generator that drives `generator`, whose body runs in a context of its own.
 
@@ -105,6 +138,7 @@ def drive(beginning: Beginning, box: List[Any]) -> GeneratorOf[Any, Any, Any]:
     body = box.pop()
     del beginning
     send = step = body.send
+    as_thrown = without_this_frame  # what is global may be gone when the interpreter exits
     box.append(None)
     try:
         while True:
@@ -120,13 +154,16 @@ def drive(beginning: Beginning, box: List[Any]) -> GeneratorOf[Any, Any, Any]:
                 box.append(sent)
                 del sent
             except BaseException as error:  # noqa: PERF203  each may be caught by the body, which goes on
-                # (It may have failed before the body could be resumed, in what that delegates to.)
-                if body.gi_frame is None or step is not None:
+                if body.gi_frame is None:
+                    raise
+                if step is not None:
+                    # It comes from what the body delegates to, before that could resume. This ends here.
+                    run(body.close)
                     raise
                 # It was thrown in, by the consumer or by whoever closes this. The body gets it when this
                 # block is over: while it is handled here, it would be the body's `sys.exc_info()`, too.
                 step = body.throw
-                box.append(without_this_frame(error))
+                box.append(as_thrown(error))
     except StopIteration as end:
         return end.value
 

@@ -142,7 +142,7 @@ class _Stream:
         object.__setattr__(self, "_Stream__lane", lane)
 
     @property  # type: ignore[misc]  # it can be set on any object, but not on this one
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return type(self.__stream)
 
     def __getattr__(self, name: str) -> Any:
