@@ -1,5 +1,5 @@
 """
-`bind`, `Snapshot.bind` and `unwrap`: functions of every kind; of generators there is more in `test_generator_functions.py`.
+`bind`, `Snapshot.bind` and `unwrap`: functions of every kind, but for generators.
 """
 
 from __future__ import annotations

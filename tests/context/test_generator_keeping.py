@@ -7,7 +7,6 @@ from __future__ import annotations
 import gc
 import platform
 import sys
-import tracemalloc
 import weakref
 from contextlib import suppress
 from contextvars import Context, ContextVar
@@ -184,6 +183,8 @@ async def one_async(number: int) -> AsyncIterator[int]:
 
 def bytes_of(make: Callable[[int], Any], start: Callable[[Any], object]) -> float:
     """Return what an instance that was started takes."""
+    import tracemalloc  # PyPy has none
+
     start(make(0))
     tracemalloc.start()
     try:

@@ -234,43 +234,50 @@ def test_two_threads_at_once_get_the_native_error() -> None:
         thread.join(DEADLINE)
 
 
+def unwrapped(generator: Any) -> Any:
+    return generator
+
+
 def test_two_operations_at_once_get_the_native_error() -> None:
-    async def main() -> List[object]:
+    async def main(wrap: Any) -> List[str]:
         async def waits() -> AsyncIterator[int]:
             await asyncio.sleep(0)
             yield 1
 
-        agen: Any = clew.wrap_async_generator(waits())
-        return await asyncio.gather(agen.__anext__(), agen.__anext__(), agen.aclose(), return_exceptions=True)
+        agen = wrap(waits())
+        return [*map(repr, await asyncio.gather(agen.__anext__(), agen.__anext__(), agen.aclose(), **together))]
 
-    one, *others = asyncio.run(main())
-    assert one == 1
-    assert [str(error) for error in others] == [
-        "anext(): asynchronous generator is already running",
-        "aclose(): asynchronous generator is already running",
-    ]
+    together: Any = {"return_exceptions": True}
+    native = asyncio.run(main(unwrapped))
+    assert asyncio.run(main(clew.wrap_async_generator)) == native
+    assert "already running" in str(native)
 
 
 @pytest.mark.parametrize("is_made_before", [True, False])
 def test_body_that_steps_itself_gets_the_native_error(is_made_before: bool) -> None:
-    found: List[str] = []
-    operations: List[Any] = []
+    def found_by(wrap: Any) -> List[str]:
+        found: List[str] = []
+        operations: List[Any] = []
 
-    async def steps_itself() -> AsyncIterator[None]:
-        if not is_made_before:
+        async def steps_itself() -> AsyncIterator[None]:
+            if not is_made_before:
+                operations.append(agen.__anext__())
+            try:
+                await operations[-1]
+            except RuntimeError as error:
+                found.append(str(error))
+            yield
+
+        agen = wrap(steps_itself())
+        first = agen.__anext__()
+        if is_made_before:
             operations.append(agen.__anext__())
-        try:
-            await operations[-1]
-        except RuntimeError as error:
-            found.append(str(error))
-        yield
+        step(first)
+        return found
 
-    agen: Any = clew.wrap_async_generator(steps_itself())
-    first = agen.__anext__()
-    if is_made_before:
-        operations.append(agen.__anext__())
-    step(first)
-    assert found == ["anext(): asynchronous generator is already running"]
+    native = found_by(unwrapped)
+    assert found_by(clew.wrap_async_generator) == native
+    assert "already running" in str(native)
 
 
 # Generators of another make have no frame to look at.
@@ -287,7 +294,7 @@ class Countdown(Generator):  # type: ignore[type-arg]  # no class can be subscri
         return len(self.seen)
 
     def throw(self, *exception: Any) -> object:
-        self.seen.append(repr(exception[0]))
+        self.seen.append("KeyError" in repr(exception[0]))
         return "thrown"
 
 
@@ -302,7 +309,7 @@ class AsyncCountdown(AsyncGenerator):  # type: ignore[type-arg]
         return len(self.seen)
 
     async def athrow(self, *exception: Any) -> object:
-        self.seen.append(repr(exception[0]))
+        self.seen.append("KeyError" in repr(exception[0]))
         return "thrown"
 
 
@@ -312,7 +319,7 @@ def test_generator_of_another_make_is_driven_too() -> None:
     assert [next(generator), generator.send("x"), generator.throw(KeyError())] == [1, 2, "thrown"]
     with pytest.raises(StopIteration, match="end"):
         next(generator)
-    assert countdown.seen == [(None, "ada"), ("x", "ada"), "KeyError()", (None, "ada")]
+    assert countdown.seen == [(None, "ada"), ("x", "ada"), True, (None, "ada")]
 
 
 def test_async_generator_of_another_make_is_driven_too() -> None:
@@ -322,7 +329,7 @@ def test_async_generator_of_another_make_is_driven_too() -> None:
     assert found == [1, 2, "thrown"]
     with pytest.raises(StopAsyncIteration):
         agen.__anext__().send(None)
-    assert countdown.seen == [(None, "ada"), ("x", "ada"), "KeyError()", (None, "ada")]
+    assert countdown.seen == [(None, "ada"), ("x", "ada"), True, (None, "ada")]
 
 
 def test_values_are_those_of_a_snapshot_or_a_context() -> None:

@@ -130,11 +130,12 @@ class _FunctionLike:
     No function is written in Python that is a generator function and does anything at its call.
     """
 
-    __wrapped__: Any
+    # No annotations here: the instances would have them for their own.
 
     def __init__(self, fn: Any) -> None:
         self.__name__: str
         self.__qualname__: str
+        self.__wrapped__: Any
         update_wrapper(cast("Any", self), fn, wrapper_assignments(fn))
         for name in ("__name__", "__qualname__"):  # which a partial, say, lacks
             self.__dict__.setdefault(name, getattr(self._function(), name))
@@ -162,7 +163,7 @@ class _FunctionLike:
 
     def __getattr__(self, name: str) -> Any:
         # The attributes that only functions have; an attribute of the function itself was taken over.
-        if name in ("__closure__", "__defaults__", "__globals__", "__kwdefaults__"):
+        if name in ("__annotations__", "__closure__", "__defaults__", "__globals__", "__kwdefaults__"):
             return getattr(self._function(), name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
