@@ -8,13 +8,23 @@ import inspect
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from types import AsyncGeneratorType, CodeType, GeneratorType
-from typing import Any, Optional, Set, TypeVar
+from typing import Any, Callable, Optional, Set, TypeVar
 
 from clew.context._kinds import kind_of
 from clew.context.seams import unwrappers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
 
-__all__ = ("Thrown", "check_body", "driver_codes", "is_driver", "is_unused", "named", "without_this_frame")
+__all__ = (
+    "Exit",
+    "Thrown",
+    "check_body",
+    "driver_codes",
+    "is_driver",
+    "is_unused",
+    "named",
+    "without_frames",
+    "without_this_frame",
+)
 
 T = TypeVar("T")
 
@@ -161,7 +171,7 @@ class Thrown:
     def __next__(self) -> Any:
         error, self.error = self.error, None
         try:
-            return next(self._operation) if error is None else self._operation.throw(error)
+            return without_frames(next, self._operation) if error is None else self.throw(error)
         finally:
             del self, error  # whose traceback holds this frame
 
@@ -170,6 +180,54 @@ class Thrown:
         Resume the body with what its event loop has for it.
         """
         try:
-            return self._operation.send(value)
+            return without_frames(self._operation.send, value)
         finally:
             del self
+
+    def throw(self, error: BaseException) -> Any:
+        """
+        Raise an exception where the body awaits something.
+        """
+        try:
+            return without_frames(self._operation.throw, error)
+        finally:
+            del self, error
+
+
+class Exit:
+    """
+    Be what closes a generator, in place of the generator itself.
+    """
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def throw(self, error: BaseException) -> Any:
+        """
+        Raise a `GeneratorExit` in the body.
+        """
+        try:
+            return without_frames(self._body.throw, error)
+        finally:
+            del self, error  # whose traceback holds this frame
+
+
+def without_frames(step: Callable[..., Any], *arguments: Any) -> Any:
+    """
+    Return `step(*arguments)`, in which the body may end by a `GeneratorExit`: without its frames, then.
+
+    What is left in the variables of a body that is closed goes here, in the body's context, and
+    not with the traceback, in whichever context that goes.
+    """
+    end: Optional[BaseException] = None
+    try:
+        try:
+            return step(*arguments)
+        except GeneratorExit as error:
+            end = error
+        # When the block is left, as until then the interpreter may keep the traceback for itself.
+        raise end.with_traceback(None)
+    finally:
+        del step, arguments, end

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Callable, Dict, FrozenSet, Iterable, Optional, Protocol, Sequence, Union
 
 from clew.context import accessors
-from clew.context._bodies import Thrown
+from clew.context._bodies import Thrown, without_frames
 from clew.context._entering import (
     IN_USE,
     capture_carried,
@@ -166,8 +166,9 @@ class Shared:
                 return call(*rest, *args)
             # From now on in a copy: the body has to end in some context, now or when its consumer closes it.
             self._run = _runner(self._context.copy(), self._carried)
-            body: Any = args[0] if fn is next else fn.__self__  # type: ignore[attr-defined]  # a method of it
-            if isinstance(body, Thrown) or fn == body.throw:
+            method: Any = args[0] if fn in (next, without_frames) else fn
+            body = method if fn is next else method.__self__
+            if isinstance(body, Thrown) or method == body.throw:
                 return self._run(fn, *args)
             return self._run(body.throw, ContextInUseError(IN_USE))
         finally:
@@ -284,6 +285,7 @@ class Isolated(_Layer):
         # By the token of its setting, a variable can be unset in the consumer's context, too.
         self._given: Dict[ContextVar[Any], Token[Any]] = {}
         self._left: object = None
+        self._before = Context()
         for variable in own:
             value = variable.get(_MISSING)
             if value is not _MISSING:
@@ -297,8 +299,9 @@ class Isolated(_Layer):
         now = copy()
         if mapping(now)[0] is not self._seen:
             self._context.run(self._take, now)
-            self._seen = mapping(now)[0]
             self._remember()
+            # Last, in case that a signal handler raises between these.
+            self._seen = mapping(now)[0]
         try:
             return self._context.run(fn, *args)
         finally:

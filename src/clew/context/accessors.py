@@ -311,8 +311,9 @@ def _carrier(each: Registration, value: Any) -> Callable[..., Any]:
             return fn(*args)
         finally:
             del args  # which may hold an exception, whose traceback holds this frame
-            if own is not _UNKNOWN:
-                value = swap_back(own)
+            left = _UNKNOWN if own is _UNKNOWN else swap_back(own)
+            if left is not _UNKNOWN:
+                value = left
 
     return call_carrying_on
 
@@ -334,7 +335,8 @@ def live_carrier(each: Registration) -> Callable[..., Any]:
             del args  # as above
             if here is not _UNKNOWN:
                 left = each.swap_back(here)
-                own = _UNKNOWN if left is here else left
+                if left is not _UNKNOWN:
+                    own = _UNKNOWN if left is here else left
 
     return call_carrying_own
 
@@ -355,7 +357,7 @@ def _swap_in(accessor: Accessor, value: Any) -> Any:
 
 def _swap_back(accessor: Accessor, value: Any) -> Any:
     if value is _UNKNOWN:
-        return None
+        return _UNKNOWN
     return _swap(accessor, accessor.restore, value, _get(accessor, _UNKNOWN))
 
 
@@ -368,7 +370,7 @@ def _swap(accessor: Accessor, put: Callable[[Any], object], value: Any, previous
                 put(value)
         except Exception as error:  # noqa: BLE001  as above
             _report(error)
-    return None if previous is _UNKNOWN else previous
+    return previous
 
 
 def _report(error: Exception) -> None:

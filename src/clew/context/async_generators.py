@@ -17,13 +17,14 @@ from typing import (
     AsyncGenerator as AsyncGeneratorOf,
     AsyncIterator,
     Iterable,
+    List,
     Optional,
     TypeVar,
     Union,
     overload,
 )
 
-from clew.context._bodies import Thrown, check_body, driver_codes, named, without_this_frame
+from clew.context._bodies import Thrown, check_body, driver_codes, named, without_frames, without_this_frame
 from clew.context._inheriting import Beginning, inheriting
 
 if TYPE_CHECKING:
@@ -121,18 +122,23 @@ def wrap_async_generator(
 
 async def _delegate(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[Y, S]:
     # What is of another make, Cython's or somebody's class, has no frame to tell whether it has ended.
-    step: Any = generator.__anext__()
+    box: List[Any] = [generator.__anext__()]
     while True:
+        # In a box, so that neither an item nor what is sent or thrown in is kept alive.
         try:
-            item = await step
+            box.append(await box.pop())
         except StopAsyncIteration:
             return
         try:
-            sent = yield item
+            box.append((yield box.pop()))
+        except GeneratorExit:
+            await generator.aclose()
+            raise
         except BaseException as error:  # noqa: BLE001  it is for that generator
-            step = generator.athrow(error)
+            box.append(generator.athrow(error))
         else:
-            step = generator.asend(sent)
+            box.append(generator.__anext__() if box[0] is None else generator.asend(box[0]))
+            del box[0]
 
 
 class _Step(map):  # type: ignore[type-arg]  # no class can be subscripted before 3.9
@@ -141,7 +147,7 @@ class _Step(map):  # type: ignore[type-arg]  # no class can be subscripted befor
 
     An operation is an iterator, too, and its end carries the item. So for a step that is sent None, as
     most are, no Python code runs: that would take as long again, and make a frame object that lives as
-    long as the driver. What is thrown in while the body awaits is raised in the driver, as there is no `throw`.
+    long as the driver. There is no `close`: who closes the driver has its GeneratorExit raised in there.
     """
 
     __slots__ = ()
@@ -153,13 +159,28 @@ class _Step(map):  # type: ignore[type-arg]  # no class can be subscripted befor
         """
         Resume the body with what its event loop has for it.
         """
+        try:
+            return self._run("send", value)
+        finally:
+            del self, value
+
+    def throw(self, *exception: Any) -> Any:
+        """
+        Raise an exception, a cancellation in most cases, where the body awaits.
+        """
+        try:
+            return self._run("throw", *exception)
+        finally:
+            del self, exception  # whose traceback holds this frame
+
+    def _run(self, name: str, *arguments: Any) -> Any:
         parts: Any = self.__reduce__()[1]
         run, _, operations = parts
         operation = next(operations)
         try:
-            return run(operation.send, value)
+            return run(without_frames, getattr(operation, name), *arguments)
         finally:
-            del self, parts, operation, operations  # which may hold an exception, whose traceback holds this frame
+            del self, arguments, parts, operations, operation
 
 
 _NEXTS = repeat(next)

@@ -25,7 +25,7 @@ from typing import (
     overload,
 )
 
-from clew.context._bodies import check_body, driver_codes, named, without_this_frame
+from clew.context._bodies import Exit, check_body, driver_codes, named, without_this_frame
 from clew.context._inheriting import Beginning, inheriting
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def drive(beginning: Beginning, box: List[Any]) -> GeneratorOf[Any, Any, Any]:
     body = box.pop()
     del beginning
     send = step = body.send
-    as_thrown = without_this_frame  # what is global may be gone when the interpreter exits
+    as_thrown, exit_of = without_this_frame, Exit  # what is global may be gone when the interpreter exits
     box.append(None)
     try:
         while True:
@@ -162,7 +162,7 @@ def drive(beginning: Beginning, box: List[Any]) -> GeneratorOf[Any, Any, Any]:
                     raise
                 # It was thrown in, by the consumer or by whoever closes this. The body gets it when this
                 # block is over: while it is handled here, it would be the body's `sys.exc_info()`, too.
-                step = body.throw
+                step = exit_of(body).throw if isinstance(error, GeneratorExit) else body.throw
                 box.append(as_thrown(error))
     except StopIteration as end:
         return end.value

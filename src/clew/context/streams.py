@@ -46,8 +46,9 @@ def wrap_stream(stream: T) -> T:
     Context:
         *When*: at this call. *What the callee sees*: the values at this call, and what the stream's
         own code sets, at every step, from whichever thread or task it is taken; at its entry, exit
-        and closing; and when it is dropped. Where the context is in use meanwhile, as when one
-        thread closes a stream that another one reads, that runs in a copy. *What comes back*: the
+        and closing; and when it is dropped, unless that is by the collector of garbage cycles. Where
+        the context is in use meanwhile, as when one thread closes a stream that another one reads,
+        that runs in a copy. *What comes back*: the
         items, and no ContextVar change. As thread-safe as `stream` is.
 
     Args:
@@ -147,7 +148,7 @@ class _Stream:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.__stream, name)
-        return self.__in_context(value) if name in _STEPPING and callable(value) else value
+        return self.__in_context(name) if name in _STEPPING and callable(value) else value
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self.__stream, name, value)
@@ -168,12 +169,11 @@ class _Stream:
         # If this is the last reference, what the stream does at its end is done in its context.
         self.__lane.run(object.__delattr__, self, "_Stream__stream")
 
-    def __in_context(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        lane = self.__lane
-
+    def __in_context(self, name: str) -> Callable[..., Any]:
+        # It holds this and not the stream, which would go with it, in whichever context that is.
         def call(*args: Any, **kwargs: Any) -> Any:
-            result = lane.run(method, *args, **kwargs)
-            return lane.stepped(result) if inspect.isawaitable(result) else result
+            result = self.__lane.run(getattr(self.__stream, name), *args, **kwargs)
+            return self.__lane.stepped(result) if inspect.isawaitable(result) else result
 
         return call
 
