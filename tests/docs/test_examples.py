@@ -163,3 +163,32 @@ def test_links_between_files_lead_somewhere(name: str) -> None:
     text = (PROJECT / name).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (PROJECT / target).exists(), f"{name} links to {target}"
+
+
+def test_example_of_interleaved_streams_shows_a_whole_tree_and_a_broken_one() -> None:
+    program = [sys.executable, "-m", "clew", "run", str(PROJECT / "examples" / "interleaved_streams.py")]
+    for arguments, tree in (((), WHOLE), (("--bare",), BROKEN)):
+        ran = subprocess.run(
+            [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=True, cwd=PROJECT
+        )
+        lines = ran.stderr.decode("utf-8").splitlines()
+        assert [re.sub(r" [\d.]+ ms.*", "", line) for line in lines if " ms" in line] == tree
+
+
+WHOLE = [
+    "conversation",
+    "├── answer ada",
+    *["│   ├── look_up"] * 2,
+    "│   └── look_up",
+    "└── answer grace",
+    *["    ├── look_up"] * 2,
+    "    └── look_up",
+]
+BROKEN = [
+    "conversation",
+    "└── answer ada",
+    "    ├── look_up",
+    "    └── answer grace",
+    *["        ├── look_up"] * 4,
+    "        └── look_up",
+]
