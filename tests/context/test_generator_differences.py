@@ -143,6 +143,25 @@ def test_body_that_ignores_its_closing_is_closed_twice_when_dropped(monkeypatch:
     assert closings_of(clew.context_generator(ignores)) == ["ada", "nobody"]
 
 
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="PyPy refuses it at once")
+def test_what_is_no_exception_is_refused_before_it_comes_to_the_body() -> None:
+    caught: List[str] = []
+
+    def delegates() -> Iterator[str]:
+        try:
+            yield from inner()
+        except TypeError as error:
+            caught.append(str(error))
+
+    for wrap in (lambda generator: generator, clew.wrap_generator):
+        generator = wrap(delegates())
+        next(generator)
+        with pytest.raises((TypeError, StopIteration)):
+            generator.throw(5)
+        caught.append("next")
+    assert [said == "next" for said in caught] == [False, True, True]
+
+
 def test_token_is_good_on_the_side_that_took_it_alone() -> None:
     variable: ContextVar[str] = ContextVar("variable")
 
@@ -234,4 +253,4 @@ def test_loop_names_the_drivers_module() -> None:
 
 def test_every_row_of_the_list_is_known_here() -> None:
     """A row that is added to the guide needs a test here; the last three are in the tests of what they are about."""
-    assert len(listed()) == 15
+    assert len(listed()) == 16

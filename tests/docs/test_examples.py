@@ -168,9 +168,7 @@ def test_links_between_files_lead_somewhere(name: str) -> None:
 def test_example_of_interleaved_streams_shows_a_whole_tree_and_a_broken_one() -> None:
     program = [sys.executable, "-m", "clew", "run", str(PROJECT / "examples" / "interleaved_streams.py")]
     for arguments, tree in (((), WHOLE), (("--bare",), BROKEN)):
-        ran = subprocess.run(
-            [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=True, cwd=PROJECT
-        )
+        ran = subprocess.run([*program, *arguments], capture_output=True, timeout=60, check=True, cwd=PROJECT)
         lines = ran.stderr.decode("utf-8").splitlines()
         assert [re.sub(r" [\d.]+ ms.*", "", line) for line in lines if " ms" in line] == tree
 
