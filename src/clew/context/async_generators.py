@@ -12,12 +12,12 @@ from contextvars import Context, ContextVar
 from itertools import repeat
 from types import AsyncGeneratorType
 from typing import (
-    TYPE_CHECKING,
     Any,
     AsyncGenerator as AsyncGeneratorOf,
     AsyncIterator,
     Iterable,
     List,
+    Literal,
     Optional,
     TypeVar,
     Union,
@@ -26,11 +26,7 @@ from typing import (
 
 from clew.context._bodies import Thrown, check_body, driver_codes, named, without_frames, without_this_frame
 from clew.context._inheriting import Beginning, inheriting
-
-if TYPE_CHECKING:
-    from typing_extensions import Literal
-
-    from clew.context.snapshot import Snapshot
+from clew.context.snapshot import Snapshot
 
 __all__ = ("drive_async", "wrap_async_generator")
 

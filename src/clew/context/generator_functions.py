@@ -11,7 +11,7 @@ import sys
 from contextvars import Context, ContextVar
 from functools import partial, update_wrapper
 from types import CodeType, FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Literal, Optional, TypeVar, cast, overload
 
 from clew.context._bodies import is_driver, named
 from clew.context._entering import runner
@@ -22,8 +22,6 @@ from clew.context.generators import driver_for
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 if TYPE_CHECKING:
-    from typing_extensions import Literal
-
     from clew.context.accessors import Carried
 
 __all__ = ("BoundGeneratorFunction", "GeneratorFunction", "context_generator")

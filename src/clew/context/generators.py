@@ -12,13 +12,13 @@ from collections.abc import Generator
 from contextvars import Context, ContextVar
 from types import CodeType, FunctionType, GeneratorType
 from typing import (
-    TYPE_CHECKING,
     Any,
     Callable,
     Generator as GeneratorOf,
     Iterable,
     Iterator,
     List,
+    Literal,
     Optional,
     TypeVar,
     Union,
@@ -27,11 +27,7 @@ from typing import (
 
 from clew.context._bodies import Exit, check_body, driver_codes, named, without_this_frame
 from clew.context._inheriting import Beginning, inheriting
-
-if TYPE_CHECKING:
-    from typing_extensions import Literal
-
-    from clew.context.snapshot import Snapshot
+from clew.context.snapshot import Snapshot
 
 __all__ = ("driver_for", "wrap_generator")
 
