@@ -23,6 +23,14 @@ from tests.edges._threads import DEADLINE, user
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "generators-and-streams.md"
 
 
+@pytest.fixture(autouse=True)
+def nobody() -> Iterator[None]:
+    """Leave the user as it was."""
+    token = user.set("nobody")
+    yield
+    user.reset(token)
+
+
 def listed() -> Dict[str, str]:
     """Return the first and second column of the guide's table."""
     _, _, section = GUIDE.read_text(encoding="utf-8").partition("## Differences from a plain generator")
