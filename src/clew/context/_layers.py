@@ -1,0 +1,192 @@
+"""
+What flows between a generator's context and its consumer's when they are not apart: live values, isolated variables.
+
+Python has no contexts in layers: values are copied between two of them, by setting the variables that differ.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import suppress
+from contextvars import Context, ContextVar, Token, copy_context
+from functools import partial
+from typing import Any, Callable, Dict, FrozenSet, Sequence
+
+from clew.context import accessors
+from clew.context.accessors import live_carrier
+
+__all__ = ("Isolated", "Live")
+
+Runner = Callable[..., Any]
+
+
+# Whether two contexts hold the same values is asked at every step, and `==` would ask the values. A
+# Context refers to one object only, the immutable mapping that it shares with its unchanged copies.
+def _tells_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
+    variable: ContextVar[int] = ContextVar("clew_mapping")
+    context = Context()
+    context.run(variable.set, 1)
+    copy = context.copy()
+    found = [*referents(context), *referents(copy)]
+    copy.run(variable.set, 2)
+    found += referents(copy)
+    return len(found) == 3 and found[0] is found[1] is not found[2]
+
+
+# Where it is not so, every step counts as one at which something may have changed.
+_mapping: Callable[[Context], Sequence[object]]
+_mapping = gc.get_referents if _tells_mappings(gc.get_referents) else lambda _: (object(),)
+
+_MISSING: Any = object()
+
+
+class _Layer:
+    """
+    Be a context whose variables are taken from another one, again and again, by setting them.
+
+    It starts empty: a variable can be unset again by the token of its first setting, and by that only.
+    """
+
+    __slots__ = ("_context", "_seen", "_tokens")
+
+    def __init__(self) -> None:
+        self._context = Context()
+        self._seen: object = None
+        self._tokens: Dict[ContextVar[Any], Token[Any]] = {}
+
+    def _show(self, variable: ContextVar[Any], value: Any, shown: Any) -> None:
+        token = variable.set(value)
+        if shown is _MISSING:
+            self._tokens[variable] = token
+
+
+class Live(_Layer):
+    """
+    Show the body the values that its consumer has at each step, but for what the body has set itself.
+
+    Source:
+        PEP 568, which would have Python do so.
+    """
+
+    __slots__ = ("_is_hiding", "_run", "_shown")
+
+    _run: Runner
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: Dict[ContextVar[Any], Any] = {}
+        self._is_hiding = False  # a value of the body's hides one that the consumer has set since
+
+    def begin(self) -> Runner:
+        carrying = tuple(map(live_carrier, accessors.registered))
+        run: Any = self._context.run
+        self._run = partial(run, *carrying) if carrying else run
+        return self._step
+
+    # What is global may be gone when the interpreter exits.
+    def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
+        now = copy()
+        if self._is_hiding or mapping(now)[0] is not self._seen:
+            self._seen = mapping(now)[0]
+            self._is_hiding = self._context.run(self._take, now)
+        try:
+            return self._run(fn, *args)
+        finally:
+            del args  # which may hold an exception, whose traceback holds this frame
+
+    def _take(self, now: Context) -> bool:
+        shown = self._shown
+        is_hiding = False
+        for variable, value in now.items():
+            before = shown.get(variable, _MISSING)
+            if value is before:
+                continue
+            if variable.get(_MISSING) is not before:
+                is_hiding = True
+                continue
+            self._show(variable, value, before)
+            shown[variable] = value
+        for variable in [each for each in shown if each not in now]:
+            if variable.get(_MISSING) is not shown[variable]:
+                is_hiding = True
+                continue
+            variable.reset(self._tokens.pop(variable))
+            del shown[variable]
+        return is_hiding
+
+
+class Isolated(_Layer):
+    """
+    Keep some variables for the body, and pass all others on, in both directions, at every step.
+    """
+
+    __slots__ = ("_before", "_given", "_left", "_own")
+
+    _before: Context
+
+    def __init__(self, own: FrozenSet[ContextVar[Any]]) -> None:
+        super().__init__()
+        self._own = own
+        # By the token of its setting, a variable can be unset in the consumer's context, too.
+        self._given: Dict[ContextVar[Any], Token[Any]] = {}
+        self._left: object = None
+        self._before = Context()
+        for variable in own:
+            value = variable.get(_MISSING)
+            if value is not _MISSING:
+                self._context.run(variable.set, value)
+
+    def begin(self) -> Runner:
+        return self._step
+
+    # As above.
+    def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
+        now = copy()
+        if mapping(now)[0] is not self._seen:
+            self._context.run(self._take, now)
+            self._remember()
+            # Last, in case that a signal handler raises between these.
+            self._seen = mapping(now)[0]
+        try:
+            return self._context.run(fn, *args)
+        finally:
+            del args  # as above
+            if mapping(self._context)[0] is not self._left:
+                self._give()
+
+    def _remember(self) -> None:
+        self._before = self._context.copy()
+        self._left = _mapping(self._before)[0]
+
+    def _take(self, now: Context) -> None:
+        for variable, value in now.items():
+            if variable not in self._own:
+                here = variable.get(_MISSING)
+                if value is not here:
+                    self._show(variable, value, here)
+        for variable in [each for each in self._tokens if each not in now]:
+            token = self._tokens.pop(variable)
+            if variable.get(_MISSING) is not _MISSING:
+                variable.reset(token)
+
+    def _give(self) -> None:
+        context, before = self._context, self._before
+        for variable, value in context.items():
+            if variable in self._own or before.get(variable, _MISSING) is value:
+                continue
+            is_new = variable.get(_MISSING) is _MISSING
+            token = variable.set(value)
+            if is_new:
+                self._given[variable] = token
+        for variable in before:
+            if variable not in context and variable not in self._own:
+                self._unset(variable)
+        self._remember()
+        self._seen = _mapping(copy_context())[0]
+
+    def _unset(self, variable: ContextVar[Any]) -> None:
+        token = self._given.pop(variable, None)
+        if token is not None and variable.get(_MISSING) is not _MISSING:
+            # Set in another context than this consumer's, it cannot be unset here.
+            with suppress(ValueError):
+                variable.reset(token)
