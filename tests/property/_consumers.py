@@ -105,26 +105,37 @@ class Consumer:
     def values(self) -> List[str]:
         return [variable.get("unset") for variable in VARIABLES]
 
-    def check(self) -> None:
-        """Fail if something has changed that is not the body's."""
+    def look(self, before: List[str]) -> object:
+        """Tell, after a step, whether the values are those from before it."""
+        return self.values() == before
 
 
-class OneWithNothingToKeep(Consumer):
-    """Leave the first variable to the body, and take the steps here."""
+class ConsumerOfBare(Consumer):
+    """Have a context that is the body's, too."""
+
+    def look(self, before: List[str]) -> object:
+        return True
+
+
+class ConsumerOfIsolatedBare(Consumer):
+    """Have a context that is the body's, too, and leave the first variable to that."""
 
     def set(self, which: int, value: str) -> None:
         super().set(which or 1, value)
 
+    def look(self, before: List[str]) -> object:
+        return True, self.values()[1:]
 
-class OneThatKeepsItsOwn(OneWithNothingToKeep):
-    """Have a value of the first variable that no body may see or change."""
+
+class ConsumerOfIsolated(ConsumerOfIsolatedBare):
+    """Have a value of one's own of the first variable, which no body may see or change."""
 
     def __init__(self) -> None:
         super().__init__()
         VARIABLES[0].set("kept")
 
-    def check(self) -> None:
-        assert VARIABLES[0].get() == "kept"
+    def look(self, before: List[str]) -> object:
+        return self.values()[0] == "kept", self.values()[1:]
 
 
 class Elsewhere(Consumer):
@@ -133,14 +144,14 @@ class Elsewhere(Consumer):
     def __init__(self) -> None:
         super().__init__()
         self._context = copy_context()
-        self._contexts: List[Tuple[Context, List[str]]] = []
+        self._steps = 0
 
     def run(self, fn: Callable[[], Any]) -> Any:
         context = self._context.copy()
         for number, variable in enumerate(VARIABLES):
-            if number != len(self._contexts) % 5:
-                context.run(variable.set, f"{variable.name} of {len(self._contexts)}")
-        self._contexts.append((context, context.run(self.values)))
+            if number != self._steps % 5:
+                context.run(variable.set, f"{variable.name} of {self._steps}")
+        self._steps += 1
         return self._enter(context, fn)
 
     def _enter(self, context: Context, fn: Callable[[], Any]) -> Any:
@@ -151,10 +162,6 @@ class Elsewhere(Consumer):
 
     def reset(self, number: int) -> None:
         self._context.run(super().reset, number)
-
-    def check(self) -> None:
-        for context, values in self._contexts:
-            assert context.run(self.values) == values
 
 
 class InThreads(Elsewhere):
@@ -183,6 +190,7 @@ def heard(hear: Callable[[object], object]) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
+            warnings.simplefilter("ignore", DeprecationWarning)
             warnings.showwarning = on_warning
             sys.unraisablehook = on_failure
             yield
@@ -225,8 +233,9 @@ class Consumption:
         self._trace.append((what, []))
 
     def _take(self, what: str, is_handling: bool, *args: Any) -> None:
+        before = self._consumer.values()
         if isinstance(self._performance, LivePerformance):
-            self._performance.step(self._consumer.values())
+            self._performance.step(before)
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(*self._hooks)
         try:
@@ -241,7 +250,8 @@ class Consumption:
         finally:
             sys.set_asyncgen_hooks(*hooks)
         performance = self._performance
-        self._trace.append((what, outcome, self._state(), [*self._events], [*performance.seen], performance.alive()))
+        state = self._state(), self._consumer.look(before)
+        self._trace.append((what, outcome, state, [*self._events], [*performance.seen], performance.alive()))
         self._events.clear()
         performance.seen.clear()
         # What it has led through would be kept by it.

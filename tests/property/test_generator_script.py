@@ -19,10 +19,10 @@ from tests.edges._threads import nothing
 from tests.property._consumers import (
     CONSUMERS,
     AsyncConsumption,
-    Consumer,
+    ConsumerOfBare,
+    ConsumerOfIsolated,
+    ConsumerOfIsolatedBare,
     Consumption,
-    OneThatKeepsItsOwn,
-    OneWithNothingToKeep,
     Script,
     Trace,
     async_scripts,
@@ -94,7 +94,7 @@ def make_of(kind: Type[Consumption], performance: Performance) -> Make:
 
 def trace_of_bare(kind: Type[Consumption], program: Program, script: Script, has_loop: bool) -> Trace:
     performance = Performance()
-    return kind(make_of(kind, performance)(program), Consumer(), performance, has_loop=has_loop).take(script)
+    return kind(make_of(kind, performance)(program), ConsumerOfBare(), performance, has_loop=has_loop).take(script)
 
 
 def make_after_another(way: Callable[[Make], Make], make: Make, program: Program, performance: Performance) -> Any:
@@ -115,9 +115,7 @@ def trace_of_other(
     consumer = Context().run(CONSUMERS[consumer_name])
     consumption = kind(generator, consumer, performance, has_loop=has_loop)
     del generator
-    trace = consumption.take(script)
-    consumer.check()
-    return trace
+    return consumption.take(script)
 
 
 def check(found: Trace, expected: Trace) -> None:
@@ -160,12 +158,10 @@ def trace_in_one_context(kind: Type[Consumption], program: Program, script: Scri
     performance = Performance()
     make = make_of(kind, performance)
     generator = (make if way == "bare" else ISOLATING[way](make))(program)
-    consumer = (OneWithNothingToKeep if way == "bare" else OneThatKeepsItsOwn)()
+    consumer = (ConsumerOfIsolatedBare if way == "bare" else ConsumerOfIsolated)()
     consumption = kind(generator, consumer, performance, has_loop=has_loop)
     del generator
-    trace = consumption.take(script)
-    consumer.check()
-    return trace
+    return consumption.take(script)
 
 
 @thorough
@@ -203,9 +199,8 @@ def check_live(
     consumption = kind(generator, consumer, performance, has_loop=has_loop)
     del generator
     found = consumption.take(script)
-    consumer.check()
     unread = Performance(is_read=False)
-    bare = kind(make_of(kind, unread)(program), OneWithNothingToKeep(), unread, has_loop=has_loop)
+    bare = kind(make_of(kind, unread)(program), ConsumerOfBare(), unread, has_loop=has_loop)
     check(found, Context().run(bare.take, script))
 
 

@@ -222,12 +222,15 @@ def without_frames(step: Callable[..., Any], *arguments: Any) -> Any:
     not with the traceback, in whichever context that goes.
     """
     end: Optional[BaseException] = None
+    context: Optional[BaseException] = None
     try:
         try:
             return step(*arguments)
         except GeneratorExit as error:
-            end = error
+            end, context = error, error.__context__
         # When the block is left, as until then the interpreter may keep the traceback for itself.
         raise end.with_traceback(None)
     finally:
-        del step, arguments, end
+        if end is not None:
+            end.__context__ = context  # and not what the consumer is handling
+        del step, arguments, end, context
