@@ -205,6 +205,54 @@ def test_bound_function_that_is_decorated_already_is_driven_once(function: Any) 
     assert all_of(made) == [(2, "w"), "ada"]
 
 
+@pytest.mark.parametrize("options", [{"inherit": "live"}, {"isolate": []}])
+def test_binding_counts_more_than_the_options_of_the_decoration(options: Any) -> None:
+    def sets() -> Iterator[object]:
+        yield user.get()
+        user.set("set")
+
+    decorated = clew.context_generator(**options)(sets)
+    bound = as_ada(lambda: clew.bind(decorated))
+
+    def consume() -> object:
+        return [*bound(), user.get()]
+
+    assert Context().run(consume) == ["ada", "nobody"]
+    assert clew.unwrap(bound) is decorated
+
+
+def test_function_that_only_looks_like_one_gives_what_it_gives() -> None:
+    class Listing:
+        @property
+        def __class__(self) -> Any:
+            return types.FunctionType
+
+        __code__ = inspect.unwrap(documented).__code__
+        __name__ = "listing"
+
+        def __call__(self) -> List[int]:
+            return [1]
+
+    listing: Any = Listing()
+    assert clew.context_generator(listing)() == clew.bind(listing)() == [1]
+
+
+def test_defaults_can_be_changed_and_wrappers_take_over_what_they_would() -> None:
+    @clew.context_generator
+    def with_default(number: int = 1, *, word: str = "a") -> Iterator[object]:
+        yield number, word
+
+    changed: Any = with_default
+    changed.__defaults__, changed.__kwdefaults__ = (2,), {"word": "b"}
+    assert list(with_default()) == [(2, "b")]
+
+    @functools.wraps(with_default)
+    def wrapper() -> None:
+        pass
+
+    assert [name for name in vars(wrapper) if not name.startswith("__")] == []
+
+
 def test_generators_of_one_function_keep_apart() -> None:
     @clew.context_generator
     def counting(name: str) -> Iterator[str]:

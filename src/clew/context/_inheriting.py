@@ -11,7 +11,6 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, Callable, FrozenSet, Iterable, Optional, Protocol, Union
 
-from clew.context._bodies import Thrown, without_frames
 from clew.context._entering import (
     IN_USE,
     capture_carried,
@@ -19,7 +18,8 @@ from clew.context._entering import (
     is_refusal,
     take_loop_from_here,
 )
-from clew.context._layers import Isolated, Live
+from clew.context._layers import Isolated, Live, Runner
+from clew.context._throwing import Thrown, without_frames
 from clew.context.accessors import Carried, carriers
 from clew.context.snapshot import Snapshot
 from clew.context.stepping import is_current
@@ -27,7 +27,6 @@ from clew.errors import ArgumentTypeError, ArgumentValueError, ContextInUseError
 
 __all__ = ("Beginning", "Creation", "Runner", "inheriting")
 
-Runner = Callable[..., Any]
 Given = Union[Context, Snapshot, None]
 
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, FrozenSet, Sequence
 from clew.context import accessors
 from clew.context.accessors import live_carrier
 
-__all__ = ("Isolated", "Live")
+__all__ = ("Isolated", "Live", "Runner")
 
 Runner = Callable[..., Any]
 
@@ -87,8 +87,9 @@ class Live(_Layer):
     def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
         now = copy()
         if self._is_hiding or mapping(now)[0] is not self._seen:
-            self._seen = mapping(now)[0]
             self._is_hiding = self._context.run(self._take, now)
+            # Last, in case that a signal handler raises in between.
+            self._seen = mapping(now)[0]
         try:
             return self._run(fn, *args)
         finally:
@@ -145,7 +146,7 @@ class Isolated(_Layer):
         if mapping(now)[0] is not self._seen:
             self._context.run(self._take, now)
             self._remember()
-            # Last, in case that a signal handler raises between these.
+            # Last, as above.
             self._seen = mapping(now)[0]
         try:
             return self._context.run(fn, *args)

@@ -24,8 +24,9 @@ from typing import (
     overload,
 )
 
-from clew.context._bodies import Thrown, check_body, driver_codes, named, without_frames, without_this_frame
+from clew.context._bodies import check_body, driver_codes, named
 from clew.context._inheriting import Beginning, inheriting
+from clew.context._throwing import Thrown, without_frames, without_this_frame
 from clew.context.snapshot import Snapshot
 
 __all__ = ("drive_async", "wrap_async_generator")

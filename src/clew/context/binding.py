@@ -81,6 +81,8 @@ def unwrap(wrapped: Any) -> Any:
     """
     Return what `bind`, `Snapshot.bind`, `wrap_executor` or `wrap_stream` was given; anything else as it is.
 
+    A generator that clew drives gives the one that was wrapped, as long as that has not ended.
+
     Example:
         >>> import clew
         >>> clew.unwrap(clew.bind(print)) is print
@@ -119,7 +121,7 @@ def bind_to(fn: Any, captured: Context, carried: Carried) -> Any:
     if kind == "function":
         return _bound(fn, captured, carried)
     if kind != "coroutine":
-        return BoundGeneratorFunction(fn, captured, carried)
+        return BoundGeneratorFunction(fn, kind, captured, carried)
     return _bound_coroutine_function(fn, captured, carried)
 
 

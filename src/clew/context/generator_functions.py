@@ -10,7 +10,7 @@ import inspect
 import sys
 from contextvars import Context, ContextVar
 from functools import partial, update_wrapper
-from types import CodeType, FunctionType, MethodType
+from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Literal, Optional, TypeVar, cast, overload
 
 from clew.context._bodies import is_driver, named
@@ -121,58 +121,7 @@ def _remedy(fn: object, kind: str) -> str:
     return "decorate a function that has a yield"
 
 
-class _FunctionLike:
-    """
-    Be taken for the function that it stands for, by `inspect`, as a method and in a pickle.
-
-    No function is written in Python that is a generator function and does anything at its call.
-    """
-
-    # No annotations here: the instances would have them for their own.
-
-    def __init__(self, fn: Any) -> None:
-        self.__name__: str
-        self.__qualname__: str
-        self.__wrapped__: Any
-        update_wrapper(cast("Any", self), fn, wrapper_assignments(fn))
-        for name in ("__name__", "__qualname__"):  # which a partial, say, lacks
-            self.__dict__.setdefault(name, getattr(self._function(), name))
-        self._fn = fn
-        self._drive = driver_for(self.__code__)
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else MethodType(cast("Any", self), instance)
-
-    @property  # type: ignore[misc]  # it can be set on any object, but not on this one
-    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # inspect asks for it
-        return FunctionType
-
-    @property
-    def __code__(self) -> CodeType:
-        return self._function().__code__  # type: ignore[no-any-return]
-
-    @__code__.setter
-    def __code__(self, code: CodeType) -> None:  # types.coroutine sets it
-        self._function().__code__ = code
-        self._drive = driver_for(code)
-
-    def _function(self) -> Any:
-        return innermost(self.__wrapped__)
-
-    def __getattr__(self, name: str) -> Any:
-        # The attributes that only functions have; an attribute of the function itself was taken over.
-        if name in ("__annotations__", "__closure__", "__defaults__", "__globals__", "__kwdefaults__"):
-            return getattr(self._function(), name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __reduce__(self) -> str:
-        return self.__qualname__
-
-    def __repr__(self) -> str:
-        return f"<clew.{type(self).__name__} of {self.__wrapped__!r}>"
-
-
-def innermost(fn: Any) -> Any:
+def _innermost(fn: Any) -> Any:
     """
     Return the function whose code runs when `fn` is called.
     """
@@ -187,16 +136,110 @@ def innermost(fn: Any) -> Any:
             fn = type(fn).__call__
 
 
+def _forwarded(name: str) -> Any:
+    def get(self: _FunctionLike) -> Any:
+        return getattr(self.function(), name)
+
+    def set_it(self: _FunctionLike, value: object) -> None:
+        setattr(self.function(), name, value)
+
+    return property(get, set_it)
+
+
+class _FunctionLike:
+    """
+    Be taken for the function that it stands for, by `inspect`, as a method and in a pickle.
+
+    No function is written in Python that is a generator function and does anything at its call.
+    """
+
+    # In slots, so that `functools.wraps` finds in `__dict__` what it would in a function's. The class has
+    # no annotations, which its instances would show for their own.
+    __slots__ = ("__dict__", "__weakref__", "_drive", "_fn", "_is_async")
+
+    def __init__(self, fn: Any, kind: str) -> None:
+        self.__name__: str
+        self.__qualname__: str
+        self.__wrapped__: Any
+        update_wrapper(cast("Any", self), fn, wrapper_assignments(fn))
+        for name in ("__name__", "__qualname__"):  # which a partial, say, lacks
+            self.__dict__.setdefault(name, getattr(self.function(), name, type(fn).__name__))
+        self._fn = fn
+        self._is_async = kind == "async generator"
+        self._drive = driver_for(self.__code__)
+
+    def driven(self, beginning: Beginning, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """
+        Return what drives the generator that `call` returns; anything else that it returns as it is.
+        """
+        if self._is_async:
+            body = call(*args, **kwargs)
+            if not isinstance(body, AsyncGeneratorType) or is_driver(body):
+                return body
+            return named(drive_async(beginning, body), self)
+        box: Any = []
+        driver = self._drive(beginning, box)
+        body = call(*args, **kwargs)
+        if not isinstance(body, GeneratorType) or is_driver(body):
+            return body
+        box.append(body)
+        return named(driver, self)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else MethodType(cast("Any", self), instance)
+
+    @property  # type: ignore[misc]  # it can be set on any object, but not on this one
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # inspect asks for it
+        return FunctionType
+
+    @property
+    def __code__(self) -> CodeType:
+        return self.function().__code__  # type: ignore[no-any-return]
+
+    @__code__.setter
+    def __code__(self, code: CodeType) -> None:  # types.coroutine sets it
+        self.function().__code__ = code
+        self._drive = driver_for(code)
+
+    __defaults__ = _forwarded("__defaults__")
+    __kwdefaults__ = _forwarded("__kwdefaults__")
+
+    def function(self) -> Any:
+        """
+        Return the function whose code runs at the first step.
+        """
+        return _innermost(self.__wrapped__)
+
+    def __getattr__(self, name: str) -> Any:
+        # The attributes that only functions have; an attribute of the function itself was taken over.
+        if name in ("__annotations__", "__closure__", "__globals__"):
+            return getattr(self.function(), name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+    def __repr__(self) -> str:
+        return f"<clew.{type(self).__name__} of {self.__wrapped__!r}>"
+
+
 class GeneratorFunction(_FunctionLike):
     """
     Be a function that captures, and makes a generator, at its call.
     """
 
+    __slots__ = ("_capture", "_refuses_managers")
+
     def __init__(self, fn: Any, kind: str, capture: Callable[[], Beginning], *, refuses_managers: bool) -> None:
-        super().__init__(fn)
-        self._is_async = kind == "async generator"
+        super().__init__(fn, kind)
         self._capture = capture
         self._refuses_managers = refuses_managers
+
+    def undecorated(self) -> Any:
+        """
+        Return the function that was decorated.
+        """
+        return self._fn
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """
@@ -206,14 +249,7 @@ class GeneratorFunction(_FunctionLike):
             caller = sys._getframe(1)
             if caller.f_code.co_name == "__init__" and caller.f_globals.get("__name__") == "contextlib":
                 self._refuse_manager()
-        if self._is_async:
-            body = self._fn(*args, **kwargs)
-            return named(drive_async(self._capture(), body), self)
-        box: Any = []
-        driver = self._drive(self._capture(), box)
-        body = self._fn(*args, **kwargs)
-        box.append(body)
-        return named(driver, self)
+        return self.driven(self._capture(), self._fn, args, kwargs)
 
     def _refuse_manager(self) -> None:
         decorator = "asynccontextmanager" if self._is_async else "contextmanager"
@@ -229,8 +265,12 @@ class BoundGeneratorFunction(_FunctionLike):
     Be a function whose generators run in copies of one captured context.
     """
 
-    def __init__(self, fn: Any, captured: Context, carried: Carried) -> None:
-        super().__init__(fn)
+    __slots__ = ("_captured", "_carried")
+
+    def __init__(self, fn: Any, kind: str, captured: Context, carried: Carried) -> None:
+        super().__init__(fn, kind)
+        if type(fn) is GeneratorFunction:
+            self._fn = fn.undecorated()  # this capture is the one that counts
         self._captured = captured
         self._carried = carried
 
@@ -239,13 +279,6 @@ class BoundGeneratorFunction(_FunctionLike):
         Return a generator, or an async generator, that runs in a copy of the captured context.
         """
         beginning = Creation.of(self._captured, self._carried)
-        box: Any = []
-        driver = self._drive(beginning, box)
-        # There, as a function that is decorated already captures for itself.
-        body = runner(beginning.context, self._carried, kwargs)(self._fn, *args, **kwargs)
-        if is_driver(body):
-            return body
-        if inspect.isasyncgen(body):
-            return named(drive_async(beginning, body), self)
-        box.append(body)
-        return named(driver, self)
+        # There, as what it calls may capture, too.
+        run = runner(beginning.context, self._carried, kwargs)
+        return self.driven(beginning, run, (self._fn, *args), kwargs)

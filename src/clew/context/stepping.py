@@ -91,14 +91,22 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
 
     __slots__ = ("__weakref__", "_context", "_coroutine", "_is_copy", "_is_started", "_run", "_send")
 
-    def __init__(self, coroutine: Any, context: Context, carried: Carried, *, is_copy: bool = False) -> None:
+    def __init__(
+        self,
+        coroutine: Any,
+        context: Context,
+        carried: Carried = (),
+        *,
+        is_copy: bool = False,
+        run: Optional[Callable[..., Any]] = None,
+    ) -> None:
         self._coroutine = coroutine
         self._context = context
         self._is_copy = is_copy  # and nobody else's, so that it may be changed before the first step
         self._is_started = False
         self._send = coroutine.send
-        run: Any = context.run  # which is typed as taking a function first
-        self._run: Callable[..., Any] = partial(run, *carriers(carried)) if carried else run
+        call: Any = run or context.run  # which is typed as taking a function first
+        self._run: Callable[..., Any] = partial(call, *carriers(carried)) if carried else call
 
     def __await__(self) -> Any:
         if self._is_started:

@@ -7,16 +7,19 @@ Generators are not driven here, but handed to `clew.context.generators` and `asy
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from contextvars import Context, copy_context
-from types import AsyncGeneratorType, GeneratorType
+from functools import lru_cache, partial
+from operator import length_hint
+from types import AsyncGeneratorType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Type, TypeVar
 from weakref import WeakKeyDictionary
 
 from clew.context._bodies import is_driver, is_unused, named
-from clew.context._entering import capture_carried, fit_to_keep, is_refusal, runner, take_loop_from_here
+from clew.context._entering import capture_carried, fit_to_keep, is_refusal, take_loop_from_here
 from clew.context._inheriting import Runner
 from clew.context._kinds import kind_of
+from clew.context.accessors import carriers
 from clew.context.async_generators import drive_async, wrap_async_generator
 from clew.context.generators import drive, wrap_generator
 from clew.context.seams import unwrappers
@@ -39,8 +42,9 @@ def wrap_stream(stream: T) -> T:
     or with ``async for``. For a generator or an async generator, it is `wrap_generator` or
     `wrap_async_generator` that is called. For anything else, what comes back has the attributes of
     `stream`, can be used in ``with`` or ``async with`` if that can, and `isinstance` takes it for one.
-    It is closed when `stream` itself would have been, and not twice. Methods other than those that
-    step or close are those of `stream` itself, and run in their caller's context. `unwrap` gives
+    It is closed when `stream` itself would have been, and not twice. Methods that neither step nor
+    close it, and attributes that are streams themselves, are those of `stream`, and run in their
+    caller's context; wrap such an attribute, too. `unwrap` gives
     `stream` back; a wrapped one is returned as it is.
 
     Context:
@@ -83,7 +87,7 @@ def wrap_stream(stream: T) -> T:
         raise ArgumentTypeError(
             f"expected something to iterate over, got {type(given).__name__} {given!r}; {_remedy(given)}"
         )
-    return _wrapped(given, _Lane(fit_to_keep(copy_context()), capture_carried()))  # type: ignore[no-any-return]
+    return _wrapped(given, _StreamContext(fit_to_keep(copy_context()), capture_carried()))  # type: ignore[no-any-return]
 
 
 def _remedy(given: object) -> str:
@@ -96,36 +100,37 @@ def _remedy(given: object) -> str:
     return "pass an iterator, an async iterator, or an object that gives one"
 
 
-class _Lane:
+class _StreamContext:
     """
     Hold the context of a stream, and of the iterators that it gives.
     """
 
-    __slots__ = ("_carried", "_context")
+    __slots__ = ("_carriers", "_context")
 
     def __init__(self, context: Context, carried: Carried) -> None:
         self._context = context
-        self._carried = carried
+        self._carriers = carriers(carried)
 
     def begin(self) -> Runner:
         return self.run
 
     def run(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
+            call: Any = partial(fn, **kwargs) if kwargs else fn
+            for each in reversed(self._carriers):
+                call = partial(each, call)
             try:
                 take_loop_from_here(self._context)
-                return runner(self._context, self._carried, kwargs)(fn, *args, **kwargs)
+                return self._context.run(call, *args)
             except RuntimeError as error:
                 if not is_refusal(error):
                     raise
-            if is_current(self._context):
-                return fn(*args, **kwargs)
-            return runner(self._context.copy(), self._carried, kwargs)(fn, *args, **kwargs)
+            return call(*args) if is_current(self._context) else self._context.copy().run(call, *args)
         finally:
             del args  # which may hold an exception, whose traceback holds this frame
 
     def stepped(self, awaitable: Any) -> ContextCoroutine:
-        return ContextCoroutine(as_coroutine(awaitable), self._context, self._carried)
+        return ContextCoroutine(as_coroutine(awaitable), self._context, run=self.run)
 
 
 class _Stream:
@@ -133,14 +138,14 @@ class _Stream:
     Be a stream by having its attributes; a subclass for each type of stream has its special methods.
     """
 
-    __slots__ = ("__lane", "__stream", "__weakref__")
+    __slots__ = ("__own", "__stream", "__weakref__")
 
-    __lane: _Lane
+    __own: _StreamContext
     __stream: Any
 
-    def __init__(self, stream: Any, lane: _Lane) -> None:
+    def __init__(self, stream: Any, own: _StreamContext) -> None:
         object.__setattr__(self, "_Stream__stream", stream)
-        object.__setattr__(self, "_Stream__lane", lane)
+        object.__setattr__(self, "_Stream__own", own)
 
     @property  # type: ignore[misc]  # it can be set on any object, but not on this one
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -148,7 +153,16 @@ class _Stream:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.__stream, name)
-        return self.__in_context(name) if name in _STEPPING and callable(value) else value
+        steps = name in _CLOSING or (name in _SENDING and isinstance(self.__stream, (Generator, AsyncGenerator)))
+        # It holds this and not the stream, which would go with it, in whichever context that is.
+        return MethodType(_in_context(name), self) if steps and callable(value) else value
+
+    def _call_in_context(self, name: str, args: Any, kwargs: Any) -> Any:
+        try:
+            result = self.__own.run(getattr(self.__stream, name), *args, **kwargs)
+            return self.__own.stepped(result) if inspect.isawaitable(result) else result
+        finally:
+            del args  # as above
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self.__stream, name, value)
@@ -167,45 +181,55 @@ class _Stream:
 
     def __del__(self) -> None:
         # If this is the last reference, what the stream does at its end is done in its context.
-        self.__lane.run(object.__delattr__, self, "_Stream__stream")
-
-    def __in_context(self, name: str) -> Callable[..., Any]:
-        # It holds this and not the stream, which would go with it, in whichever context that is.
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = self.__lane.run(getattr(self.__stream, name), *args, **kwargs)
-            return self.__lane.stepped(result) if inspect.isawaitable(result) else result
-
-        return call
+        self.__own.run(object.__delattr__, self, "_Stream__stream")
 
     # The special methods. A type of stream gets those that it has itself.
 
     def __iter(self) -> Any:
-        iterator = self.__lane.run(iter, self.__stream)
-        return self if iterator is self.__stream else _wrapped(iterator, self.__lane)
+        iterator = self.__own.run(iter, self.__stream)
+        return self if iterator is self.__stream else _wrapped(iterator, self.__own)
 
     def __next(self) -> Any:
-        return self.__lane.run(next, self.__stream)
+        return self.__own.run(next, self.__stream)
 
     def __aiter(self) -> Any:
-        iterator = self.__lane.run(type(self.__stream).__aiter__, self.__stream)
-        return self if iterator is self.__stream else _wrapped(iterator, self.__lane)
+        iterator = self.__own.run(type(self.__stream).__aiter__, self.__stream)
+        return self if iterator is self.__stream else _wrapped(iterator, self.__own)
 
     def __anext(self) -> Any:
-        return self.__lane.stepped(self.__lane.run(type(self.__stream).__anext__, self.__stream))
+        return self.__own.stepped(self.__own.run(type(self.__stream).__anext__, self.__stream))
 
     def __enter(self) -> Any:
-        entered = self.__lane.run(type(self.__stream).__enter__, self.__stream)
+        entered = self.__own.run(type(self.__stream).__enter__, self.__stream)
         return self if entered is self.__stream else entered
 
     def __exit(self, *exception: Any) -> Any:
-        return self.__lane.run(type(self.__stream).__exit__, self.__stream, *exception)
+        return self.__own.run(type(self.__stream).__exit__, self.__stream, *exception)
 
     async def __aenter(self) -> Any:
-        entered = await self.__lane.stepped(self.__lane.run(type(self.__stream).__aenter__, self.__stream))
+        entered = await self.__own.stepped(self.__own.run(type(self.__stream).__aenter__, self.__stream))
         return self if entered is self.__stream else entered
 
     def __aexit(self, *exception: Any) -> Any:
-        return self.__lane.stepped(self.__lane.run(type(self.__stream).__aexit__, self.__stream, *exception))
+        return self.__own.stepped(self.__own.run(type(self.__stream).__aexit__, self.__stream, *exception))
+
+    def __await(self) -> Any:
+        return self.__own.stepped(self.__stream).__await__()
+
+    def __call(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__stream(*args, **kwargs)
+
+    def __reversed(self) -> Any:
+        return reversed(self.__stream)
+
+    def __length_hint(self) -> int:
+        return length_hint(self.__stream)
+
+    def __setitem(self, key: Any, value: object) -> None:
+        self.__stream[key] = value
+
+    def __delitem(self, key: Any) -> None:
+        del self.__stream[key]
 
     def __len(self) -> int:
         return len(self.__stream)
@@ -228,6 +252,12 @@ class _Stream:
         "__exit__": __exit,
         "__aenter__": __aenter,
         "__aexit__": __aexit,
+        "__await__": __await,
+        "__call__": __call,
+        "__reversed__": __reversed,
+        "__length_hint__": __length_hint,
+        "__setitem__": __setitem,
+        "__delitem__": __delitem,
         "__len__": __len,
         "__getitem__": __getitem,
         "__contains__": __contains,
@@ -239,22 +269,45 @@ class _Stream:
         return stream.__stream
 
 
-_STEPPING = frozenset({"aclose", "asend", "athrow", "close", "send", "throw"})
+_CLOSING = frozenset({"aclose", "close"})
+_SENDING = frozenset({"asend", "athrow", "send", "throw"})
+
+
+@lru_cache(maxsize=None)
+def _in_context(name: str) -> Callable[..., Any]:
+    """
+    Return the function of the methods of that name, which are then equal for one stream.
+    """
+
+    def call(self: _Stream, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._call_in_context(name, args, kwargs)
+        finally:
+            del args  # as above
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
 
 _types: WeakKeyDictionary[type, Type[_Stream]] = WeakKeyDictionary()
 
 
-def _wrapped(stream: Any, lane: _Lane) -> Any:
+def _has(kind: type, name: str) -> bool:
+    # Not by `hasattr`, which would find what the class itself can do as an object: it can be called.
+    return any(vars(each).get(name) is not None for each in kind.__mro__)
+
+
+def _wrapped(stream: Any, own: _StreamContext) -> Any:
     if isinstance(stream, (GeneratorType, AsyncGeneratorType)) and is_unused(stream):
         if isinstance(stream, GeneratorType):
-            return named(drive(lane, [stream]), stream)
-        return named(drive_async(lane, stream), stream)
+            return named(drive(own, [stream]), stream)
+        return named(drive_async(own, stream), stream)
     kind = type(stream)
     made = _types.get(kind)
     if made is None:
-        special: Dict[str, Any] = {name: fn for name, fn in _Stream._SPECIAL.items() if hasattr(kind, name)}
+        special: Dict[str, Any] = {name: fn for name, fn in _Stream._SPECIAL.items() if _has(kind, name)}
         made = _types[kind] = type("_Stream", (_Stream,), {"__slots__": (), **special})
-    return made(stream, lane)
+    return made(stream, own)
 
 
 unwrappers[_Stream] = _Stream._unwrapped

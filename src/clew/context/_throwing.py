@@ -1,0 +1,108 @@
+"""
+Throwing an exception into a body that a generator drives, without frames of the driver's that keep things alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+__all__ = ("Exit", "Thrown", "without_frames", "without_this_frame")
+
+
+def without_this_frame(error: BaseException) -> BaseException:
+    """
+    Return an exception that the caller has caught with the traceback that it was thrown with.
+    """
+    traceback = error.__traceback__
+    return error.with_traceback(traceback and traceback.tb_next)
+
+
+class Thrown:
+    """
+    Be an operation on an async generator that throws: from its start, or, after `into`, where the body awaits.
+    """
+
+    __slots__ = ("_operation", "error")
+
+    def __init__(self, operation: Any) -> None:
+        self._operation = operation
+        self.error: Optional[BaseException] = None
+
+    @classmethod
+    def into(cls, operation: Any, error: BaseException) -> Thrown:
+        """
+        Return an operation under way as one that throws `error` at its next step.
+        """
+        thrown = operation if isinstance(operation, cls) else cls(operation)
+        thrown.error = error
+        return thrown
+
+    def __iter__(self) -> Thrown:
+        return self
+
+    def __next__(self) -> Any:
+        error, self.error = self.error, None
+        try:
+            return without_frames(next, self._operation) if error is None else self.throw(error)
+        finally:
+            del self, error  # whose traceback holds this frame
+
+    def send(self, value: Any) -> Any:
+        """
+        Resume the body with what its event loop has for it.
+        """
+        try:
+            return without_frames(self._operation.send, value)
+        finally:
+            del self
+
+    def throw(self, error: BaseException) -> Any:
+        """
+        Raise an exception where the body awaits something.
+        """
+        try:
+            return without_frames(self._operation.throw, error)
+        finally:
+            del self, error
+
+
+class Exit:
+    """
+    Be what closes a generator, in place of the generator itself.
+    """
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def throw(self, error: BaseException) -> Any:
+        """
+        Raise a `GeneratorExit` in the body.
+        """
+        try:
+            return without_frames(self._body.throw, error)
+        finally:
+            del self, error  # whose traceback holds this frame
+
+
+def without_frames(step: Callable[..., Any], *arguments: Any) -> Any:
+    """
+    Return `step(*arguments)`, in which the body may end by a `GeneratorExit`: without its frames, then.
+
+    What is left in the variables of a body that is closed goes here, in the body's context, and
+    not with the traceback, in whichever context that goes.
+    """
+    end: Optional[BaseException] = None
+    context: Optional[BaseException] = None
+    try:
+        try:
+            return step(*arguments)
+        except GeneratorExit as error:
+            end, context = error, error.__context__
+        # When the block is left, as until then the interpreter may keep the traceback for itself.
+        raise end.with_traceback(None)
+    finally:
+        if end is not None:
+            end.__context__ = context  # and not what the consumer is handling
+        del step, arguments, end, context
