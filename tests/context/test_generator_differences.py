@@ -109,6 +109,52 @@ def test_traceback_has_one_frame_more_and_another_with_an_option() -> None:
         assert stack_of(clew.wrap_generator(fails(), isolate=[])) == ["drive", "_step", "fails"]
 
 
+def async_stack_of(operation: Any) -> List[str]:
+    try:
+        operation.send(None)
+        operation.throw(LookupError())
+    except LookupError as error:
+        return [frame.name for frame in traceback.extract_tb(error.__traceback__)][1:]
+    raise AssertionError("expected an error")
+
+
+async def suspends() -> AsyncIterator[None]:
+    await suspend()
+    yield
+
+
+def test_traceback_of_what_is_thrown_into_an_async_body_has_up_to_four_frames_more() -> None:
+    bare = async_stack_of(suspends().__anext__())
+    wrapped = async_stack_of(clew.wrap_async_generator(suspends()).__anext__())
+    assert bare == ["suspends", "suspend"]
+    if sys.implementation.name == "cpython":
+        assert wrapped == ["drive_async", "throw", "_run", "without_frames", *bare]
+
+
+def test_variable_set_for_one_consumer_is_set_for_another_and_not_passed_on() -> None:
+    variable: ContextVar[str] = ContextVar("variable")
+
+    def sets() -> Iterator[str]:
+        variable.set("set")
+        yield variable.get()
+        yield variable.get("unset")
+
+    def consumed_by_two(generator: Any) -> object:
+        Context().run(next, generator)
+        second = Context()
+        return second.run(next, generator), variable in second
+
+    assert consumed_by_two(sets()) == ("unset", False)
+    assert consumed_by_two(clew.wrap_generator(sets(), isolate=[])) == ("set", False)
+
+
+def test_wrapped_stream_is_equal_to_itself_alone() -> None:
+    stream = [1]
+    wrapped = clew.wrap_stream(stream)
+    assert wrapped == wrapped
+    assert wrapped != stream
+
+
 def test_type_of_a_decorated_function_is_another() -> None:
     decorated = clew.context_generator(body)
     assert isinstance(decorated, types.FunctionType)
@@ -261,4 +307,4 @@ def test_loop_names_the_drivers_module() -> None:
 
 def test_every_row_of_the_list_is_known_here() -> None:
     """A row that is added to the guide needs a test here; the last three are in the tests of what they are about."""
-    assert len(listed()) == 16
+    assert len(listed()) == 18
