@@ -53,14 +53,14 @@ _DROPS: Script = [("drop", flag) for flag in _FLAGS] if IS_COUNTED else []
 _SOME = range(3)
 
 _STEPS: Script = [
-    *[(what, flag) for what in ("next", "next", "send") for flag in _FLAGS] * 6,
+    *[(what, flag) for what in ("next", "next", "send") for flag in _FLAGS] * 15,
     *[("throw", flag, thrown) for thrown in THROWN for flag in _FLAGS],
     *[("close", flag) for flag in _FLAGS],
     *_DROPS,
 ]
 _ASYNC_STEPS: Script = [
     # An operation from its start to its end, as with `await`.
-    *[("await", flag, *operation) for operation in _OPERATIONS[:3] for flag in _FLAGS] * 10,
+    *[("await", flag, *operation) for operation in _OPERATIONS[:3] for flag in _FLAGS] * 30,
     *[("await", flag, *operation) for operation in _THROWS + _OPERATIONS[3:] for flag in _FLAGS],
     # One that is cancelled, at once or when it has awaited something.
     *[(what, False, times, thrown) for what in ("cut", "cut and run") for times in _SOME for thrown in THROWN],
@@ -76,13 +76,13 @@ _CHANGES: Script = [(what, which) for what in ("set", "set", "reset") for which 
 
 
 def _scripts_of(steps: Script) -> st.SearchStrategy[Script]:
-    return st.lists(st.sampled_from(steps), min_size=1, max_size=10)
+    return st.lists(st.sampled_from(steps), min_size=5, max_size=12)
 
 
 scripts = _scripts_of(_STEPS)
 async_scripts = _scripts_of(_ASYNC_STEPS)
-changing_scripts = _scripts_of(_STEPS + _CHANGES)
-changing_async_scripts = _scripts_of(_ASYNC_STEPS + _CHANGES * 4)
+changing_scripts = _scripts_of(_STEPS + _CHANGES * 2)
+changing_async_scripts = _scripts_of(_ASYNC_STEPS + _CHANGES * 5)
 
 
 class Consumer:

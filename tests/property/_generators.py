@@ -30,37 +30,35 @@ class RefusedError(Exception):
 
 _RAISED = [RefusedError, KeyError, RuntimeError, StopIteration, StopAsyncIteration, KeyboardInterrupt, GeneratorExit]
 _CAUGHT = [RefusedError, KeyError, Exception, BaseException, GeneratorExit, StopIteration]
-# One draw each, and what keeps a body going comes often.
-_SIMPLE: Program = [
-    *[("yield",), ("echo",)] * 12,
-    *[("set", which) for which in range(len(VARIABLES))] * 3,
-    *[("reset", number) for number in range(3)] * 2,
-    *[("raise", error) for error in _RAISED],
-    *[("raise from", error) for error in _RAISED[:3]],
-    ("raise again",),
-    ("return",),
+# Each of these is as likely as the others, and what keeps a body going comes more often than what ends it.
+_SIMPLE: List[Program] = [
+    [("yield",)],
+    [("echo",)],
+    [("set", which) for which in range(len(VARIABLES))],
+    [("reset", number) for number in range(3)],
+    [(what, error) for what in ("raise", "raise", "raise from") for error in _RAISED] + [("raise again",), ("return",)],
 ]
-_AWAITING: Program = [("suspend", times) for times in (2, 1, 0)] * 6
+_AWAITING: List[Program] = [[("suspend", 1)], [("suspend", 2)]]
 
 
-def _programs_of(simple: Program, *guards: str) -> st.SearchStrategy[Program]:
-    programs: st.SearchStrategy[Program] = st.deferred(lambda: st.lists(instructions, max_size=3))
-    # What is there to be left half-way begins with something that can be left.
-    left = programs.map(lambda program: [simple[0], *program])
-    caught = st.sampled_from(_CAUGHT)
-    instructions = st.one_of(
-        st.sampled_from(simple),
-        st.sampled_from(simple),
-        st.tuples(st.just("delegate"), programs),
-        st.tuples(st.sampled_from(("guard", *guards)), caught, programs),
-        st.tuples(st.just("try"), left, caught, programs),
-        st.tuples(st.just("finally"), left, programs),
-    )
-    return st.lists(instructions, min_size=1, max_size=5)
+def _programs_of(simple: List[Program], *guards: str, depth: int = 2) -> st.SearchStrategy[Program]:
+    instructions = [st.sampled_from(each) for each in simple]
+    if depth:
+        inner = _programs_of(simple, *guards, depth=depth - 1)
+        # What is there to be left half-way begins with something that can be left.
+        left = inner.map(lambda program: [*simple[0], *program])
+        caught = st.sampled_from(_CAUGHT)
+        instructions += [
+            st.tuples(st.just("delegate"), inner),
+            *[st.tuples(st.just(guard), caught, inner) for guard in ("guard", *guards)],
+            st.tuples(st.just("try"), left, caught, inner),
+            st.tuples(st.just("finally"), left, inner),
+        ]
+    return st.lists(st.one_of(instructions), min_size=depth + 1, max_size=depth + 3)
 
 
 programs = _programs_of(_SIMPLE)
-async_programs = _programs_of(_AWAITING + _SIMPLE, "guard await", "guard await")
+async_programs = _programs_of(_AWAITING + _SIMPLE, "guard await")
 
 
 class Value:

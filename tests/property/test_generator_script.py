@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("silence")
 thorough = settings(
     deadline=None,
     derandomize=True,
-    max_examples=150,
+    max_examples=400,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
