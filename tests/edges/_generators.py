@@ -13,7 +13,7 @@ import sys
 import warnings
 import weakref
 from contextvars import Context
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List
 
 import pytest
 import sniffio
@@ -70,6 +70,19 @@ async def pause() -> None:
         await suspend()
     else:
         await checkpoint()
+
+
+async def resets(seen: List[object]) -> AsyncIterator[None]:
+    """Have a value that is put back, and note who is seen before and after that."""
+    token = user.set("body")
+    try:
+        while True:
+            await pause()
+            yield
+    finally:
+        seen.append(user.get())
+        user.reset(token)
+        seen.append(user.get())
 
 
 async def settle_loop() -> None:

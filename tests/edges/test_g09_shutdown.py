@@ -24,25 +24,13 @@ from tests.edges._generators import (
     listen,
     on_asyncio,
     on_every_loop,
-    pause,
+    resets,
     settle_loop,
     take,
 )
 from tests.edges._threads import in_empty_context, user
 
 Run = Callable[[Main], Any]
-
-
-async def resets(seen: List[object]) -> AsyncIterator[None]:
-    token = user.set("body")
-    try:
-        while True:
-            await pause()
-            yield
-    finally:
-        seen.append(user.get())
-        user.reset(token)
-        seen.append(user.get())
 
 
 def suspended_at_shutdown(run: Run, keep: Keep) -> Any:
