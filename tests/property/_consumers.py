@@ -49,6 +49,7 @@ def _watched(performance: Performance) -> BaseException:
 _FLAGS = (False, True)
 _OPERATIONS: Script = [("anext",), ("anext",), ("asend",), ("aclose",)]
 _THROWS: Script = [("athrow", thrown) for thrown in THROWN]
+_CUTS = [*THROWN, *["GeneratorExit"] * 6]
 _DROPS: Script = [("drop", flag) for flag in _FLAGS] if IS_COUNTED else []
 _SOME = range(3)
 
@@ -63,7 +64,7 @@ _ASYNC_STEPS: Script = [
     *[("await", flag, *operation) for operation in _OPERATIONS[:3] for flag in _FLAGS] * 30,
     *[("await", flag, *operation) for operation in _THROWS + _OPERATIONS[3:] for flag in _FLAGS],
     # One that is cancelled, at once or when it has awaited something.
-    *[(what, False, times, thrown) for what in ("cut", "cut and run") for times in _SOME for thrown in THROWN],
+    *[(what, False, times, thrown) for what in ("cut", "cut and run") for times in _SOME for thrown in _CUTS],
     # Half-way.
     *[("start", flag, *operation) for operation in _OPERATIONS for flag in _FLAGS] * 3,
     *[("start", False, *operation) for operation in _THROWS],

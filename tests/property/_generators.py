@@ -29,13 +29,14 @@ class RefusedError(Exception):
 
 
 _RAISED = [RefusedError, KeyError, RuntimeError, StopIteration, StopAsyncIteration, KeyboardInterrupt, GeneratorExit]
-_CAUGHT = [RefusedError, KeyError, Exception, BaseException, GeneratorExit, StopIteration]
+_CAUGHT = [RefusedError, KeyError, Exception, BaseException, BaseException, GeneratorExit, StopIteration]
 # Each of these is as likely as the others, and what keeps a body going comes more often than what ends it.
 _SIMPLE: List[Program] = [
     [("yield",)],
     [("echo",)],
     [("set", which) for which in range(len(VARIABLES))],
     [("reset", number) for number in range(3)],
+    [("scope", which) for which in range(len(VARIABLES))],
     [(what, error) for what in ("raise", "raise", "raise from") for error in _RAISED] + [("raise again",), ("return",)],
 ]
 _AWAITING: List[Program] = [[("suspend", 1)], [("suspend", 2)]]
@@ -130,6 +131,10 @@ class Performance:
                 self.seen.append(repr((yield self.new("item"))))
             elif operation == "echo":
                 received = yield received
+            elif operation == "scope":
+                self.set(args[0])
+                received = yield self.new("item")
+                self.reset(0)
             elif operation == "guard":
                 try:
                     received = yield self.new("item")
@@ -169,6 +174,10 @@ class Performance:
                 for _ in range(args[0]):
                     self.seen.append(repr(await suspend(self.new("wait"))))
                     self.look()
+            elif operation == "scope":
+                self.set(args[0])
+                received = yield self.new("item")
+                self.reset(0)
             elif operation == "guard":
                 try:
                     received = yield self.new("item")
