@@ -352,3 +352,50 @@ def test_snapshot_is_copied_and_a_context_shared() -> None:
     assert snapshot.run(var.get) == context[var] == "ada"
     next(clew.wrap_generator(sets(), context=context))
     assert context[var] == "set"
+
+
+class Broken:
+    """Be something to delegate to, or to await, into which nothing can be thrown."""
+
+    def __iter__(self) -> Any:
+        return self
+
+    __await__ = __iter__
+
+    def __next__(self) -> int:
+        return 1
+
+    @property
+    def throw(self) -> Any:
+        raise ZeroDivisionError
+
+
+def test_body_that_cannot_be_resumed_ends_in_its_context() -> None:
+    seen: List[object] = []
+
+    def delegates() -> Iterator[int]:
+        token = var.set("body's")
+        try:
+            yield from Broken()
+        finally:
+            seen.append(var.get())
+            var.reset(token)
+
+    generator: Any = clew.wrap_generator(delegates())
+    next(generator)
+    with pytest.raises(ZeroDivisionError):
+        generator.throw(KeyError())
+    assert seen == ["body's"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_async_body_that_cannot_be_resumed_gives_its_error() -> None:
+    async def awaits() -> AsyncIterator[None]:
+        await Broken()
+        yield
+
+    for wrap in (unwrapped, clew.wrap_async_generator):
+        operation = wrap(awaits()).__anext__()
+        operation.send(None)
+        with pytest.raises(ZeroDivisionError):
+            operation.throw(KeyError())
