@@ -61,6 +61,7 @@ KNOWN_AS = {
     "BrokenThreadPool": "concurrent.futures.thread.BrokenThreadPool",
     "UUID": "uuid.UUID",
     "_contextvars.Context": "contextvars.Context",
+    "_contextvars.ContextVar": "contextvars.ContextVar",
     "_thread._local": "threading.local",
     "concurrent.futures._base.Executor": "concurrent.futures.Executor",
     "concurrent.futures.thread.ThreadPoolExecutor": "concurrent.futures.ThreadPoolExecutor",

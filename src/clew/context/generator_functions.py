@@ -136,16 +136,6 @@ def _innermost(fn: Any) -> Any:
             fn = type(fn).__call__
 
 
-def _forwarded(name: str) -> Any:
-    def get(self: _FunctionLike) -> Any:
-        return getattr(self.function(), name)
-
-    def set_it(self: _FunctionLike, value: object) -> None:
-        setattr(self.function(), name, value)
-
-    return property(get, set_it)
-
-
 class _FunctionLike:
     """
     Be taken for the function that it stands for, by `inspect`, as a method and in a pickle.
@@ -201,8 +191,21 @@ class _FunctionLike:
         self.function().__code__ = code
         self._drive = driver_for(code)
 
-    __defaults__ = _forwarded("__defaults__")
-    __kwdefaults__ = _forwarded("__kwdefaults__")
+    @property
+    def __defaults__(self) -> Any:
+        return self.function().__defaults__
+
+    @__defaults__.setter
+    def __defaults__(self, defaults: Any) -> None:
+        self.function().__defaults__ = defaults
+
+    @property
+    def __kwdefaults__(self) -> Any:
+        return self.function().__kwdefaults__
+
+    @__kwdefaults__.setter
+    def __kwdefaults__(self, defaults: Any) -> None:
+        self.function().__kwdefaults__ = defaults
 
     def function(self) -> Any:
         """
