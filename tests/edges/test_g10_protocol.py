@@ -11,7 +11,7 @@ from typing import Any, AsyncIterator, Callable, Dict, Generator, Iterable, List
 
 import pytest
 
-from tests.context._coroutines import finish
+from tests.context._coroutines import finish, suspend
 from tests.context._loops import Main
 from tests.edges._generators import Keep, as_user, bare, in_task, keeps, on_every_loop, pause
 from tests.edges._threads import in_empty_context, user
@@ -239,3 +239,31 @@ async def looped_over(keep: Keep) -> Any:
 def test_generator_looped_over_in_a_bare_one_keeps_its_value(keep: Keep, run: Run) -> None:
     assert in_empty_context(run, lambda: looped_over(bare)) == [(("body", "body"), "body")] * 2
     assert in_empty_context(run, lambda: looped_over(keep)) == [(("body", "nobody"), "nobody")] * 2
+
+
+async def suspends_when_closed() -> AsyncIterator[None]:
+    """Suspend before each yield and twice when something is thrown in."""
+    await suspend()
+    try:
+        await suspend()
+        yield
+    finally:
+        await suspend()
+        await suspend()
+
+
+def thrown_twice(make: Callable[[], Any]) -> List[object]:
+    """Return what comes of an exception thrown into a step not begun, and of another while that is handled."""
+    generator = make()
+    finish(generator.__anext__())
+    step = generator.__anext__()
+    given = [step.throw(KeyError("of the first"))]
+    with pytest.raises(ValueError, match="of the second") as raised:
+        step.throw(ValueError, ValueError("of the second"), None)
+    return [*given, type(raised.value.__context__)]
+
+
+@pytest.mark.filterwarnings("ignore:the .*signature of throw:DeprecationWarning")
+@keeps
+def test_exception_in_three_parts_is_thrown_in_while_another_one_is_handled(keep: Keep) -> None:
+    assert thrown_twice(keep(suspends_when_closed)) == thrown_twice(suspends_when_closed)

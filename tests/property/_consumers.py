@@ -46,7 +46,8 @@ def _watched(performance: Performance) -> BaseException:
 
 
 # Each step is one draw; where there is a flag, the step is taken while the consumer handles an exception of its own.
-_FLAGS = (False, True)
+# (On PyPy what is thrown in meanwhile gets its context from the frame that it passes through.)
+_FLAGS = (False, True) if IS_COUNTED else (False,)
 _OPERATIONS: Script = [("anext",), ("anext",), ("asend",), ("aclose",)]
 _THROWS: Script = [("athrow", thrown) for thrown in THROWN]
 _CUTS = [*THROWN, *["GeneratorExit"] * 6]
@@ -64,8 +65,9 @@ _ASYNC_STEPS: Script = [
     *[("await", flag, *operation) for operation in _OPERATIONS[:3] for flag in _FLAGS] * 30,
     *[("await", flag, *operation) for operation in _THROWS + _OPERATIONS[3:] for flag in _FLAGS],
     # One that is cancelled, at once or when it has awaited something.
-    *[(what, False, times, thrown) for what in ("cut", "cut and run") for times in _SOME for thrown in _CUTS],
+    *[(what, False, times, thrown) for what in ("cut", "cut and run") for times in _SOME for thrown in _CUTS] * 2,
     # Half-way.
+    *[("leave", False, times) for times in (1, 1, 2)] * 12,
     *[("start", flag, *operation) for operation in _OPERATIONS for flag in _FLAGS] * 3,
     *[("start", False, *operation) for operation in _THROWS],
     *[("resume", flag, number) for number in _SOME for flag in _FLAGS] * 3,
@@ -309,15 +311,17 @@ class AsyncConsumption(Consumption):
             return _run(args[0])
         elif what == "await":
             return _run(self._start(*args), self._performance.new if args[0] == "asend" else nothing)
-        elif what in ("cut", "cut and run") and self._generator is not None:
+        elif what in ("leave", "cut", "cut and run") and self._generator is not None:
             self._operations.append(self._generator.__anext__())
             for _ in range(args[0]):
                 self._operations[-1].send(None)
+            if what == "leave":
+                return None
             given = self._operations[-1].throw(*THROWN[args[1]](self._performance))
             return given if what == "cut" else _run(self._operations[-1], self._performance.new)
         elif what == "start":
             self._operations.append(self._start(*args))
-        elif not what.startswith("cut") and self._operations:
+        elif not what.startswith(("cut", "leave")) and self._operations:
             position = -1 - args[0] % len(self._operations)
             if what == "resume":
                 return self._operations[position].send(None)

@@ -275,7 +275,8 @@ def told(error: Any, depth: int = 4, *, inside: bool = False) -> object:
 def _frames_of(error: BaseException, inside: bool) -> str:
     names: List[str] = []
     # Those of a GeneratorExit are left out, so that what a closed body held goes in the body's own context.
-    traceback = None if isinstance(error, GeneratorExit) else error.__traceback__
+    # (PyPy adds the one of the generator where it finds that this ignores one.)
+    traceback = None if isinstance(error, GeneratorExit) or not IS_COUNTED else error.__traceback__
     while traceback is not None:
         code = traceback.tb_frame.f_code
         # Not the one of a generator that was not started, whose driver does not start it for an exception.

@@ -7,6 +7,7 @@ The bare one has a context to itself. The other is stepped by consumers that cha
 from __future__ import annotations
 
 import gc
+import sys
 from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any, Callable, Dict, Iterator, Type
@@ -31,14 +32,22 @@ from tests.property._consumers import (
     heard,
     scripts,
 )
-from tests.property._generators import VARIABLES, LivePerformance, Performance, Program, async_programs, programs
+from tests.property._generators import (
+    IS_COUNTED,
+    VARIABLES,
+    LivePerformance,
+    Performance,
+    Program,
+    async_programs,
+    programs,
+)
 
 pytestmark = pytest.mark.usefixtures("silence")
 
 thorough = settings(
     deadline=None,
     derandomize=True,
-    max_examples=400,
+    max_examples=500 if IS_COUNTED else 100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -123,6 +132,10 @@ def check(found: Trace, expected: Trace) -> None:
     for (*step, alive), (*bare, alive_then) in zip(found, expected):
         # A generator that ignores that it is dropped is closed once more, in whichever context is current.
         if bare[0] == "drop" and IGNORED in str(bare):
+            return
+        # Before 3.13 a step that an exception was thrown into before it began does not count as running. So one that
+        # is abandoned half-way is closed all the same, but what it awaits in the body is not, as that counts.
+        if sys.version_info < (3, 13) and step[0] == "drop" and "already running" in str(step):
             return
         assert step == bare
         assert {*alive} <= {*alive_then}

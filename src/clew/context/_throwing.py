@@ -56,14 +56,14 @@ class Thrown:
         finally:
             del self
 
-    def throw(self, error: BaseException) -> Any:
+    def throw(self, *exception: Any) -> Any:
         """
         Raise an exception where the body awaits something.
         """
         try:
-            return without_frames(self._operation.throw, error)
+            return without_frames(self._operation.throw, *exception)
         finally:
-            del self, error
+            del self, exception
 
 
 class Exit:
