@@ -20,6 +20,7 @@ TIMED_GROUPS = {
     "threads": "benchmarks.threads",
     "stepping": "benchmarks.stepping",
     "generators": "benchmarks.generators",
+    "tasks": "benchmarks.tasks",
     "traceable": "benchmarks.traceable",
     "import": "benchmarks.start_up",
 }

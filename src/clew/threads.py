@@ -13,8 +13,7 @@ from threading import Thread, Timer
 from typing import Any, Callable, Iterable, Mapping, Optional, Union
 
 from clew.context._entering import capture_carried, run_in_shared, runner_elsewhere
-from clew.context.snapshot import Snapshot
-from clew.errors import ArgumentTypeError
+from clew.context.snapshot import Snapshot, checked_context
 
 __all__ = ("ContextThread", "ContextTimer")
 
@@ -123,7 +122,7 @@ class ContextThread(ContextStart):
     ) -> None:
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
         if context is not None:
-            self._given_context = _checked(context)
+            self._given_context = checked_context(context)
 
 
 class ContextTimer(ContextStart, Timer):
@@ -165,13 +164,4 @@ class ContextTimer(ContextStart, Timer):
     ) -> None:
         Timer.__init__(self, interval, function, args, kwargs)
         if context is not None:
-            self._given_context = _checked(context)
-
-
-def _checked(context: Any) -> Union[Context, Snapshot]:
-    if isinstance(context, (Context, Snapshot)):
-        return context
-    raise ArgumentTypeError(
-        f"expected context= as a contextvars.Context or a clew.Snapshot, got {type(context).__name__} "
-        f"{context!r}; pass contextvars.copy_context() or clew.capture()"
-    )
+            self._given_context = checked_context(context)

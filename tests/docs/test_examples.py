@@ -154,8 +154,13 @@ def test_docstring_examples_are_found() -> None:
 
 def test_reference_has_every_public_name() -> None:
     reference = "".join(page.read_text(encoding="utf-8") for page in PROJECT.glob("docs/reference/*.md"))
-    listed = set(re.findall(r"^\.\. auto\w+:: clew\.(?:errors\.)?(\w+)", reference, flags=re.MULTILINE))
-    assert listed == {*clew.__all__, *clew.errors.__all__} - {"__version__"}
+    listed = set(re.findall(r"^\.\. auto\w+:: clew\.(?:errors\.)?([\w.]+)", reference, flags=re.MULTILINE))
+    of_loops = {
+        f"tasks.{loop}.{name}"
+        for loop in ("asyncio", "anyio", "trio")
+        for name in importlib.import_module(f"clew.tasks.{loop}").__all__
+    }
+    assert listed == ({*clew.__all__, *clew.errors.__all__} - {"__version__"}) | of_loops
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
@@ -165,28 +170,35 @@ def test_links_between_files_lead_somewhere(name: str) -> None:
         assert (PROJECT / target).exists(), f"{name} links to {target}"
 
 
-def test_example_of_interleaved_streams_shows_a_whole_tree_and_a_broken_one() -> None:
-    program = [sys.executable, "-m", "clew", "run", str(PROJECT / "examples" / "interleaved_streams.py")]
-    for arguments, tree in (((), WHOLE), (("--bare",), BROKEN)):
+@pytest.mark.parametrize("example", ["interleaved_streams.py", "lazy_worker.py"])
+def test_example_shows_whole_trees_and_broken_ones(example: str) -> None:
+    program = [sys.executable, "-m", "clew", "run", str(PROJECT / "examples" / example)]
+    for arguments, trees in (((), WHOLE[example]), (("--bare",), BROKEN[example])):
         ran = subprocess.run([*program, *arguments], capture_output=True, timeout=60, check=True, cwd=PROJECT)
         lines = ran.stderr.decode("utf-8").splitlines()
-        assert [re.sub(r" [\d.]+ ms.*", "", line) for line in lines if " ms" in line] == tree
+        assert [re.sub(r" [\d.]+ ms.*", "", line) for line in lines if " ms" in line] == trees
 
 
-WHOLE = [
-    "conversation",
-    "├── answer ada",
-    *["│   ├── look_up"] * 2,
-    "│   └── look_up",
-    "└── answer grace",
-    *["    ├── look_up"] * 2,
-    "    └── look_up",
-]
-BROKEN = [
-    "conversation",
-    "└── answer ada",
-    "    ├── look_up",
-    "    └── answer grace",
-    *["        ├── look_up"] * 4,
-    "        └── look_up",
-]
+WHOLE = {
+    "interleaved_streams.py": [
+        "conversation",
+        "├── answer ada",
+        *["│   ├── look_up"] * 2,
+        "│   └── look_up",
+        "└── answer grace",
+        *["    ├── look_up"] * 2,
+        "    └── look_up",
+    ],
+    "lazy_worker.py": ["request", "refresh"] * 2,
+}
+BROKEN = {
+    "interleaved_streams.py": [
+        "conversation",
+        "└── answer ada",
+        "    ├── look_up",
+        "    └── answer grace",
+        *["        ├── look_up"] * 4,
+        "        └── look_up",
+    ],
+    "lazy_worker.py": ["request", "├── refresh", "└── refresh", "request"],
+}

@@ -21,7 +21,7 @@ from clew.context._entering import (
 from clew.context._layers import Isolated, Live, Runner
 from clew.context._throwing import Thrown, without_frames
 from clew.context.accessors import Carried, carriers
-from clew.context.snapshot import Snapshot
+from clew.context.snapshot import Snapshot, checked_context
 from clew.context.stepping import is_current
 from clew.errors import ArgumentTypeError, ArgumentValueError, ContextInUseError
 
@@ -63,14 +63,10 @@ def inheriting(context: Given, inherit: str, isolate: Optional[Iterable[ContextV
         return Live
     if context is None:
         return Creation.here
+    context = checked_context(context)
     if isinstance(context, Snapshot):
         return partial(Creation.of, context.context(), context.carried)
-    if isinstance(context, Context):
-        return partial(Shared, context)
-    raise ArgumentTypeError(
-        f"expected a contextvars.Context or a clew.Snapshot, got {type(context).__name__} {context!r}; "
-        f"pass contextvars.copy_context() or clew.capture()"
-    )
+    return partial(Shared, context)
 
 
 def _refuse_together(option: str, context: Given, inherit: str = "creation") -> None:

@@ -7,7 +7,7 @@ Binding a snapshot to a function is in `clew.context.binding`.
 from __future__ import annotations
 
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, Union, overload
 
 from clew.context._entering import (
     capture_carried,
@@ -16,6 +16,7 @@ from clew.context._entering import (
     fit_to_keep,
     runner,
 )
+from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -177,3 +178,15 @@ def capture() -> Snapshot:
     snapshot = Snapshot(fit_to_keep(copy_context()))
     snapshot.carried = capture_carried()
     return snapshot
+
+
+def checked_context(context: Any) -> Union[Context, Snapshot]:
+    """
+    Return what was given as ``context=``, or refuse it.
+    """
+    if isinstance(context, (Context, Snapshot)):
+        return context
+    raise ArgumentTypeError(
+        f"expected a contextvars.Context or a clew.Snapshot, got {type(context).__name__} {context!r}; "
+        f"pass contextvars.copy_context() or clew.capture()"
+    )

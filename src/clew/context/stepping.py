@@ -14,7 +14,7 @@ from typing import Any, Callable, Coroutine as CoroutineOf, Optional, TypeVar, U
 
 from clew.context._entering import IN_USE, capture_carried, fit_for_here, is_refusal
 from clew.context.accessors import Carried, carriers
-from clew.context.snapshot import Snapshot
+from clew.context.snapshot import Snapshot, checked_context
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ContextInUseError
 
 __all__ = ("ContextCoroutine", "as_coroutine", "wrap_coroutine")
@@ -66,18 +66,21 @@ def wrap_coroutine(coro: CoroutineOf[Any, Any, T], context: Union[Context, Snaps
         >>> asyncio.run(main())
         'hello ada'
     """
-    if not isinstance(coro, Coroutine) and not _is_generator_based(coro):
-        remedy = "call it: wrap_coroutine(f(), context)" if callable(coro) else "pass what an async def returns"
-        raise ArgumentTypeError(f"expected a coroutine object, got {type(coro).__name__} {coro!r}; {remedy}")
-    _refuse_if_started(coro)
+    check_coroutine(coro, "wrap_coroutine(f(), context)")
+    context = checked_context(context)
     if isinstance(context, Snapshot):
         return ContextCoroutine(coro, context.context(), context.carried, is_copy=True)
-    if not isinstance(context, Context):
-        raise ArgumentTypeError(
-            f"expected a contextvars.Context or a clew.Snapshot, got {type(context).__name__} {context!r}; "
-            f"pass contextvars.copy_context() or clew.capture()"
-        )
     return ContextCoroutine(coro, context, capture_carried())
+
+
+def check_coroutine(coro: object, call: str) -> None:
+    """
+    Refuse what is no coroutine object that can be started; `call` shows how it is done.
+    """
+    if not isinstance(coro, Coroutine) and not _is_generator_based(coro):
+        remedy = f"call it: {call}" if callable(coro) else "pass what an async def returns"
+        raise ArgumentTypeError(f"expected a coroutine object, got {type(coro).__name__} {coro!r}; {remedy}")
+    _refuse_if_started(coro)
 
 
 class ContextCoroutine(CoroutineOf[Any, Any, Any]):

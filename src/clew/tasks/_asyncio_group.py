@@ -1,0 +1,194 @@
+"""
+asyncio's TaskGroup for the Pythons that have none: 3.8 to 3.10. Drop this file with 3.10.
+
+A group starts its tasks by `loop.create_task`; in which context is for `clew.tasks.asyncio`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Set, Type, TypeVar
+
+from exceptiongroup import BaseExceptionGroup
+
+if TYPE_CHECKING:
+    from asyncio import Future, Task
+
+__all__ = ("TaskGroup",)
+
+T = TypeVar("T")
+
+
+class TaskGroup:
+    """
+    Do what `asyncio.TaskGroup` of Python 3.11 does.
+
+    Source:
+        The documentation of `asyncio.TaskGroup`, and CPython's own tests of it.
+    """
+
+    def __init__(self) -> None:
+        self._loop: Any = None
+        self._parent: Any = None
+        self._tasks: Set[Task[Any]] = set()
+        self._errors: List[BaseException] = []
+        self._fatal: Optional[BaseException] = None  # goes out as it is, in no group
+        self._is_leaving = False
+        self._is_stopping = False
+        self._has_stopped_parent = False
+        self._when_empty: Optional[Future[None]] = None
+
+    def __repr__(self) -> str:
+        state = [f"tasks={len(self._tasks)}"] if self._tasks else []
+        state += [f"errors={len(self._errors)}"] if self._errors else []
+        state += ["cancelling"] if self._is_stopping else ["entered"] if self._parent is not None else []
+        return f"<{' '.join(['TaskGroup', *state])}>"
+
+    async def __aenter__(self) -> Any:
+        if self._parent is not None:
+            raise RuntimeError(f"TaskGroup {self!r} has already been entered")
+        loop = asyncio.get_running_loop()
+        parent = asyncio.current_task(loop)
+        if parent is None:
+            raise RuntimeError(f"TaskGroup {self!r} cannot determine the parent task")
+        self._loop, self._parent = loop, parent
+        _count_requests(parent)
+        return self
+
+    async def __aexit__(
+        self, exc_type: Optional[Type[BaseException]], exc: Optional[BaseException], traceback: Optional[TracebackType]
+    ) -> None:
+        self._is_leaving = True
+        try:
+            await self._leave(exc)
+        finally:
+            # What failed refers to the frames that it came through, and those to this group.
+            self._errors, self._fatal = [], None
+            del self, exc, traceback
+
+    async def _leave(self, exc: Optional[BaseException]) -> None:
+        if exc is not None and _is_fatal(exc) and self._fatal is None:
+            self._fatal = exc
+        cancelled = exc if isinstance(exc, asyncio.CancelledError) else None
+        # It was this group that has cancelled the parent, and nobody else has.
+        if self._has_stopped_parent and self._parent.uncancel() == 0:
+            cancelled = None
+        if exc is not None:
+            self._stop()
+        try:
+            cancelled = await self._wait() or cancelled
+            if self._fatal is not None:
+                raise self._fatal
+            if cancelled is not None and not self._errors:
+                raise cancelled
+            if exc is not None and not isinstance(exc, asyncio.CancelledError):
+                self._errors.append(exc)
+            if self._errors:
+                raise BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors) from None
+        finally:
+            del self, exc, cancelled  # as above
+
+    async def _wait(self) -> Optional[asyncio.CancelledError]:
+        cancelled: Optional[asyncio.CancelledError] = None
+        try:
+            while self._tasks:
+                self._when_empty = self._loop.create_future()
+                try:
+                    await self._when_empty
+                except asyncio.CancelledError as error:
+                    # It comes from outside, or it is the one of this group that the parent gets here only now.
+                    if not self._is_stopping:
+                        cancelled = error
+                        self._stop()
+                self._when_empty = None
+            return cancelled
+        finally:
+            del self, cancelled  # as above
+
+    def create_task(self, coro: Coroutine[Any, Any, T], *, name: Optional[str] = None) -> Task[T]:
+        """
+        Start a task that the group waits for.
+        """
+        if self._parent is None:
+            raise RuntimeError(f"TaskGroup {self!r} has not been entered")
+        if self._is_leaving and not self._tasks:
+            raise RuntimeError(f"TaskGroup {self!r} is finished")
+        if self._is_stopping:
+            raise RuntimeError(f"TaskGroup {self!r} is shutting down")
+        task: Task[T] = self._loop.create_task(coro)
+        if name is not None:
+            task.set_name(name)
+        self._tasks.add(task)
+        task.add_done_callback(self._has_ended)
+        try:
+            return task
+        finally:
+            del task  # which may have failed already, if it is an eager one, and its traceback has this frame
+
+    def _has_ended(self, task: Task[Any]) -> None:
+        self._tasks.discard(task)
+        if self._when_empty is not None and not self._tasks and not self._when_empty.done():
+            self._when_empty.set_result(None)
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        self._errors.append(error)
+        if _is_fatal(error) and self._fatal is None:
+            self._fatal = error
+        if self._parent.done():
+            # Somebody has left without waiting, by hand.
+            self._loop.call_exception_handler(
+                {
+                    "message": f"Task {task!r} has errored out but its parent task {self._parent} is already completed",
+                    "exception": error,
+                    "task": task,
+                }
+            )
+        elif not self._is_stopping and not self._has_stopped_parent:
+            self._stop()
+            self._has_stopped_parent = True
+            self._parent.cancel()
+
+    def _stop(self) -> None:
+        self._is_stopping = True
+        for task in self._tasks:
+            task.cancel()
+
+
+def _is_fatal(error: BaseException) -> bool:
+    return isinstance(error, (SystemExit, KeyboardInterrupt))
+
+
+def _count_requests(task: Any) -> None:
+    """
+    Have a task count how often it was asked to be cancelled, as all do since 3.11.
+
+    It gets `cancel`, `cancelling` and `uncancel` as attributes of its own, and keeps them.
+    """
+    if not hasattr(task, "uncancel"):
+        requests = _Requests(task)
+        task.cancel, task.cancelling, task.uncancel = requests.cancel, requests.cancelling, requests.uncancel
+
+
+class _Requests:
+    __slots__ = ("_count", "_task")
+
+    def __init__(self, task: Task[Any]) -> None:
+        self._task = weakref.ref(task)  # which refers to this
+        self._count = 0
+
+    def cancel(self, *args: Any, **kwargs: Any) -> bool:
+        task = self._task()
+        if task is None or task.done():
+            return False
+        self._count += 1
+        return type(task).cancel(task, *args, **kwargs)
+
+    def cancelling(self) -> int:
+        return self._count
+
+    def uncancel(self) -> int:
+        self._count = max(0, self._count - 1)
+        return self._count

@@ -1,0 +1,145 @@
+"""
+How a coroutine is started as a task of asyncio's in a given context: natively where that can be, stepped elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from contextvars import Context
+from typing import Any, Callable, Dict, Optional, Union
+
+from clew.context._entering import fit_for_here, is_refusal
+from clew.context.snapshot import Snapshot, checked_context
+from clew.context.stepping import ContextCoroutine, check_coroutine, is_current
+
+__all__ = ("close_unstarted", "run_in_new_loop", "start")
+
+# 3.11+: create_task(context=); drop the other way with 3.10.
+_HAS_CONTEXT = sys.version_info >= (3, 11)
+
+
+def start(create_task: Callable[..., Any], coro: Any, name: Any, context: Any, options: Dict[str, Any]) -> Any:
+    """
+    Return what `create_task`, a loop's or a group's, makes of a coroutine in a context, under any task factory.
+    """
+    factory = asyncio.get_running_loop().get_task_factory()
+    if context is not None:
+        is_eager = factory is not None or "eager_start" in options
+        takes_context = factory is None or _takes(factory, "context")
+        coro = _placed(coro, context, options, is_eager=is_eager, takes_context=takes_context)
+    if name is None:
+        return create_task(coro, **options)
+    if factory is None or _takes(factory, "name"):
+        return create_task(coro, name=name, **options)
+    task = create_task(coro, **options)
+    try:
+        if hasattr(task, "set_name"):
+            task.set_name(name)
+        return task
+    finally:
+        del task  # it may have failed already, and its traceback has this frame
+
+
+def _placed(
+    coro: Any,
+    context: Union[Context, Snapshot],
+    options: Dict[str, Any],
+    *,
+    is_eager: bool,
+    takes_context: bool = True,
+) -> Any:
+    """
+    Return the coroutine, with `context` among the options, or one that steps it there.
+    """
+    check_coroutine(coro, "create_task(f())")
+    context = checked_context(context)
+    is_native = _HAS_CONTEXT and takes_context
+    if isinstance(context, Snapshot):
+        copy = context.context()
+        # The values of accessors are about a thread, which all tasks share: they come and go with each step.
+        if context.carried or not is_native:
+            return ContextCoroutine(coro, copy, context.carried, is_copy=True)
+        options["context"] = fit_for_here(copy)
+    elif is_native and not _is_in_the_way(context, is_eager=is_eager):
+        options["context"] = context
+    else:
+        return ContextCoroutine(coro, context)
+    return coro
+
+
+def _is_in_the_way(context: Context, *, is_eager: bool) -> bool:
+    """
+    Return whether somebody is in `context` who will still be there at the first step, as far as one can tell.
+
+    A loop that cannot enter a task's context says so to its exception handler, and the task waits for
+    ever. Stepped, the task fails with an error, or runs in place.
+    """
+    try:
+        context.run(_nothing)
+    except RuntimeError as error:
+        if not is_refusal(error):
+            raise
+        return is_eager or not is_current(context)
+    return False
+
+
+def _nothing() -> None:
+    pass
+
+
+def _takes(factory: Any, option: str) -> bool:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # of some that are written in C
+        return True
+    return option in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+def close_unstarted(coro: Any) -> None:
+    """
+    Close a coroutine that no task was made of, so that nobody hears that it "was never awaited".
+
+    One that is being awaited elsewhere, or that is none, is left alone.
+    """
+    is_coroutine = asyncio.iscoroutine(coro) and hasattr(coro, "cr_frame")
+    if is_coroutine and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+        coro.close()
+
+
+def run_in_new_loop(main: Any, context: Any, *, debug: Optional[bool], loop_factory: Any) -> Any:
+    """
+    Do what `asyncio.run` of the newest Python does, and in a context.
+    """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("asyncio.run() cannot be called from a running event loop")
+    options: Dict[str, Any] = {}
+    if context is not None:
+        # Who is in the context at this call is in it until the loop has ended.
+        main = _placed(main, context, options, is_eager=True)
+    # 3.11+: asyncio.Runner; drop the other ways with 3.10.
+    if sys.version_info >= (3, 11):
+        with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
+            return runner.run(main, **options)
+    if loop_factory is None:
+        return asyncio.run(main, debug=debug)
+    return _run_before_311(main, loop_factory(), debug=debug)
+
+
+def _run_before_311(main: Any, loop: Any, *, debug: Optional[bool]) -> Any:
+    runners: Any = asyncio.runners
+    try:
+        asyncio.set_event_loop(loop)
+        if debug is not None:
+            loop.set_debug(debug)
+        return loop.run_until_complete(main)
+    finally:
+        try:
+            runners._cancel_all_tasks(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            if sys.version_info >= (3, 9):
+                loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()

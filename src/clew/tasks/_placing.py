@@ -1,0 +1,96 @@
+"""
+How an async function is handed to trio or anyio such that its task runs in a given context.
+
+asyncio takes coroutines, and from 3.11 on a context with them: see `clew.tasks._asyncio_tasks`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine
+from contextvars import Context
+from functools import partial
+from typing import Any, Callable, Type, Union
+
+from clew.context.snapshot import Snapshot, checked_context
+from clew.context.stepping import ContextCoroutine
+
+__all__ = ("Placed", "TaskCoroutine", "TrioTaskCoroutine", "placed_coroutine")
+
+
+class TaskCoroutine(ContextCoroutine):
+    """
+    Be a coroutine that is a task's from the beginning, so that one whose task never came to it is closed in silence.
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        if self._is_started:
+            super().__del__()
+        else:
+            self._coroutine.close()
+
+
+class TrioTaskCoroutine(TaskCoroutine):
+    """
+    Be the coroutine of a trio task whose context becomes the task's own at the first step.
+
+    trio enters that from the next step on, and so does all that asks the task for its context, such as
+    `trio.from_thread.run`. What is left to do here is to call the coroutine.
+    """
+
+    __slots__ = ("_is_own",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._is_own = False
+
+    def __next__(self, value: Any = None) -> Any:
+        if self._is_own:
+            return self._call_in_place(self._send, value)
+        return super().__next__(value)
+
+    def _begin(self) -> None:
+        super()._begin()
+        # When the context is entered, and not before: trio itself would crash on one that is in use elsewhere.
+        self._send = partial(self._make_own, self._send)
+
+    def _make_own(self, send: Callable[[Any], Any], value: Any) -> Any:
+        self._send = send
+        sys.modules["trio"].lowlevel.current_task().context = self._context
+        self._is_own = True
+        return send(value)
+
+
+def placed_coroutine(coro: Any, context: Union[Context, Snapshot], kind: Type[TaskCoroutine]) -> TaskCoroutine:
+    """
+    Return a coroutine of that kind, which runs `coro` in `context`.
+    """
+    if isinstance(context, Snapshot):
+        return kind(coro, context.context(), context.carried, is_copy=True)
+    return kind(coro, context)
+
+
+class Placed:
+    """
+    Stand for an async function, under its name, of which each call gives a coroutine that runs in a context.
+    """
+
+    def __init__(self, fn: Any, context: Any, kind: Type[TaskCoroutine]) -> None:
+        self._fn = fn
+        self._context = checked_context(context)
+        self._kind = kind
+        # What trio and anyio name a task after.
+        named = fn.func if isinstance(fn, partial) else fn
+        for attribute in ("__module__", "__name__", "__qualname__"):
+            if hasattr(named, attribute):
+                setattr(self, attribute, getattr(named, attribute))
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        coro = self._fn(*args, **kwargs)
+        # What is none is refused by the loop, in its own words.
+        return placed_coroutine(coro, self._context, self._kind) if isinstance(coro, Coroutine) else coro
+
+    def __repr__(self) -> str:
+        return repr(self._fn)

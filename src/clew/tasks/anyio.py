@@ -1,0 +1,283 @@
+"""
+anyio's task groups with a context of one's choice, on asyncio and on trio, and blocks of a portal that keep theirs.
+
+What anyio itself carries right, threads among it, is left to it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
+from functools import lru_cache, partial
+from types import TracebackType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncContextManager,
+    Callable,
+    Coroutine,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Type,
+    TypeVar,
+    Union,
+)
+
+import anyio
+import anyio.abc
+from anyio.from_thread import BlockingPortal
+from typing_extensions import TypeVarTuple, Unpack
+
+from clew.context.scopes import Scope
+from clew.context.snapshot import Snapshot, checked_context
+from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed_coroutine
+
+__all__ = ("TaskGroup", "create_task_group", "wrap_async_context_manager")
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+# 4.14+: tasks have handles, and are created from coroutines, too.
+_HAS_HANDLES = hasattr(anyio.abc.TaskGroup, "create_task")
+
+
+def create_task_group() -> TaskGroup:
+    """
+    Create a task group, as `anyio.create_task_group` does, whose tasks run in a context of one's choice.
+
+    It is the task group of anyio's backend for the running event loop, and its methods take ``context=``
+    besides. In a `contextvars.Context` that is shared, and not copied, as anyio itself copies one.
+
+    Context:
+        *When*: at each call of `TaskGroup.start_soon`, `TaskGroup.start` or `TaskGroup.create_task`.
+        *What the callee sees*: see `TaskGroup`. *What comes back*: nothing but in a context that was given.
+
+    Returns:
+        A `TaskGroup`, for one ``async with``.
+
+    Example:
+        >>> import anyio, contextvars
+        >>> from clew.tasks.anyio import create_task_group
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def log_in(name):
+        ...     user.set(name)
+        >>> async def main():
+        ...     context = contextvars.copy_context()
+        ...     async with create_task_group() as group:
+        ...         group.start_soon(log_in, "ada", context=context)
+        ...     return context[user], user.get()
+        >>> anyio.run(main)
+        ('ada', 'nobody')
+    """
+    group: Any = anyio.create_task_group()
+    kind: Any = type(group)
+    group.__class__ = _with_contexts(kind)
+    return group  # type: ignore[no-any-return]
+
+
+class TaskGroup(anyio.abc.TaskGroup):
+    """
+    Be a task group of anyio's that starts each task in the context of whoever starts it, or in ``context=``.
+
+    `create_task_group` makes them.
+
+    Context:
+        *When*: at each call of a method. *What the callee sees*: the values of the caller, in a copy of
+        its own, or those in ``context=``; on trio that is the context of the whole task, for
+        `anyio.from_thread`, too. *What comes back*: ContextVar changes are in ``context=`` if that is a
+        `contextvars.Context`, which is shared and not copied, and nowhere otherwise.
+
+    Raises:
+        ArgumentTypeError: from the methods, if ``context=`` is neither a `contextvars.Context` nor a `Snapshot`.
+        ContextInUseError: in the task, if something else is running in its context.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _kind: Type[TaskCoroutine]
+
+    def start_soon(  # type: ignore[misc]  # with an option more than what is final from 4.14 on
+        self,
+        func: Callable[[Unpack[Ts]], Coroutine[Any, Any, T]],
+        *args: Unpack[Ts],
+        name: object = None,
+        context: Union[Context, Snapshot, None] = None,
+    ) -> Any:
+        """
+        Start a task, and wait for nothing.
+
+        Context:
+            As `TaskGroup`.
+
+        Args:
+            func: an async function.
+            args: its positional arguments.
+            name: the name of the task.
+            context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
+
+        Returns:
+            What anyio returns: from 4.14 on a handle of the task.
+        """
+        if context is None:
+            return super().start_soon(func, *args, name=name)
+        return super().start_soon(self._placed(func, context), *args, name=name)
+
+    async def start(
+        self,
+        func: Callable[..., Coroutine[Any, Any, Any]],
+        *args: object,
+        name: object = None,
+        context: Union[Context, Snapshot, None] = None,
+        **options: Any,
+    ) -> Any:
+        """
+        Start a task, and wait until it calls ``task_status.started()``.
+
+        Context:
+            As `TaskGroup`.
+
+        Args:
+            func: an async function that takes the keyword ``task_status``.
+            args: its positional arguments.
+            name: the name of the task.
+            context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
+            options: what anyio takes besides, such as ``return_handle`` from 4.14 on.
+
+        Returns:
+            What the task passed to ``started()``.
+
+        Raises:
+            RuntimeError: the task has ended without calling it.
+        """
+        if context is not None:
+            func = self._placed(func, context)
+        above: Any = super()
+        return await above.start(func, *args, name=name, **options)
+
+    if TYPE_CHECKING or _HAS_HANDLES:
+
+        def create_task(
+            self,
+            coro: Coroutine[Any, Any, T],
+            *,
+            name: object = None,
+            context: Union[Context, Snapshot, None] = None,
+        ) -> Any:
+            """
+            Start a task of a coroutine; with anyio 4.14 or later.
+
+            Context:
+                As `TaskGroup`.
+
+            Args:
+                coro: what an async function returns; not a coroutine that was started.
+                name: the name of the task.
+                context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
+
+            Returns:
+                A handle of the task.
+            """
+            if context is not None:
+                coro = placed_coroutine(coro, checked_context(context), self._kind)
+            above: Any = super()
+            return above.create_task(coro, name=name)
+
+    def _placed(self, func: Any, context: Any) -> Any:
+        return (Placed if _HAS_HANDLES else _NativelyPlaced)(func, context, self._kind)
+
+
+class _NativelyPlaced(Placed):
+    """
+    Return a native coroutine, which anyio asks for before 4.14.
+    """
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        coro = super().__call__(*args, **kwargs)
+        return _awaiting(coro) if isinstance(coro, TaskCoroutine) else coro
+
+
+async def _awaiting(coro: Any) -> Any:
+    return await coro
+
+
+@lru_cache(maxsize=None)  # of the two classes that anyio has
+def _with_contexts(kind: Any) -> Any:
+    # On trio a task has its context as an attribute.
+    coroutine = TrioTaskCoroutine if kind.__module__.endswith("_trio") else TaskCoroutine
+    return type("TaskGroup", (TaskGroup, kind), {"__slots__": (), "__module__": __name__, "_kind": coroutine})
+
+
+@contextmanager
+def wrap_async_context_manager(portal: BlockingPortal, cm: AsyncContextManager[T]) -> Iterator[T]:
+    """
+    Return `cm` as a plain context manager, as `BlockingPortal.wrap_async_context_manager` does, for a whole block.
+
+    What `cm` sets in ContextVars when it is entered, is set in the block, too, as with a plain
+    ``with``: the `BlockingPortal.call` of it sees them, as it copies the context of its caller.
+
+    Context:
+        *When*: at the entry of the block. *What the callee sees*: `cm`, the values of the caller, in a
+        copy in which it is entered and left. *What comes back*: the values that it has set at its entry,
+        until the block is left.
+
+    Args:
+        portal: of the event loop that `cm` is for.
+        cm: an async context manager.
+
+    Raises:
+        WrongContextError: at the exit, if that is in another context than the entry.
+
+    Example:
+        >>> import contextvars
+        >>> from contextlib import asynccontextmanager
+        >>> from anyio.from_thread import start_blocking_portal
+        >>> from clew.tasks.anyio import wrap_async_context_manager
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> @asynccontextmanager
+        ... async def logged_in(name):
+        ...     token = user.set(name)
+        ...     yield
+        ...     user.reset(token)
+        >>> with start_blocking_portal() as portal:
+        ...     with wrap_async_context_manager(portal, logged_in("ada")):
+        ...         portal.call(user.get), user.get()
+        ('ada', 'ada')
+    """
+    watched = _Watched(cm)
+    with portal.wrap_async_context_manager(watched) as value, Scope("wrap_async_context_manager", watched.repeat):
+        yield value
+
+
+class _Watched:
+    """
+    Be an async context manager, and know what its entry has set.
+    """
+
+    __slots__ = ("_cm", "_found")
+
+    def __init__(self, cm: Any) -> None:
+        self._cm = cm
+        self._found: Dict[ContextVar[Any], Any] = {}
+
+    async def __aenter__(self) -> Any:
+        before = copy_context()
+        value = await self._cm.__aenter__()
+        for variable, found in copy_context().items():
+            if variable not in before or before[variable] is not found:
+                self._found[variable] = found
+        return value
+
+    def __aexit__(
+        self, exc_type: Optional[Type[BaseException]], exc: Optional[BaseException], traceback: Optional[TracebackType]
+    ) -> Any:
+        return self._cm.__aexit__(exc_type, exc, traceback)
+
+    def repeat(self, undo: List[Callable[[], object]]) -> None:
+        """
+        Set the same here.
+        """
+        for variable, found in self._found.items():
+            undo.append(partial(variable.reset, variable.set(found)))

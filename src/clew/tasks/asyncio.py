@@ -1,0 +1,308 @@
+"""
+asyncio's tasks, threads and task groups with a context of one's choice, the same on every Python version.
+
+What asyncio itself carries right is left to it; trio's and anyio's are in `clew.tasks.trio` and `clew.tasks.anyio`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import AbstractEventLoop, Future, Task
+from concurrent.futures import Executor
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, TypeVar, Union
+
+from clew.context._entering import runner_elsewhere
+from clew.context.snapshot import Snapshot
+from clew.executors.wrapped import wrap_executor
+from clew.tasks._asyncio_tasks import close_unstarted, run_in_new_loop, start
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
+
+# 3.11+: the stdlib has one; drop ours with 3.10
+if sys.version_info >= (3, 11):
+    from asyncio import TaskGroup as _TaskGroup
+else:
+    from clew.tasks._asyncio_group import TaskGroup as _TaskGroup
+
+__all__ = ("TaskGroup", "create_task", "run", "run_in_executor", "to_thread")
+
+T = TypeVar("T")
+
+
+def create_task(
+    coro: Coroutine[Any, Any, T],
+    *,
+    name: Optional[str] = None,
+    context: Union[Context, Snapshot, None] = None,
+    **options: Any,
+) -> Task[T]:
+    """
+    Start a task, as `asyncio.create_task` does, in `context` on every Python version.
+
+    Where asyncio can start a task in a context, from 3.11 on, it does. Before that, and under a task
+    factory that takes no ``context=``, each step of the coroutine is run in the context, and
+    `asyncio.Task.get_coro` gives a `collections.abc.Coroutine` with the ``cr_`` attributes of `coro`.
+
+    Context:
+        *When*: without `context`, at this call. *What the callee sees*: the values of the caller, in a
+        copy of its own, or those in `context`. *What comes back*: the result or the exception of the
+        task; ContextVar changes are in `context` if that is a `Context`, which is shared and not
+        copied, and nowhere otherwise. To be called on the thread of the event loop, as ever.
+
+    Args:
+        coro: what a coroutine function returns; not a coroutine that was started.
+        name: the name of the task.
+        context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
+        options: what `asyncio.create_task` takes besides, such as ``eager_start`` from 3.14 on.
+
+    Raises:
+        ArgumentTypeError: `context` is neither of the two, or `coro`, with a context, no coroutine object.
+        AlreadyEnteredError: `coro` is being awaited elsewhere; found with a context only.
+        RuntimeError: there is no running event loop. After any of these, `coro` is closed.
+        ContextInUseError: in the task, if somebody else is running in `context` at this call and at
+            its first step. (A native task that finds so later tells the loop's exception handler.)
+
+    Example:
+        >>> import asyncio, contextvars
+        >>> from clew.tasks.asyncio import create_task
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def log_in(name):
+        ...     user.set(name)
+        >>> async def main():
+        ...     context = contextvars.copy_context()
+        ...     await create_task(log_in("ada"), context=context)
+        ...     return context[user], user.get()
+        >>> asyncio.run(main())
+        ('ada', 'nobody')
+    """
+    try:
+        if context is None and name is None:
+            return asyncio.create_task(coro, **options)
+        task: Task[T] = start(asyncio.create_task, coro, name, context, options)
+        try:
+            return task
+        finally:
+            del task  # which may have failed already, and its traceback has this frame
+    except BaseException:
+        close_unstarted(coro)
+        raise
+
+
+class TaskGroup(_TaskGroup):
+    """
+    Do what `asyncio.TaskGroup` does, from Python 3.8 on, and start tasks in a context of one's choice.
+
+    From 3.11 on it is that class but for the ways of `create_task`. Before, it is clew's, with the
+    behaviour of 3.11; the task that enters it then gets `cancelling()` and `uncancel()`, and the errors of
+    several tasks come as an `ExceptionGroup` of the package exceptiongroup.
+
+    Context:
+        *When*: at each `create_task`. *What the callee sees*: see there. *What comes back*: nothing
+        but in a context that was given. For one ``async with``, in one task.
+
+    Raises:
+        RuntimeError: as `asyncio.TaskGroup`: entered twice, without a task, or used outside of its block.
+
+    Source:
+        `asyncio.TaskGroup` of Python 3.11.
+
+    Example:
+        >>> import asyncio, clew
+        >>> from clew.tasks.asyncio import TaskGroup
+        >>> async def fetch(number):
+        ...     with clew.trace(f"fetch {number}"):
+        ...         await asyncio.sleep(0)
+        >>> async def main():
+        ...     with clew.trace("request"):
+        ...         async with TaskGroup() as group:
+        ...             for number in range(2):
+        ...                 group.create_task(fetch(number))
+        >>> with clew.record() as runs:
+        ...     asyncio.run(main())
+        >>> print(runs.tree())
+        request
+        ├── fetch 0
+        └── fetch 1
+    """
+
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: Optional[str] = None,
+        context: Union[Context, Snapshot, None] = None,
+        **options: Any,
+    ) -> Task[T]:
+        """
+        Start a task that the group waits for.
+
+        Context:
+            As `create_task` of this module.
+
+        Args:
+            coro: what a coroutine function returns; not a coroutine that was started.
+            name: the name of the task.
+            context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
+            options: what `asyncio.TaskGroup.create_task` takes besides.
+
+        Raises:
+            RuntimeError: the group was not entered, has ended, or is ending as a task has failed. `coro`
+                is closed then, but where somebody else has it, too, from Python 3.13 on only.
+            ArgumentTypeError, AlreadyEnteredError, ContextInUseError: as `create_task` of this module.
+        """
+        refusal = None
+        try:
+            if context is None and name is None:
+                return super().create_task(coro, **options)
+            task: Task[T] = start(super().create_task, coro, name, context, options)
+            try:
+                return task
+            finally:
+                del task  # as above
+        except RuntimeError as error:
+            # Without the frames of those that have the coroutine as well.
+            refusal = error.with_traceback(None)
+        except BaseException:
+            close_unstarted(coro)
+            raise
+        # Before 3.13 the stdlib leaves it to whoever has it, and its own tests await it then.
+        if sys.version_info >= (3, 13) or _references(coro) <= _REFERENCES_OF_CALLER:
+            close_unstarted(coro)
+        try:
+            raise refusal
+        finally:
+            del refusal, self  # the traceback has this frame
+
+
+# PyPy counts none; there, a coroutine that is refused is left to the caller before 3.13.
+_references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: sys.maxsize)
+
+
+class _Calibration:
+    def create_task(self, coro: object, **_: object) -> int:
+        return _references(coro)
+
+
+# Of an argument that was made in the call, as in ``create_task(f())``, and is in no variable of the caller's.
+_REFERENCES_OF_CALLER = _Calibration().create_task(object())
+
+
+async def to_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """
+    Call `fn(*args, **kwargs)` in a thread of the loop's default executor, as `asyncio.to_thread` does from 3.9 on.
+
+    Context:
+        *When*: at the first step of the coroutine, which is when it is awaited; the values of accessors,
+        too. *What the callee sees*: the values of the task, in a copy. *What comes back*: the result or
+        the exception, and no ContextVar change. A cancelled task does not wait for the thread.
+
+    Args:
+        fn: a plain function.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+
+    Example:
+        >>> import asyncio, contextvars
+        >>> from clew.tasks.asyncio import to_thread
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def main():
+        ...     user.set("ada")
+        ...     return await to_thread(user.get)
+        >>> asyncio.run(main())
+        'ada'
+    """
+    return await run_in_executor(None, fn, *args, **kwargs)
+
+
+def run_in_executor(
+    executor: Optional[Executor], fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> Future[T]:
+    """
+    Call `fn(*args, **kwargs)` in an executor, as `loop.run_in_executor` does, but in the caller's context.
+
+    Context:
+        *When*: at this call; the values of accessors, too. *What the callee sees*: the values of the
+        caller, in a copy; in another process, none of them, as `clew.wrap_executor` says. *What comes
+        back*: the result or the exception, and no ContextVar change. To be called on the thread of the
+        event loop.
+
+    Args:
+        executor: any executor, or None for the default one of the running event loop.
+        fn: a plain function.
+        args: its positional arguments.
+        kwargs: its keyword arguments, which `loop.run_in_executor` takes none of.
+
+    Returns:
+        A future of the running event loop.
+
+    Raises:
+        ArgumentTypeError: `executor` is neither an executor nor None.
+        RuntimeError: there is no running event loop.
+
+    Example:
+        >>> import asyncio, contextvars
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from clew.tasks.asyncio import run_in_executor
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def main():
+        ...     user.set("ada")
+        ...     with ThreadPoolExecutor() as pool:
+        ...         return await run_in_executor(pool, user.get)
+        >>> asyncio.run(main())
+        'ada'
+    """
+    loop = asyncio.get_running_loop()
+    if executor is None:
+        return loop.run_in_executor(None, partial(runner_elsewhere(kwargs), fn, *args, **kwargs))
+    return loop.run_in_executor(wrap_executor(executor), partial(fn, **kwargs) if kwargs else fn, *args)
+
+
+def run(
+    main: Coroutine[Any, Any, T],
+    *,
+    context: Union[Context, Snapshot, None] = None,
+    debug: Optional[bool] = None,
+    loop_factory: Optional[Callable[[], AbstractEventLoop]] = None,
+) -> T:
+    """
+    Run `main` in a new event loop, as `asyncio.run` does, in `context`.
+
+    Context:
+        *When*: without `context`, at this call. *What the callee sees*: the values of the caller, in a
+        copy, or those in `context`. *What comes back*: the result or the exception; ContextVar changes
+        are in `context` if that is a `Context`, and nowhere otherwise.
+
+    Args:
+        main: what a coroutine function returns.
+        context: a `contextvars.Context`, to be shared and not copied, or a `Snapshot`, for a copy.
+        debug: whether the event loop is in debug mode; None for what asyncio's settings say.
+        loop_factory: what makes the event loop; None for `asyncio.new_event_loop`.
+
+    Raises:
+        ArgumentTypeError: `context` is neither of the two, or `main`, with a context, no coroutine object.
+        ContextInUseError: somebody, the caller perhaps, is running in `context`.
+        RuntimeError: an event loop is running on this thread already. After any of these, `main` is closed.
+
+    Example:
+        >>> import contextvars
+        >>> from clew.tasks.asyncio import run
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def main():
+        ...     user.set("ada")
+        >>> context = contextvars.Context()
+        >>> run(main(), context=context)
+        >>> context[user]
+        'ada'
+    """
+    try:
+        result: T = run_in_new_loop(main, context, debug=debug, loop_factory=loop_factory)
+        return result
+    except BaseException:
+        close_unstarted(main)
+        raise

@@ -1,0 +1,294 @@
+"""
+trio's nurseries, callbacks and system tasks with a context of one's choice.
+
+What trio itself carries right, threads among it, is left to it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from contextvars import Context, copy_context
+from functools import partial
+from types import TracebackType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncContextManager,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Literal,
+    Optional,
+    Type,
+    Union,
+)
+
+from typing_extensions import TypeVarTuple, Unpack
+
+from clew.context._entering import runner_elsewhere
+from clew.context.snapshot import Snapshot
+from clew.errors import ArgumentValueError, MissingExtraError
+from clew.tasks._placing import Placed, TrioTaskCoroutine
+
+try:
+    import trio
+except ImportError as error:
+    raise MissingExtraError("clew.tasks.trio", "trio") from error
+
+__all__ = ("open_nursery", "run_sync_soon", "spawn_system_task")
+
+Ts = TypeVarTuple("Ts")
+
+if TYPE_CHECKING:
+
+    class Nursery(trio.Nursery):  # type: ignore[misc]  # which is final
+        """
+        Be a nursery whose tasks may be given a context; at run time it is trio's own, with two methods replaced.
+        """
+
+        def start_soon(
+            self,
+            async_fn: Callable[[Unpack[Ts]], Awaitable[object]],
+            *args: Unpack[Ts],
+            name: object = None,
+            context: Union[Context, Snapshot, None] = None,
+        ) -> None:
+            """
+            Start a task, in ``context=``.
+            """
+
+        async def start(
+            self,
+            async_fn: Callable[..., Awaitable[object]],
+            *args: object,
+            name: object = None,
+            context: Union[Context, Snapshot, None] = None,
+        ) -> Any:
+            """
+            Start a task, in ``context=``, and wait until it calls ``task_status.started()``.
+            """
+
+else:
+    Nursery = trio.Nursery
+
+
+def open_nursery(
+    strict_exception_groups: Optional[bool] = None,  # noqa: FBT001  as trio's
+    *,
+    inherit_from: Literal["spawner", "opener"] = "spawner",
+) -> AsyncContextManager[Nursery]:
+    """
+    Open a nursery, as `trio.open_nursery` does, whose tasks run in a context of one's choice.
+
+    The nursery is trio's own; its `start_soon` and `start` take ``context=`` besides: a
+    `contextvars.Context`, to be shared and not copied, or a `Snapshot`, for a copy of what it holds.
+
+    Context:
+        *When*: with ``inherit_from="spawner"``, at each `start_soon` or `start`, as ever; with
+        ``inherit_from="opener"``, at the entry of the block, for all tasks. *What the callee sees*:
+        those values, or those in ``context=``, which is the context of the whole task, for
+        `trio.from_thread` and system tasks, too. *What comes back*: ContextVar changes are in
+        ``context=`` if that is a `Context`, and nowhere otherwise.
+
+    Args:
+        strict_exception_groups: as `trio.open_nursery`.
+        inherit_from: whose values a task without ``context=`` has: those of whoever starts it, or those
+            of whoever has opened the nursery. With the second, a nursery that outlives requests starts
+            its tasks in none of them.
+
+    Raises:
+        ArgumentValueError: another `inherit_from`.
+        ArgumentTypeError: from the methods, if ``context=`` is neither of the two.
+        ContextInUseError: in the task, at its first step, if something else is running in its context.
+
+    Example:
+        >>> import contextvars, trio
+        >>> from clew.tasks.trio import open_nursery
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def log_in(name):
+        ...     user.set(name)
+        >>> async def main():
+        ...     context = contextvars.copy_context()
+        ...     async with open_nursery() as nursery:
+        ...         nursery.start_soon(log_in, "ada", context=context)
+        ...     return context[user], user.get()
+        >>> trio.run(main)
+        ('ada', 'nobody')
+    """
+    if inherit_from not in ("spawner", "opener"):
+        raise ArgumentValueError(
+            f"expected inherit_from='spawner' or inherit_from='opener', got {inherit_from!r}; the first is for the "
+            f"values of whoever starts a task, the second for those of whoever opens the nursery"
+        )
+    return _NurseryManager(trio.open_nursery(strict_exception_groups), is_of_opener=inherit_from == "opener")
+
+
+class _NurseryManager:
+    __slots__ = ("_is_of_opener", "_manager")
+
+    def __init__(self, manager: Any, *, is_of_opener: bool) -> None:
+        self._manager = manager
+        self._is_of_opener = is_of_opener
+
+    async def __aenter__(self) -> Nursery:
+        nursery: Any = await self._manager.__aenter__()
+        # The methods do not keep the nursery alive, as it has them.
+        given = weakref.ref(nursery), copy_context() if self._is_of_opener else None
+        nursery.start_soon = partial(_start_soon, *given)
+        nursery.start = partial(_start, *given)
+        return nursery  # type: ignore[no-any-return]
+
+    # Not a coroutine function: one frame less in each traceback.
+    def __aexit__(
+        self, exc_type: Optional[Type[BaseException]], exc: Optional[BaseException], traceback: Optional[TracebackType]
+    ) -> Coroutine[Any, Any, Optional[bool]]:
+        leaving: Coroutine[Any, Any, Optional[bool]] = self._manager.__aexit__(exc_type, exc, traceback)
+        return leaving
+
+    # Which say that it is `async with`.
+    def __enter__(self) -> Any:
+        return self._manager.__enter__()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._manager.__exit__(*exc_info)
+
+
+def _start_soon(
+    reference: Callable[[], Any],
+    opener: Optional[Context],
+    async_fn: Any,
+    /,
+    *args: Any,
+    name: object = None,
+    context: Any = None,
+) -> None:
+    nursery = _alive(reference)
+    if context is not None:
+        async_fn = Placed(async_fn, context, TrioTaskCoroutine)
+    elif opener is not None:
+        opener.copy().run(partial(trio.Nursery.start_soon, nursery, async_fn, *args, name=name))
+        return
+    trio.Nursery.start_soon(nursery, async_fn, *args, name=name)
+
+
+async def _start(
+    reference: Callable[[], Any],
+    opener: Optional[Context],
+    async_fn: Any,
+    /,
+    *args: Any,
+    name: object = None,
+    context: Any = None,
+) -> Any:
+    if context is None and opener is not None:
+        context = opener.copy()
+    if context is not None:
+        async_fn = Placed(async_fn, context, TrioTaskCoroutine)
+    return await trio.Nursery.start(_alive(reference), async_fn, *args, name=name)
+
+
+def _alive(reference: Callable[[], Any]) -> Any:
+    nursery = reference()
+    if nursery is None:
+        raise RuntimeError("Nursery is closed to new arrivals")
+    return nursery
+
+
+def run_sync_soon(
+    fn: Callable[[Unpack[Ts]], object],
+    /,
+    *args: Unpack[Ts],
+    idempotent: bool = False,
+    trio_token: Optional[trio.lowlevel.TrioToken] = None,
+) -> None:
+    """
+    Have trio call `fn(*args)` soon, as `trio.lowlevel.TrioToken.run_sync_soon` does, but in the caller's context.
+
+    Context:
+        *When*: at this call; the values of accessors, too. *What the callee sees*: the values of the
+        caller, in a copy, instead of those of `trio.run`. *What comes back*: nothing. Thread-safe and
+        re-entrant; as there, also from a signal handler.
+
+    Args:
+        fn: a plain function. What it raises crashes trio.
+        args: its positional arguments.
+        idempotent: whether a call that is equal to one that waits still is left out, with its context.
+        trio_token: of the trio to call in; needed elsewhere than on its thread.
+
+    Raises:
+        RuntimeError: `trio_token` is needed.
+        trio.RunFinishedError: that trio has ended.
+
+    Example:
+        >>> import contextvars, trio, trio.testing
+        >>> from clew.tasks.trio import run_sync_soon
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def main():
+        ...     user.set("ada")
+        ...     run_sync_soon(lambda: print(user.get()))
+        ...     await trio.testing.wait_all_tasks_blocked()
+        >>> trio.run(main)
+        ada
+    """
+    token = trio.lowlevel.current_trio_token() if trio_token is None else trio_token
+    token.run_sync_soon(_Soon(fn), *args, idempotent=idempotent)
+
+
+class _Soon:
+    __slots__ = ("_fn", "_run")
+
+    def __init__(self, fn: Callable[..., object]) -> None:
+        self._fn = fn
+        self._run = runner_elsewhere()
+
+    def __call__(self, *args: object) -> object:
+        return self._run(self._fn, *args)
+
+    # What trio asks of those that are idempotent.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Soon) and self._fn == other._fn
+
+    def __hash__(self) -> int:
+        return hash(self._fn)
+
+
+def spawn_system_task(
+    async_fn: Callable[[Unpack[Ts]], Awaitable[object]],
+    /,
+    *args: Unpack[Ts],
+    name: object = None,
+    context: Union[Context, Snapshot, None] = None,
+) -> trio.lowlevel.Task:
+    """
+    Start a system task, as `trio.lowlevel.spawn_system_task` does, but in the caller's context.
+
+    Context:
+        *When*: at this call. *What the callee sees*: the values of the caller, in a copy, instead of
+        those of `trio.run`; or those in `context`. *What comes back*: ContextVar changes are in
+        `context` if that is a `Context`, which is shared and not copied, and nowhere otherwise.
+
+    Args:
+        async_fn: an async function. What it raises crashes trio.
+        args: its positional arguments.
+        name: the name of the task, or what it is named after.
+        context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
+
+    Raises:
+        ArgumentTypeError: `context` is neither of the two.
+        RuntimeError: trio is not running here, or is about to end.
+
+    Example:
+        >>> import contextvars, trio
+        >>> from clew.tasks.trio import spawn_system_task
+        >>> user = contextvars.ContextVar("user", default="nobody")
+        >>> async def main():
+        ...     user.set("ada")
+        ...     task = spawn_system_task(trio.sleep_forever)
+        ...     return task.context[user]
+        >>> trio.run(main)
+        'ada'
+    """
+    if context is None:
+        return trio.lowlevel.spawn_system_task(async_fn, *args, name=name, context=copy_context())
+    placed: Any = Placed(async_fn, context, TrioTaskCoroutine)
+    return trio.lowlevel.spawn_system_task(placed, *args, name=name)
