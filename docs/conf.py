@@ -48,6 +48,8 @@ typehints_document_rtype = False
 
 # The inventory is a copy, from Debian's package python3.11-doc.
 intersphinx_mapping = {"python": ("https://docs.python.org/3", "_inventories/python.inv")}
+# Of these there is no inventory.
+nitpick_ignore_regex = [("py:.*", r"(anyio|trio)\..*"), ("py:class", r".*\.TypeVarTuple")]
 
 # Loaded now, so that annotations, too, show these objects under the name that people import.
 EVERYDAY = [getattr(clew, name) for name in clew.__all__]
@@ -63,6 +65,7 @@ KNOWN_AS = {
     "_contextvars.Context": "contextvars.Context",
     "_contextvars.ContextVar": "contextvars.ContextVar",
     "_thread._local": "threading.local",
+    "asyncio.events.AbstractEventLoop": "asyncio.AbstractEventLoop",
     "concurrent.futures._base.Executor": "concurrent.futures.Executor",
     "concurrent.futures.thread.ThreadPoolExecutor": "concurrent.futures.ThreadPoolExecutor",
 }

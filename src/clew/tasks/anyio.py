@@ -119,7 +119,7 @@ class TaskGroup(anyio.abc.TaskGroup):
             context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
 
         Returns:
-            What anyio returns: from 4.14 on a handle of the task.
+            What anyio returns, which is a handle of the task from 4.14 on.
         """
         if context is None:
             return super().start_soon(func, *args, name=name)

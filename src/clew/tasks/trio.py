@@ -39,7 +39,9 @@ __all__ = ("open_nursery", "run_sync_soon", "spawn_system_task")
 
 Ts = TypeVarTuple("Ts")
 
-if TYPE_CHECKING:
+if not TYPE_CHECKING:
+    Nursery = trio.Nursery
+else:
 
     class Nursery(trio.Nursery):  # type: ignore[misc]  # which is final
         """
@@ -67,9 +69,6 @@ if TYPE_CHECKING:
             """
             Start a task, in ``context=``, and wait until it calls ``task_status.started()``.
             """
-
-else:
-    Nursery = trio.Nursery
 
 
 def open_nursery(
