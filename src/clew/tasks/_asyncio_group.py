@@ -38,7 +38,7 @@ class TaskGroup:
         self._is_leaving = False
         self._is_stopping = False
         self._has_stopped_parent = False
-        self._when_empty: Optional[Future[None]] = None
+        self._when_empty: Optional[Future[None]] = None  # while the parent waits for it
 
     def __repr__(self) -> str:
         state = [f"tasks={len(self._tasks)}"] if self._tasks else []
@@ -94,9 +94,9 @@ class TaskGroup:
         cancelled: Optional[asyncio.CancelledError] = None
         try:
             while self._tasks:
-                self._when_empty = self._loop.create_future()
+                self._when_empty = when_empty = self._loop.create_future()
                 try:
-                    await self._when_empty
+                    await when_empty
                 except asyncio.CancelledError as error:
                     # It comes from outside, or it is the one of this group that the parent gets here only now.
                     if not self._is_stopping:

@@ -260,7 +260,8 @@ def run_in_executor(
     loop = asyncio.get_running_loop()
     if executor is None:
         return loop.run_in_executor(None, partial(runner_elsewhere(kwargs), fn, *args, **kwargs))
-    return loop.run_in_executor(wrap_executor(executor), partial(fn, **kwargs) if kwargs else fn, *args)
+    job: Callable[..., T] = partial(fn, **kwargs) if kwargs else fn
+    return loop.run_in_executor(wrap_executor(executor), job, *args)
 
 
 def run(
