@@ -260,7 +260,7 @@ def run_in_executor(
     loop = asyncio.get_running_loop()
     if executor is None:
         return loop.run_in_executor(None, partial(runner_elsewhere(kwargs), fn, *args, **kwargs))
-    job: Callable[..., T] = partial(fn, **kwargs) if kwargs else fn
+    job: Any = partial(fn, **kwargs) if kwargs else fn
     return loop.run_in_executor(wrap_executor(executor), job, *args)
 
 

@@ -16,7 +16,6 @@ from typing import (
     AsyncContextManager,
     Awaitable,
     Callable,
-    Coroutine,
     Literal,
     Optional,
     Type,
@@ -140,9 +139,8 @@ class _NurseryManager:
     # Not a coroutine function: one frame less in each traceback.
     def __aexit__(
         self, exc_type: Optional[Type[BaseException]], exc: Optional[BaseException], traceback: Optional[TracebackType]
-    ) -> Coroutine[Any, Any, Optional[bool]]:
-        leaving: Coroutine[Any, Any, Optional[bool]] = self._manager.__aexit__(exc_type, exc, traceback)
-        return leaving
+    ) -> Any:
+        return self._manager.__aexit__(exc_type, exc, traceback)
 
     # Which say that it is `async with`.
     def __enter__(self) -> Any:
