@@ -4,6 +4,7 @@ What jobs and recorded calls leave in memory: counted, not timed.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from typing import AsyncIterator, Callable, Iterator, Tuple
 import clew
 from benchmarks._cases import BATCH, echo
 from benchmarks.generators import plain, plain_async
+from benchmarks.tasks import Batch, bare_group, clew_group
 
 __all__ = ("Footprint", "footprints")
 
@@ -47,6 +49,8 @@ def footprints(operations: int = OPERATIONS) -> Iterator[Footprint]:
     for name, decorate in (("bare", lambda fn: fn), ("clew", clew.context_generator)):
         yield footprint(f"suspended generators, {name}", suspend(decorate(plain)), instances)
         yield footprint(f"suspended async generators, {name}", suspend_async(decorate(plain_async)), instances)
+    for name, batch in (("bare", bare_group), ("clew", clew_group)):
+        yield footprint(f"tasks in one group, {name}", run_tasks(batch), operations)
 
 
 def footprint(name: str, work: Callable[[int], object], operations: int) -> Footprint:
@@ -117,6 +121,13 @@ def suspend_async(make: Callable[[int], AsyncIterator[int]]) -> Callable[[int], 
             with suppress(StopIteration):
                 each.__anext__().send(None)
         return generators
+
+    return work
+
+
+def run_tasks(batch: Batch) -> Callable[[int], object]:
+    def work(operations: int) -> None:
+        asyncio.run(batch(operations))
 
     return work
 

@@ -19,7 +19,7 @@ import clew.tasks.asyncio
 import clew.tasks.trio
 from benchmarks._cases import BATCH, Case, Measure, Section
 
-__all__ = ("SECTIONS", "bare_group", "clew_group")
+__all__ = ("SECTIONS", "Batch", "bare_group", "clew_group")
 
 Batch = Callable[[int], Awaitable[None]]
 

@@ -260,8 +260,8 @@ def run_in_executor(
     loop = asyncio.get_running_loop()
     if executor is None:
         return loop.run_in_executor(None, partial(runner_elsewhere(kwargs), fn, *args, **kwargs))
-    job: Any = partial(fn, **kwargs) if kwargs else fn
-    return loop.run_in_executor(wrap_executor(executor), job, *args)
+    job: Callable[[], T] = partial(fn, *args, **kwargs) if args or kwargs else fn
+    return loop.run_in_executor(wrap_executor(executor), job)
 
 
 def run(
