@@ -306,7 +306,7 @@ def test_error_of_the_function_itself_is_not_taken_for_ours(monkeypatch: pytest.
 @pytest.mark.parametrize("wrong", [{}, "context", 5])
 @pytest.mark.parametrize("make", [lambda c: ContextThread(context=c), lambda c: ContextTimer(1, print, context=c)])
 def test_context_of_a_wrong_kind_is_refused(make: Any, wrong: object) -> None:
-    with pytest.raises(TypeError, match=r"expected context= as a contextvars.Context or a clew.Snapshot"):
+    with pytest.raises(TypeError, match=r"expected a contextvars.Context or a clew.Snapshot"):
         make(wrong)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import Context, ContextVar, Token
 from functools import partial
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, Optional, Type
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Type
 
 from clew.context import accessors
 from clew.context._entering import loop_variable
@@ -19,7 +19,7 @@ from clew.context.seams import Tracer, tracers
 from clew.errors import AlreadyEnteredError, WrongContextError
 from clew.incidents import report
 
-__all__ = ("Scope", "attached", "detached")
+__all__ = ("Scope", "Undo", "attached", "detached", "set_values")
 
 # The innermost block that is open. Set at each entry, so that an exit in another context is noticed.
 _innermost: ContextVar[Optional[Scope]] = ContextVar("clew_scope", default=None)
@@ -113,11 +113,8 @@ def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
     """
 
     def changes(undo: Undo) -> None:
-        not_carried = (loop_variable(), _innermost)
         # Also those that have the value already: the block may change them.
-        for variable, value in context.items():
-            if variable not in not_carried:
-                undo.append(partial(variable.reset, variable.set(value)))
+        set_values(context, undo)
         for tracer in (*tracers, *loaded_tracers()):
             # What was set just now, or, where the snapshot had none, what is here.
             has_parent = _asked(tracer, context)
@@ -127,6 +124,16 @@ def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
             _swap(each, None if link and each.is_cleared_when_detached else value, undo)
 
     return Scope("Snapshot.attached", changes)
+
+
+def set_values(values: Mapping[ContextVar[Any], Any], undo: Undo) -> None:
+    """
+    Set variables here, but those that are about this thread or its open blocks.
+    """
+    not_carried = (loop_variable(), _innermost)
+    for variable, value in values.items():
+        if variable not in not_carried:
+            undo.append(partial(variable.reset, variable.set(value)))
 
 
 def detached(*, link: bool = True) -> Scope:

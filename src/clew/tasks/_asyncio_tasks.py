@@ -7,8 +7,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+from asyncio import Task, get_running_loop
 from contextvars import Context
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Any, Callable, Dict, Optional, TypeVar, Union
 
 from clew.context._entering import fit_for_here, is_refusal
 from clew.context.snapshot import Snapshot, checked_context
@@ -16,15 +17,34 @@ from clew.context.stepping import ContextCoroutine, check_coroutine, is_current
 
 __all__ = ("close_unstarted", "run_in_new_loop", "start")
 
+T = TypeVar("T")
+
 # 3.11+: create_task(context=); drop the other way with 3.10.
 _HAS_CONTEXT = sys.version_info >= (3, 11)
 
 
-def start(create_task: Callable[..., Any], coro: Any, name: Any, context: Any, options: Dict[str, Any]) -> Any:
+# In C, so that seeing whether a context can be entered takes next to no time.
+_nothing = bool
+
+
+def start(
+    create_task: Callable[..., Task[T]], coro: Any, name: Optional[str], context: Any, options: Dict[str, Any]
+) -> Task[T]:
     """
     Return what `create_task`, a loop's or a group's, makes of a coroutine in a context, under any task factory.
     """
-    factory = asyncio.get_running_loop().get_task_factory()
+    factory = get_running_loop().get_task_factory()
+    if factory is None and not options:
+        # As it is for most. What there is to find out otherwise takes as long as the task.
+        if context is None:
+            return create_task(coro, name=name)
+        if _HAS_CONTEXT and context.__class__ is Context:
+            try:
+                context.run(_nothing)
+            except RuntimeError:
+                pass  # somebody is in it: see below
+            else:
+                return create_task(coro, name=name, context=context)
     if context is not None:
         is_eager = factory is not None or "eager_start" in options
         takes_context = factory is None or _takes(factory, "context")
@@ -53,23 +73,22 @@ def _placed(
     """
     Return the coroutine, with `context` among the options, or one that steps it there.
     """
-    check_coroutine(coro, "create_task(f())")
     context = checked_context(context)
     is_native = _HAS_CONTEXT and takes_context
     if isinstance(context, Snapshot):
-        copy = context.context()
-        # The values of accessors are about a thread, which all tasks share: they come and go with each step.
-        if context.carried or not is_native:
-            return ContextCoroutine(coro, copy, context.carried, is_copy=True)
-        options["context"] = fit_for_here(copy)
-    elif is_native and not _is_in_the_way(context, is_eager=is_eager):
-        options["context"] = context
+        copy, carried = fit_for_here(context.context()), context.carried
     else:
-        return ContextCoroutine(coro, context)
-    return coro
+        copy, carried = context, ()
+        is_native = is_native and not _is_in_the_way(context, is_eager=is_eager)
+    # The values of accessors are about a thread, which all tasks share: they come and go with each step.
+    if is_native and not carried:
+        options["context"] = copy
+        return coro
+    check_coroutine(coro, "create_task(f())")
+    return ContextCoroutine(coro, copy, carried)
 
 
-def _is_in_the_way(context: Context, *, is_eager: bool) -> bool:
+def _is_in_the_way(context: Context, *, is_eager: bool = False) -> bool:
     """
     Return whether somebody is in `context` who will still be there at the first step, as far as one can tell.
 
@@ -83,10 +102,6 @@ def _is_in_the_way(context: Context, *, is_eager: bool) -> bool:
             raise
         return is_eager or not is_current(context)
     return False
-
-
-def _nothing() -> None:
-    pass
 
 
 def _takes(factory: Any, option: str) -> bool:

@@ -81,11 +81,12 @@ class Placed:
         self._fn = fn
         self._context = checked_context(context)
         self._kind = kind
-        # What trio and anyio name a task after.
-        named = fn.func if isinstance(fn, partial) else fn
-        for attribute in ("__module__", "__name__", "__qualname__"):
-            if hasattr(named, attribute):
-                setattr(self, attribute, getattr(named, attribute))
+        # With what is below, what trio and anyio name a task after.
+        self._named = fn.func if isinstance(fn, partial) else fn
+        self.__module__ = getattr(self._named, "__module__", "")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._named, name)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         coro = self._fn(*args, **kwargs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -18,7 +18,6 @@ from typing import (
     Coroutine,
     Dict,
     Iterator,
-    List,
     Optional,
     Type,
     TypeVar,
@@ -30,7 +29,7 @@ import anyio.abc
 from anyio.from_thread import BlockingPortal
 from typing_extensions import TypeVarTuple, Unpack
 
-from clew.context.scopes import Scope
+from clew.context.scopes import Scope, Undo, set_values
 from clew.context.snapshot import Snapshot, checked_context
 from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed_coroutine
 
@@ -275,9 +274,8 @@ class _Watched:
     ) -> Any:
         return self._cm.__aexit__(exc_type, exc, traceback)
 
-    def repeat(self, undo: List[Callable[[], object]]) -> None:
+    def repeat(self, undo: Undo) -> None:
         """
         Set the same here.
         """
-        for variable, found in self._found.items():
-            undo.append(partial(variable.reset, variable.set(found)))
+        set_values(self._found, undo)

@@ -6,9 +6,8 @@ What asyncio itself carries right is left to it; trio's and anyio's are in `clew
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from asyncio import AbstractEventLoop, Future, Task
+from asyncio import AbstractEventLoop, Future, Task, get_running_loop
 from concurrent.futures import Executor
 from contextvars import Context
 from functools import partial
@@ -62,8 +61,8 @@ def create_task(
         options: what `asyncio.create_task` takes besides, such as ``eager_start`` from 3.14 on.
 
     Raises:
-        ArgumentTypeError: `context` is neither of the two, or `coro`, with a context, no coroutine object.
-        AlreadyEnteredError: `coro` is being awaited elsewhere; found with a context only.
+        ArgumentTypeError: `context` is neither of the two.
+        TypeError: `coro` is no coroutine object.
         RuntimeError: there is no running event loop. After any of these, `coro` is closed.
         ContextInUseError: in the task, if somebody else is running in `context` at this call and at
             its first step. (A native task that finds so later tells the loop's exception handler.)
@@ -82,13 +81,10 @@ def create_task(
         ('ada', 'nobody')
     """
     try:
-        if context is None and name is None:
-            return asyncio.create_task(coro, **options)
-        task: Task[T] = start(asyncio.create_task, coro, name, context, options)
-        try:
-            return task
-        finally:
-            del task  # which may have failed already, and its traceback has this frame
+        loop = get_running_loop()
+        if context is None and name is None and not options:
+            return loop.create_task(coro)
+        return start(loop.create_task, coro, name, context, options)
     except BaseException:
         close_unstarted(coro)
         raise
@@ -154,17 +150,13 @@ class TaskGroup(_TaskGroup):
         Raises:
             RuntimeError: the group was not entered, has ended, or is ending as a task has failed. `coro`
                 is closed then, but where somebody else has it, too, from Python 3.13 on only.
-            ArgumentTypeError, AlreadyEnteredError, ContextInUseError: as `create_task` of this module.
+            ArgumentTypeError, TypeError, ContextInUseError: as `create_task` of this module.
         """
         refusal = None
         try:
-            if context is None and name is None:
-                return super().create_task(coro, **options)
-            task: Task[T] = start(super().create_task, coro, name, context, options)
-            try:
-                return task
-            finally:
-                del task  # as above
+            if context is None and name is None and not options:
+                return super().create_task(coro)
+            return start(super().create_task, coro, name, context, options)
         except RuntimeError as error:
             # Without the frames of those that have the coroutine as well.
             refusal = error.with_traceback(None)
@@ -257,7 +249,7 @@ def run_in_executor(
         >>> asyncio.run(main())
         'ada'
     """
-    loop = asyncio.get_running_loop()
+    loop = get_running_loop()
     if executor is None:
         return loop.run_in_executor(None, partial(runner_elsewhere(kwargs), fn, *args, **kwargs))
     job: Callable[[], T] = partial(fn, *args, **kwargs) if args or kwargs else fn
@@ -286,7 +278,8 @@ def run(
         loop_factory: what makes the event loop; None for `asyncio.new_event_loop`.
 
     Raises:
-        ArgumentTypeError: `context` is neither of the two, or `main`, with a context, no coroutine object.
+        ArgumentTypeError: `context` is neither of the two.
+        TypeError: `main` is no coroutine object; before 3.14 a `ValueError`.
         ContextInUseError: somebody, the caller perhaps, is running in `context`.
         RuntimeError: an event loop is running on this thread already. After any of these, `main` is closed.
 
