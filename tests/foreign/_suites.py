@@ -43,8 +43,17 @@ def run_bare_and_clew(
         go_without("needs CPython, as its tests count on its reference counting")
     if not Path(sysconfig.get_path("stdlib"), "test", suite).is_file():
         go_without(f"needs CPython's {suite}, which this interpreter came without")
+    return run_each(("bare", "clew"), directory, runner, deadline=deadline, arguments=arguments)
+
+
+def run_each(
+    kinds: Sequence[str], directory: Path, runner: Path, *, deadline: float, arguments: Sequence[str] = ()
+) -> Dict[str, Any]:
+    """
+    Do what `run_bare_and_clew` does, with any suite, of which the runner knows more kinds of run, or others.
+    """
     processes = {}
-    for kind in ("bare", "clew"):
+    for kind in kinds:
         (directory / kind).mkdir()
         # To a file: nobody reads a pipe until the run is over.
         with (directory / kind / "output").open("wb") as output:

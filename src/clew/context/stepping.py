@@ -17,7 +17,7 @@ from clew.context.accessors import Carried, carriers
 from clew.context.snapshot import Snapshot, checked_context
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ContextInUseError
 
-__all__ = ("ContextCoroutine", "as_coroutine", "wrap_coroutine")
+__all__ = ("ContextCoroutine", "as_coroutine", "check_coroutine", "close_unstarted", "is_current", "wrap_coroutine")
 
 T = TypeVar("T")
 
@@ -83,6 +83,17 @@ def check_coroutine(coro: object, call: str) -> None:
     _refuse_if_started(coro)
 
 
+def close_unstarted(coro: Any) -> None:
+    """
+    Close a coroutine that no task was made of, so that nobody hears that it "was never awaited".
+
+    One that is being awaited elsewhere, or that is none, is left alone.
+    """
+    is_coroutine = isinstance(coro, Coroutine) and hasattr(coro, "cr_frame")
+    if is_coroutine and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+        coro.close()
+
+
 class ContextCoroutine(CoroutineOf[Any, Any, Any]):
     """
     Be a coroutine object whose every step runs in one Context; all attributes are those of the wrapped one.
@@ -121,17 +132,23 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
         if not self._is_started:
             self._begin()
         try:
-            return self._run(self._send, value)
-        except RuntimeError as error:
-            if not is_refusal(error):
-                raise
-        return self._step_refused(self._send, value)
+            try:
+                return self._run(self._send, value)
+            except RuntimeError as error:
+                if not is_refusal(error):
+                    raise
+            return self._step_refused(self._send, value)
+        finally:
+            del value  # which may hold the exception that this raises, whose traceback holds this frame
 
     def send(self, value: Any) -> Any:
         """
         Resume the coroutine with `value`, in its context.
         """
-        return self.__next__(value)
+        try:
+            return self.__next__(value)
+        finally:
+            del value  # as above
 
     def throw(self, *exception: Any) -> Any:
         """
@@ -170,7 +187,8 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
         # of this module is used, as at the exit of the interpreter they go first.
         coroutine = self._coroutine
         waits = getattr(coroutine, "cr_await", None) is not None or getattr(coroutine, "gi_frame", None) is not None
-        if self._is_started and waits:
+        # It runs if it goes in the same cycle, and what it does at its end has led to here.
+        if self._is_started and waits and not getattr(coroutine, "cr_running", False):
             self.close()
 
     def __reduce__(self) -> Any:

@@ -31,7 +31,8 @@ class TaskGroup:
 
     def __init__(self) -> None:
         self._loop: Any = None
-        self._parent: Any = None
+        self._parent: Any = None  # while the group is open
+        self._is_entered = False
         self._tasks: Set[Task[Any]] = set()
         self._errors: List[BaseException] = []
         self._fatal: Optional[BaseException] = None  # goes out as it is, in no group
@@ -43,17 +44,17 @@ class TaskGroup:
     def __repr__(self) -> str:
         state = [f"tasks={len(self._tasks)}"] if self._tasks else []
         state += [f"errors={len(self._errors)}"] if self._errors else []
-        state += ["cancelling"] if self._is_stopping else ["entered"] if self._parent is not None else []
+        state += ["cancelling"] if self._is_stopping else ["entered"] if self._is_entered else []
         return f"<{' '.join(['TaskGroup', *state])}>"
 
     async def __aenter__(self) -> Any:
-        if self._parent is not None:
+        if self._is_entered:
             raise RuntimeError(f"TaskGroup {self!r} has already been entered")
         loop = asyncio.get_running_loop()
         parent = asyncio.current_task(loop)
         if parent is None:
             raise RuntimeError(f"TaskGroup {self!r} cannot determine the parent task")
-        self._loop, self._parent = loop, parent
+        self._loop, self._parent, self._is_entered = loop, parent, True
         _count_requests(parent)
         return self
 
@@ -65,7 +66,7 @@ class TaskGroup:
             await self._leave(exc)
         finally:
             # What failed refers to the frames that it came through, and those to this group.
-            self._errors, self._fatal = [], None
+            self._parent, self._errors, self._fatal = None, [], None
             del self, exc, traceback
 
     async def _leave(self, exc: Optional[BaseException]) -> None:
@@ -111,7 +112,7 @@ class TaskGroup:
         """
         Start a task that the group waits for.
         """
-        if self._parent is None:
+        if not self._is_entered:
             raise RuntimeError(f"TaskGroup {self!r} has not been entered")
         if self._is_leaving and not self._tasks:
             raise RuntimeError(f"TaskGroup {self!r} is finished")
@@ -137,11 +138,11 @@ class TaskGroup:
         self._errors.append(error)
         if _is_fatal(error) and self._fatal is None:
             self._fatal = error
-        if self._parent.done():
+        if self._parent is None or self._parent.done():
             # Somebody has left without waiting, by hand.
             self._loop.call_exception_handler(
                 {
-                    "message": f"Task {task!r} has errored out but its parent task {self._parent} is already completed",
+                    "message": f"Task {task!r} has errored out, but the task that it was a part of has ended",
                     "exception": error,
                     "task": task,
                 }

@@ -9,15 +9,21 @@ import inspect
 import sys
 from asyncio import Task, get_running_loop
 from contextvars import Context
-from typing import Any, Callable, Dict, Optional, TypeVar, Union
+from functools import partial
+from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
 from clew.context._entering import fit_for_here, is_refusal
+from clew.context.accessors import Carried
 from clew.context.snapshot import Snapshot, checked_context
 from clew.context.stepping import ContextCoroutine, check_coroutine, is_current
+from clew.tasks._placing import TaskCoroutine
 
-__all__ = ("close_unstarted", "run_in_new_loop", "start")
+__all__ = ("run_in_new_loop", "start")
 
 T = TypeVar("T")
+
+# By this name, as somebody may put clew's in its place.
+_asyncio_run = asyncio.run
 
 # 3.11+: create_task(context=); drop the other way with 3.10.
 _HAS_CONTEXT = sys.version_info >= (3, 11)
@@ -46,14 +52,24 @@ def start(
             else:
                 return create_task(coro, name=name, context=context)
     if context is not None:
+        given, carried = _given(context)
         is_eager = factory is not None or "eager_start" in options
-        takes_context = factory is None or _takes(factory, "context")
-        coro = _placed(coro, context, options, is_eager=is_eager, takes_context=takes_context)
+        takes_context = _HAS_CONTEXT and (factory is None or _takes(factory, "context"))
+        if takes_context and not carried and not _is_in_the_way(given, is_eager=is_eager):
+            options["context"] = given
+        else:
+            coro = _stepped(coro, given, carried, is_eager=is_eager)
+            # A task has a context, too, which would keep the values of the caller.
+            create_task = partial(given.copy().run, create_task)
+    return _named(name, factory, partial(create_task, coro, **options))
+
+
+def _named(name: Optional[str], factory: Any, create: Callable[..., Task[T]]) -> Task[T]:
     if name is None:
-        return create_task(coro, **options)
+        return create()
     if factory is None or _takes(factory, "name"):
-        return create_task(coro, name=name, **options)
-    task = create_task(coro, **options)
+        return create(name=name)
+    task = create()
     try:
         if hasattr(task, "set_name"):
             task.set_name(name)
@@ -62,30 +78,25 @@ def start(
         del task  # it may have failed already, and its traceback has this frame
 
 
-def _placed(
-    coro: Any,
-    context: Union[Context, Snapshot],
-    options: Dict[str, Any],
-    *,
-    is_eager: bool,
-    takes_context: bool = True,
-) -> Any:
-    """
-    Return the coroutine, with `context` among the options, or one that steps it there.
-    """
+def _given(context: object) -> Tuple[Context, Carried]:
     context = checked_context(context)
-    is_native = _HAS_CONTEXT and takes_context
     if isinstance(context, Snapshot):
-        copy, carried = fit_for_here(context.context()), context.carried
-    else:
-        copy, carried = context, ()
-        is_native = is_native and not _is_in_the_way(context, is_eager=is_eager)
-    # The values of accessors are about a thread, which all tasks share: they come and go with each step.
-    if is_native and not carried:
-        options["context"] = copy
-        return coro
+        # The values of accessors are about a thread, which all tasks share: they come and go with each step.
+        return fit_for_here(context.context()), context.carried
+    return context, ()
+
+
+def _stepped(coro: Any, context: Context, carried: Carried, *, is_eager: bool) -> Any:
     check_coroutine(coro, "create_task(f())")
-    return ContextCoroutine(coro, copy, carried)
+    if is_eager and sys.version_info >= (3, 12) and is_current(context):
+        return _a_turn_later(TaskCoroutine(coro, context, carried))
+    return ContextCoroutine(coro, context, carried)
+
+
+async def _a_turn_later(coro: Any) -> Any:
+    # An eager task makes its first step while whoever starts it is in the context still.
+    await asyncio.sleep(0)
+    return await coro
 
 
 def _is_in_the_way(context: Context, *, is_eager: bool = False) -> bool:
@@ -93,7 +104,7 @@ def _is_in_the_way(context: Context, *, is_eager: bool = False) -> bool:
     Return whether somebody is in `context` who will still be there at the first step, as far as one can tell.
 
     A loop that cannot enter a task's context says so to its exception handler, and the task waits for
-    ever. Stepped, the task fails with an error, or runs in place.
+    ever. Stepped, the task fails with an error.
     """
     try:
         context.run(_nothing)
@@ -112,17 +123,6 @@ def _takes(factory: Any, option: str) -> bool:
     return option in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
-def close_unstarted(coro: Any) -> None:
-    """
-    Close a coroutine that no task was made of, so that nobody hears that it "was never awaited".
-
-    One that is being awaited elsewhere, or that is none, is left alone.
-    """
-    is_coroutine = asyncio.iscoroutine(coro) and hasattr(coro, "cr_frame")
-    if is_coroutine and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
-        coro.close()
-
-
 def run_in_new_loop(main: Any, context: Any, *, debug: Optional[bool], loop_factory: Any) -> Any:
     """
     Do what `asyncio.run` of the newest Python does, and in a context.
@@ -131,14 +131,18 @@ def run_in_new_loop(main: Any, context: Any, *, debug: Optional[bool], loop_fact
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     options: Dict[str, Any] = {}
     if context is not None:
+        given, carried = _given(context)
         # Who is in the context at this call is in it until the loop has ended.
-        main = _placed(main, context, options, is_eager=True)
+        if _HAS_CONTEXT and not carried and not _is_in_the_way(given, is_eager=True):
+            options["context"] = given
+        else:
+            main = _stepped(main, given, carried, is_eager=False)
     # 3.11+: asyncio.Runner; drop the other ways with 3.10.
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
             return runner.run(main, **options)
     if loop_factory is None:
-        return asyncio.run(main, debug=debug)
+        return _asyncio_run(main, debug=debug)
     return _run_before_311(main, loop_factory(), debug=debug)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Type, Union
 from clew.context.snapshot import Snapshot, checked_context
 from clew.context.stepping import ContextCoroutine
 
-__all__ = ("Placed", "TaskCoroutine", "TrioTaskCoroutine", "placed_coroutine")
+__all__ = ("Placed", "TaskCoroutine", "TrioTaskCoroutine", "placed", "placed_coroutine")
 
 
 class TaskCoroutine(ContextCoroutine):
@@ -47,9 +47,12 @@ class TrioTaskCoroutine(TaskCoroutine):
         self._is_own = False
 
     def __next__(self, value: Any = None) -> Any:
-        if self._is_own:
-            return self._call_in_place(self._send, value)
-        return super().__next__(value)
+        try:
+            if self._is_own:
+                return self._call_in_place(self._send, value)
+            return super().__next__(value)
+        finally:
+            del value  # as there
 
     def _begin(self) -> None:
         super()._begin()
@@ -63,10 +66,14 @@ class TrioTaskCoroutine(TaskCoroutine):
         return send(value)
 
 
-def placed_coroutine(coro: Any, context: Union[Context, Snapshot], kind: Type[TaskCoroutine]) -> TaskCoroutine:
+def placed_coroutine(coro: Any, context: Union[Context, Snapshot], kind: Type[TaskCoroutine]) -> Any:
     """
     Return a coroutine of that kind, which runs `coro` in `context`.
+
+    What is no coroutine is refused by the loop, in its own words.
     """
+    if not isinstance(coro, Coroutine):
+        return coro
     if isinstance(context, Snapshot):
         return kind(coro, context.context(), context.carried, is_copy=True)
     return kind(coro, context)
@@ -77,21 +84,26 @@ class Placed:
     Stand for an async function, under its name, of which each call gives a coroutine that runs in a context.
     """
 
-    def __init__(self, fn: Any, context: Any, kind: Type[TaskCoroutine]) -> None:
+    def __init__(self, fn: Any, context: Union[Context, Snapshot], kind: Type[TaskCoroutine]) -> None:
         self._fn = fn
-        self._context = checked_context(context)
+        self._context = context
         self._kind = kind
-        # With what is below, what trio and anyio name a task after.
-        self._named = fn.func if isinstance(fn, partial) else fn
-        self.__module__ = getattr(self._named, "__module__", "")
+        # With what is below, what anyio names a task after.
+        self.__module__ = getattr(fn, "__module__", "")
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._named, name)
+        return getattr(self._fn, name)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        coro = self._fn(*args, **kwargs)
-        # What is none is refused by the loop, in its own words.
-        return placed_coroutine(coro, self._context, self._kind) if isinstance(coro, Coroutine) else coro
+        return placed_coroutine(self._fn(*args, **kwargs), self._context, self._kind)
 
     def __repr__(self) -> str:
         return repr(self._fn)
+
+
+def placed(fn: Any, context: Any, kind: Type[TaskCoroutine], *, stand_in: Type[Placed] = Placed) -> Any:
+    """
+    Return what stands for an async function; what cannot be called is refused by the loop, in its own words.
+    """
+    context = checked_context(context)
+    return stand_in(fn, context, kind) if callable(fn) else fn

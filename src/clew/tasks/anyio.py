@@ -31,12 +31,17 @@ from typing_extensions import TypeVarTuple, Unpack
 
 from clew.context.scopes import Scope, Undo, set_values
 from clew.context.snapshot import Snapshot, checked_context
-from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed_coroutine
+from clew.context.stepping import close_unstarted
+from clew.errors import ArgumentTypeError
+from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed, placed_coroutine
 
 __all__ = ("TaskGroup", "create_task_group", "wrap_async_context_manager")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+# By this name, as somebody may put clew's in its place.
+_create_task_group = anyio.create_task_group
 
 # 4.14+: tasks have handles, and are created from coroutines, too.
 _HAS_HANDLES = hasattr(anyio.abc.TaskGroup, "create_task")
@@ -70,7 +75,7 @@ def create_task_group() -> TaskGroup:
         >>> anyio.run(main)
         ('ada', 'nobody')
     """
-    group: Any = anyio.create_task_group()
+    group: Any = _create_task_group()
     kind: Any = type(group)
     group.__class__ = _with_contexts(kind)
     return group  # type: ignore[no-any-return]
@@ -180,12 +185,17 @@ class TaskGroup(anyio.abc.TaskGroup):
                 A handle of the task.
             """
             if context is not None:
-                coro = placed_coroutine(coro, checked_context(context), self._kind)
+                try:
+                    checked_context(context)
+                except ArgumentTypeError:
+                    close_unstarted(coro)
+                    raise
+                coro = placed_coroutine(coro, context, self._kind)
             above: Any = super()
             return above.create_task(coro, name=name)
 
     def _placed(self, func: Any, context: Any) -> Any:
-        return (Placed if _HAS_HANDLES else _NativelyPlaced)(func, context, self._kind)
+        return placed(func, context, self._kind, stand_in=Placed if _HAS_HANDLES else _NativelyPlaced)
 
 
 class _NativelyPlaced(Placed):

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, TypeVar, U
 
 from clew.context._entering import runner_elsewhere
 from clew.context.snapshot import Snapshot
+from clew.context.stepping import close_unstarted
 from clew.executors.wrapped import wrap_executor
-from clew.tasks._asyncio_tasks import close_unstarted, run_in_new_loop, start
+from clew.tasks._asyncio_tasks import run_in_new_loop, start
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -173,7 +174,7 @@ class TaskGroup(_TaskGroup):
 
 
 # PyPy counts none; there, a coroutine that is refused is left to the caller before 3.13.
-_references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: sys.maxsize)
+_references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 1)
 
 
 class _Calibration:
@@ -182,7 +183,7 @@ class _Calibration:
 
 
 # Of an argument that was made in the call, as in ``create_task(f())``, and is in no variable of the caller's.
-_REFERENCES_OF_CALLER = _Calibration().create_task(object())
+_REFERENCES_OF_CALLER = _Calibration().create_task(object()) if hasattr(sys, "getrefcount") else 0
 
 
 async def to_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

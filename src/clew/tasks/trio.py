@@ -27,7 +27,7 @@ from typing_extensions import TypeVarTuple, Unpack
 from clew.context._entering import runner_elsewhere
 from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentValueError, MissingExtraError
-from clew.tasks._placing import Placed, TrioTaskCoroutine
+from clew.tasks._placing import TrioTaskCoroutine, placed
 
 try:
     import trio
@@ -37,6 +37,10 @@ except ImportError as error:
 __all__ = ("open_nursery", "run_sync_soon", "spawn_system_task")
 
 Ts = TypeVarTuple("Ts")
+
+# By these names, as somebody may put clew's in their place.
+_open_nursery = trio.open_nursery
+_spawn_system_task = trio.lowlevel.spawn_system_task
 
 if not TYPE_CHECKING:
     Nursery = trio.Nursery
@@ -118,7 +122,7 @@ def open_nursery(
             f"expected inherit_from='spawner' or inherit_from='opener', got {inherit_from!r}; the first is for the "
             f"values of whoever starts a task, the second for those of whoever opens the nursery"
         )
-    return _NurseryManager(trio.open_nursery(strict_exception_groups), is_of_opener=inherit_from == "opener")
+    return _NurseryManager(_open_nursery(strict_exception_groups), is_of_opener=inherit_from == "opener")
 
 
 class _NurseryManager:
@@ -161,7 +165,8 @@ def _start_soon(
 ) -> None:
     nursery = _alive(reference)
     if context is not None:
-        async_fn = Placed(async_fn, context, TrioTaskCoroutine)
+        name = async_fn if name is None else name
+        async_fn = placed(async_fn, context, TrioTaskCoroutine)
     elif opener is not None:
         opener.copy().run(partial(trio.Nursery.start_soon, nursery, async_fn, *args, name=name))
         return
@@ -180,7 +185,8 @@ async def _start(
     if context is None and opener is not None:
         context = opener.copy()
     if context is not None:
-        async_fn = Placed(async_fn, context, TrioTaskCoroutine)
+        name = async_fn if name is None else name
+        async_fn = placed(async_fn, context, TrioTaskCoroutine)
     return await trio.Nursery.start(_alive(reference), async_fn, *args, name=name)
 
 
@@ -286,6 +292,6 @@ def spawn_system_task(
         'ada'
     """
     if context is None:
-        return trio.lowlevel.spawn_system_task(async_fn, *args, name=name, context=copy_context())
-    placed: Any = Placed(async_fn, context, TrioTaskCoroutine)
-    return trio.lowlevel.spawn_system_task(placed, *args, name=name)
+        return _spawn_system_task(async_fn, *args, name=name, context=copy_context())
+    name = async_fn if name is None else name
+    return _spawn_system_task(placed(async_fn, context, TrioTaskCoroutine), *args, name=name)
