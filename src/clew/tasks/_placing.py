@@ -56,7 +56,7 @@ class TrioTaskCoroutine(TaskCoroutine):
 
     def _begin(self) -> None:
         super()._begin()
-        # When the context is entered, and not before: trio itself would crash on one that is in use elsewhere.
+        # When the context is entered, and not before: one that is in use elsewhere is not to become the task's.
         self._send = partial(self._make_own, self._send)
 
     def _make_own(self, send: Callable[[Any], Any], value: Any) -> Any:
