@@ -12,6 +12,7 @@ import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import types
 from collections import Counter
@@ -189,6 +190,8 @@ def main(report: str, kind: str, seconds: str, library: str, root: str, *files: 
     Run the tests in files under `root`, for so many seconds at most, and write what came of it to the file `report`.
     """
     faulthandler.dump_traceback_later(float(seconds), exit=True)
+    # Which it has not, if it was started in the background; some tests send themselves one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Next to the tests, there is nothing of ours.
     sys.dont_write_bytecode = True
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"

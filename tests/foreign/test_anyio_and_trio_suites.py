@@ -19,7 +19,7 @@ from tests.foreign._suites import run_each
 
 RUNNER = Path(__file__).with_name("_run_pytest_suite.py")
 # anyio's sleep for twenty of their seconds.
-DEADLINE = 150.0
+DEADLINE = 240.0
 KINDS = ("bare", "clew", "shared")
 
 
