@@ -98,6 +98,25 @@ async def child_fails(group_class: Any) -> object:
     return await outcome(body()), sorted(seen), cancelling()  # type: ignore[type-var]
 
 
+async def child_cleans_up_for_several_turns(group_class: Any) -> object:
+    async def child() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            seen.append("cleaned up")
+
+    async def body() -> None:
+        async with group_class() as group:
+            group.create_task(child())
+            group.create_task(fails(LookupError()))
+            await waits(seen, "body")
+
+    seen: List[object] = []
+    return await outcome(body()), seen, cancelling()
+
+
 async def child_fails_while_the_group_waits(group_class: Any) -> object:
     async def body() -> None:
         async with group_class() as group:
@@ -343,6 +362,7 @@ SCENARIOS: Dict[Scenario, Any] = {
     returns_results: ([0, 1, 2], 0),
     waits_for_tasks_of_tasks: [3, 2, 1, 0],
     child_fails: (LOOKUP, ["body cancelled", "child cancelled"], 0),
+    child_cleans_up_for_several_turns: (LOOKUP, ["body cancelled", "cleaned up"], 0),
     child_fails_while_the_group_waits: (LOOKUP, ["child cancelled"], LEFT),
     body_and_children_fail: (
         ["KeyError", "LookupError", "ValueError"],

@@ -183,6 +183,21 @@ def test_eager_task_in_the_context_that_is_current_begins_when_its_starter_has_l
 
 
 @ways
+def test_eager_task_that_begins_later_shows_its_own_coroutine(run: Any) -> None:
+    async def scenario(start: Start) -> object:
+        async def parent() -> object:
+            task = start(sets("grace"), context=context)
+            shown = "sets()" in repr(task), [frame.f_code.co_name for frame in task.get_stack()]
+            await task
+            return shown
+
+        context = as_user("ada")
+        return await create_task(parent(), context=context)
+
+    assert run(scenario, create_task) == (True, ["sets"])
+
+
+@ways
 def test_eager_task_that_is_cancelled_before_its_starter_has_left_the_context_begins_never(run: Any) -> None:
     async def scenario(start: Start) -> object:
         async def parent() -> object:

@@ -9,7 +9,7 @@ import inspect
 import sys
 import threading
 from contextvars import Context
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Coroutine, Dict, List
 
 import pytest
 
@@ -401,3 +401,59 @@ def test_group_without_a_task_says_so() -> None:
 def test_group_without_an_event_loop_says_so() -> None:
     with pytest.raises(RuntimeError, match="no running event loop"):
         TaskGroup().__aenter__().send(None)
+
+
+class OfCython(Coroutine[Any, Any, None]):
+    """Be a coroutine as Cython makes them: it has less to be asked than a native one."""
+
+    cr_running = False
+    cr_await = None
+
+    def __init__(self) -> None:
+        self.cr_frame: Any = object()
+
+    def send(self, _: Any) -> Any:
+        raise StopIteration
+
+    def throw(self, *exception: Any) -> Any:
+        raise exception[0]
+
+    def close(self) -> None:
+        self.cr_frame = None
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+@starts
+def test_coroutine_of_another_make_is_refused_and_closed_as_well(start: Start) -> None:
+    async def main() -> None:
+        with pytest.raises(ArgumentTypeError, match=r"expected a contextvars\.Context"):
+            await start(coroutine, context=5)
+
+    coroutine = OfCython()
+    run_on_asyncio(main)
+    assert coroutine.cr_frame is None
+
+
+@starts
+def test_error_of_a_task_factory_comes_with_its_traceback(start: Start) -> None:
+    def factory(loop: Any, coroutine: Any, **_options: Any) -> Any:
+        if not is_broken:
+            return asyncio.Task(coroutine, loop=loop)
+        raise RuntimeError("of the factory")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(factory)
+        is_broken.append(True)
+        try:
+            with pytest.raises(RuntimeError, match="of the factory") as caught:
+                await start(looks(), name="x")
+        finally:
+            is_broken.clear()
+        assert caught.traceback[-1].name == "factory"
+
+    is_broken: List[bool] = []
+    with complaints() as found:
+        run_on_asyncio(main)
+    assert found == []

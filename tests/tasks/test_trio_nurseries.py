@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextvars import Context
+import weakref
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Callable, Dict, List
 
@@ -17,10 +18,12 @@ import trio
 import trio.testing
 
 import clew
+import clew.tasks.trio
+from clew.errors import ContextInUseError
 from clew.tasks.trio import Nursery, open_nursery, spawn_system_task
-from tests.edges._generators import as_user, complaints
+from tests.edges._generators import Watched, as_user, complaints
 from tests.edges._groups import KINDS, innermost, run_on_trio
-from tests.edges._threads import in_empty_context, user
+from tests.edges._threads import in_empty_context, is_gone, user
 from tests.tasks._scenarios import Options, Trace, described, ending, options, trace_of
 from tests.tasks.test_groups import in_use_by_a_thread
 
@@ -205,6 +208,50 @@ def test_keyboard_interrupt_of_the_terminal_comes_out_of_the_task_that_it_meets(
         run_on_trio(main)
     assert isinstance(innermost(caught.value), KeyboardInterrupt)
     assert met == ["child"]
+
+
+def test_keyboard_interrupt_waits_until_a_nursery_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def copies() -> Context:
+        found.append(trio.lowlevel.currently_ki_protected())
+        return copy_context()
+
+    async def main() -> None:
+        found.append(trio.lowlevel.currently_ki_protected())
+        async with open_nursery(inherit_from="opener"):
+            found.append(trio.lowlevel.currently_ki_protected())
+
+    found: List[bool] = []
+    # What is called once the nursery is there, and before the block has it.
+    monkeypatch.setattr(clew.tasks.trio, "copy_context", copies)
+    run_on_trio(main)
+    assert found == [False, True, False]
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_task_that_is_refused_for_its_context_keeps_nothing_alive() -> None:
+    async def child(_: object) -> None:
+        raise AssertionError("expected a task whose context is in use not to begin")
+
+    async def refused(context: Context) -> object:
+        watched = Watched()
+        references.append(weakref.ref(watched))
+        try:
+            async with open_nursery() as nursery:
+                nursery.start_soon(child, watched, context=context)
+        except BaseException as error:
+            return type(innermost(error))
+        return None
+
+    async def main() -> None:
+        context = Context()
+        with in_use_by_a_thread(context):
+            assert await refused(context) is ContextInUseError
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
+
+    references: List[Any] = []
+    run_on_trio(main)
+    assert is_gone(references[0])
 
 
 def test_context_that_comes_into_use_between_two_steps_does_not_crash_trio() -> None:

@@ -6,15 +6,22 @@ The checkers read this file; run by pytest, it shows that the calls work as well
 
 from __future__ import annotations
 
+import contextvars
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator, List
 
 import clew
+import clew.tasks.anyio
+import clew.tasks.asyncio
+import clew.tasks.trio
 from clew import ContextThreadPoolExecutor, Run, RunTree, bind, capture, record, trace, traceable
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future  # noqa: F401  in the texts of types below
+    from asyncio import Future as AsyncFuture, Task  # noqa: F401  in the texts of types below
+    from concurrent.futures import Future  # noqa: F401  the same
 
+    import trio
+    from anyio import TaskHandle  # noqa: F401  the same
     from typing_extensions import assert_type
 else:
 
@@ -162,3 +169,28 @@ def test_generators_keep_their_types() -> None:
 def takes_what_is_said_to_be_less(items: Iterator[int], async_items: AsyncIterator[int]) -> None:
     assert_type(clew.wrap_generator(items, inherit="live"), Iterator[int])
     assert_type(clew.wrap_async_generator(async_items), AsyncIterator[int])
+
+
+async def takes_a_nursery(nursery: trio.Nursery) -> None:
+    nursery.start_soon(wait, 1)
+
+
+async def tasks_of_each_loop() -> None:
+    context = contextvars.Context()
+    assert_type(clew.tasks.asyncio.create_task(wait(1), context=context), "Task[bytes]")
+    async with clew.tasks.asyncio.TaskGroup() as group:
+        assert_type(group, clew.tasks.asyncio.TaskGroup)
+        assert_type(group.create_task(wait(1), name="x", context=capture()), "Task[bytes]")
+    assert_type(await clew.tasks.asyncio.to_thread(add, 1, b=2), int)
+    assert_type(clew.tasks.asyncio.run_in_executor(None, add, 1, b=2), "AsyncFuture[int]")
+    async with clew.tasks.anyio.create_task_group() as anyio_group:
+        assert_type(anyio_group, clew.tasks.anyio.TaskGroup)
+        assert_type(anyio_group.start_soon(wait, 1, context=context), "TaskHandle[bytes]")
+        await anyio_group.start(wait, 1, context=capture())
+    async with clew.tasks.trio.open_nursery(inherit_from="opener") as nursery:
+        nursery.start_soon(wait, 1, context=context)
+        await takes_a_nursery(nursery)
+
+
+def test_run_keeps_the_type() -> None:
+    assert_type(clew.tasks.asyncio.run(wait(1), context=contextvars.Context()), bytes)

@@ -89,8 +89,9 @@ def close_unstarted(coro: Any) -> None:
 
     One that is being awaited elsewhere, or that is none, is left alone.
     """
-    is_coroutine = isinstance(coro, Coroutine) and hasattr(coro, "cr_frame")
-    if is_coroutine and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+    # Not by `inspect`, which asks for what Cython's coroutines do not have.
+    is_open = isinstance(coro, Coroutine) and getattr(coro, "cr_frame", None) is not None
+    if is_open and not getattr(coro, "cr_running", False) and getattr(coro, "cr_await", None) is None:
         coro.close()
 
 

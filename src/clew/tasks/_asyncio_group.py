@@ -16,6 +16,8 @@ from exceptiongroup import BaseExceptionGroup
 if TYPE_CHECKING:
     from asyncio import Future, Task
 
+    from typing_extensions import Self
+
 __all__ = ("TaskGroup",)
 
 T = TypeVar("T")
@@ -47,7 +49,7 @@ class TaskGroup:
         state += ["cancelling"] if self._is_stopping else ["entered"] if self._is_entered else []
         return f"<{' '.join(['TaskGroup', *state])}>"
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> Self:
         if self._is_entered:
             raise RuntimeError(f"TaskGroup {self!r} has already been entered")
         loop = asyncio.get_running_loop()
@@ -76,7 +78,7 @@ class TaskGroup:
         # It was this group that has cancelled the parent, and nobody else has.
         if self._has_stopped_parent and self._parent.uncancel() == 0:
             cancelled = None
-        if exc is not None:
+        if exc is not None and not self._is_stopping:
             self._stop()
         try:
             cancelled = await self._wait() or cancelled

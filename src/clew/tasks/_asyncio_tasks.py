@@ -10,7 +10,8 @@ import sys
 from asyncio import Task, get_running_loop
 from contextvars import Context
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from clew.context._entering import fit_for_here, is_refusal
 from clew.context.accessors import Carried
@@ -53,12 +54,12 @@ def start(
                 return create_task(coro, name=name, context=context)
     if context is not None:
         given, carried = _given(context)
-        is_eager = factory is not None or "eager_start" in options
+        may_be_eager = factory is not None or "eager_start" in options
         takes_context = _HAS_CONTEXT and (factory is None or _takes(factory, "context"))
-        if takes_context and not carried and not _is_in_the_way(given, is_eager=is_eager):
+        if takes_context and not carried and not _is_in_the_way(given, even_if_current=may_be_eager):
             options["context"] = given
         else:
-            coro = _stepped(coro, given, carried, is_eager=is_eager)
+            coro = _stepped(coro, given, carried, may_be_eager=may_be_eager)
             # A task has a context, too, which would keep the values of the caller.
             create_task = partial(given.copy().run, create_task)
     return _named(name, factory, partial(create_task, coro, **options))
@@ -86,20 +87,32 @@ def _given(context: object) -> Tuple[Context, Carried]:
     return context, ()
 
 
-def _stepped(coro: Any, context: Context, carried: Carried, *, is_eager: bool) -> Any:
+def _stepped(coro: Any, context: Context, carried: Carried, *, may_be_eager: bool = False) -> ContextCoroutine:
     check_coroutine(coro, "create_task(f())")
-    if is_eager and sys.version_info >= (3, 12) and is_current(context):
-        return _a_turn_later(TaskCoroutine(coro, context, carried))
+    # 3.12+: eager tasks. One makes its first step while whoever starts it is in the context still.
+    if may_be_eager and sys.version_info >= (3, 12) and is_current(context):
+        return _LaterCoroutine(coro, context, carried)
     return ContextCoroutine(coro, context, carried)
 
 
-async def _a_turn_later(coro: Any) -> Any:
-    # An eager task makes its first step while whoever starts it is in the context still.
-    await asyncio.sleep(0)
-    return await coro
+class _LaterCoroutine(TaskCoroutine):
+    """
+    Let the event loop have a turn before the first step.
+    """
+
+    __slots__ = ("_had_a_turn",)
+
+    def __next__(self, value: Any = None) -> Any:
+        if not hasattr(self, "_had_a_turn"):
+            self._had_a_turn = True
+            return None
+        try:
+            return super().__next__(value)
+        finally:
+            del value  # as there
 
 
-def _is_in_the_way(context: Context, *, is_eager: bool = False) -> bool:
+def _is_in_the_way(context: Context, *, even_if_current: bool) -> bool:
     """
     Return whether somebody is in `context` who will still be there at the first step, as far as one can tell.
 
@@ -111,21 +124,36 @@ def _is_in_the_way(context: Context, *, is_eager: bool = False) -> bool:
     except RuntimeError as error:
         if not is_refusal(error):
             raise
-        return is_eager or not is_current(context)
+        return even_if_current or not is_current(context)
     return False
+
+
+# What each task factory takes, as it takes ten times as long as a task to find that out.
+_parameters: WeakKeyDictionary[Any, FrozenSet[str]] = WeakKeyDictionary()
+_ANY = "**"
 
 
 def _takes(factory: Any, option: str) -> bool:
     try:
+        found = _parameters.get(factory)
+    except TypeError:  # nothing can be remembered of it
+        found = _parameters_of(factory)
+    if found is None:
+        found = _parameters[factory] = _parameters_of(factory)
+    return option in found or _ANY in found
+
+
+def _parameters_of(factory: Any) -> FrozenSet[str]:
+    try:
         parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):  # of some that are written in C
-        return True
-    return option in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        return frozenset({_ANY})
+    return frozenset(_ANY if each.kind is each.VAR_KEYWORD else name for name, each in parameters.items())
 
 
 def run_in_new_loop(main: Any, context: Any, *, debug: Optional[bool], loop_factory: Any) -> Any:
     """
-    Do what `asyncio.run` of the newest Python does, and in a context.
+    Do what `asyncio.run` does, in a context and with a loop of one's own on every version.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
@@ -133,10 +161,10 @@ def run_in_new_loop(main: Any, context: Any, *, debug: Optional[bool], loop_fact
     if context is not None:
         given, carried = _given(context)
         # Who is in the context at this call is in it until the loop has ended.
-        if _HAS_CONTEXT and not carried and not _is_in_the_way(given, is_eager=True):
+        if _HAS_CONTEXT and not carried and not _is_in_the_way(given, even_if_current=True):
             options["context"] = given
         else:
-            main = _stepped(main, given, carried, is_eager=False)
+            main = _stepped(main, given, carried)
     # 3.11+: asyncio.Runner; drop the other ways with 3.10.
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:

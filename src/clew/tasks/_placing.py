@@ -59,6 +59,14 @@ class TrioTaskCoroutine(TaskCoroutine):
         # When the context is entered, and not before: one that is in use elsewhere is not to become the task's.
         self._send = partial(self._make_own, self._send)
 
+    def _step_refused(self, step: Callable[..., Any], *args: Any) -> Any:
+        # Which refers to this.
+        self._send = self._coroutine.send
+        try:
+            return super()._step_refused(self._send if isinstance(step, partial) else step, *args)
+        finally:
+            del args  # as in `throw`
+
     def _make_own(self, send: Callable[[Any], Any], value: Any) -> Any:
         self._send = send
         sys.modules["trio"].lowlevel.current_task().context = self._context

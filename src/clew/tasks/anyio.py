@@ -27,13 +27,16 @@ from typing import (
 import anyio
 import anyio.abc
 from anyio.from_thread import BlockingPortal
-from typing_extensions import TypeVarTuple, Unpack
+from typing_extensions import Self, TypeVarTuple, Unpack
 
 from clew.context.scopes import Scope, Undo, set_values
 from clew.context.snapshot import Snapshot, checked_context
 from clew.context.stepping import close_unstarted
 from clew.errors import ArgumentTypeError
 from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed, placed_coroutine
+
+if TYPE_CHECKING:
+    from anyio import TaskHandle  # 4.14+
 
 __all__ = ("TaskGroup", "create_task_group", "wrap_async_context_manager")
 
@@ -103,13 +106,18 @@ class TaskGroup(anyio.abc.TaskGroup):
     if TYPE_CHECKING:
         _kind: Type[TaskCoroutine]
 
+        async def __aenter__(self) -> Self:
+            """
+            Open the group.
+            """
+
     def start_soon(  # type: ignore[misc]  # with an option more than what is final from 4.14 on
         self,
         func: Callable[[Unpack[Ts]], Coroutine[Any, Any, T]],
         *args: Unpack[Ts],
         name: object = None,
         context: Union[Context, Snapshot, None] = None,
-    ) -> Any:
+    ) -> TaskHandle[T]:
         """
         Start a task, and wait for nothing.
 
@@ -169,7 +177,7 @@ class TaskGroup(anyio.abc.TaskGroup):
             *,
             name: object = None,
             context: Union[Context, Snapshot, None] = None,
-        ) -> Any:
+        ) -> TaskHandle[T]:
             """
             Start a task of a coroutine; with anyio 4.14 or later.
 
@@ -192,7 +200,8 @@ class TaskGroup(anyio.abc.TaskGroup):
                     raise
                 coro = placed_coroutine(coro, context, self._kind)
             above: Any = super()
-            return above.create_task(coro, name=name)
+            handle: TaskHandle[T] = above.create_task(coro, name=name)
+            return handle
 
     def _placed(self, func: Any, context: Any) -> Any:
         return placed(func, context, self._kind, stand_in=Placed if _HAS_HANDLES else _NativelyPlaced)

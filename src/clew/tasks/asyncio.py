@@ -150,27 +150,39 @@ class TaskGroup(_TaskGroup):
 
         Raises:
             RuntimeError: the group was not entered, has ended, or is ending as a task has failed. `coro`
-                is closed then, but where somebody else has it, too, from Python 3.13 on only.
+                is closed then; before Python 3.13 only if nobody but this call has it.
             ArgumentTypeError, TypeError, ContextInUseError: as `create_task` of this module.
         """
-        refusal = None
         try:
             if context is None and name is None and not options:
                 return super().create_task(coro)
             return start(super().create_task, coro, name, context, options)
-        except RuntimeError as error:
+        except BaseException as error:
+            if not _leaves_coroutine(error):
+                close_unstarted(coro)
+                raise
             # Without the frames of those that have the coroutine as well.
             refusal = error.with_traceback(None)
-        except BaseException:
-            close_unstarted(coro)
-            raise
-        # Before 3.13 the stdlib leaves it to whoever has it, and its own tests await it then.
-        if sys.version_info >= (3, 13) or _references(coro) <= _REFERENCES_OF_CALLER:
+        if _references(coro) <= _REFERENCES_OF_CALLER:
             close_unstarted(coro)
         try:
             raise refusal
         finally:
             del refusal, self  # the traceback has this frame
+
+
+def _leaves_coroutine(error: BaseException) -> bool:
+    """
+    Return whether it is the group that has refused a coroutine, and has not closed it.
+
+    That is so before 3.13: the coroutine is left to whoever has it, and the stdlib's own tests await it then.
+    """
+    traceback = error.__traceback__
+    if sys.version_info >= (3, 13) or traceback is None:
+        return False
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback.tb_frame.f_code is _TaskGroup.create_task.__code__
 
 
 # PyPy counts none; there, a coroutine that is refused is left to the caller before 3.13.
@@ -280,7 +292,7 @@ def run(
 
     Raises:
         ArgumentTypeError: `context` is neither of the two.
-        TypeError: `main` is no coroutine object; before 3.14 a `ValueError`.
+        TypeError: `main` is no coroutine object; on some versions a `ValueError`, as from `asyncio.run`.
         ContextInUseError: somebody, the caller perhaps, is running in `context`.
         RuntimeError: an event loop is running on this thread already. After any of these, `main` is closed.
 

@@ -132,6 +132,8 @@ class _NurseryManager:
         self._manager = manager
         self._is_of_opener = is_of_opener
 
+    # As trio's own: once it has opened the nursery, Ctrl-C is for the block.
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Nursery:
         nursery: Any = await self._manager.__aenter__()
         # The methods do not keep the nursery alive, as it has them.
