@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("silence")
 thorough = settings(
     deadline=None,
     derandomize=True,
-    max_examples=500 if IS_COUNTED else 100,
+    max_examples=200 if IS_COUNTED else 100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
