@@ -1,0 +1,340 @@
+"""
+`Fields`: one reader for every shape that headers come in, made by the libraries that have it.
+"""
+
+from __future__ import annotations
+
+import email
+import http.client
+from email.message import Message
+from itertools import chain, count, repeat
+from types import MappingProxyType
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+from wsgiref.headers import Headers as WsgiHeaders
+from wsgiref.util import setup_testing_defaults
+
+import flask
+import httpx
+import pytest
+import starlette.datastructures
+import starlette.requests
+import werkzeug.datastructures
+
+import clew
+from clew.propagation.fields import Fields
+from tests.propagation._grammars import CHILD_RUN, PARENT, ROOT_RUN, SPAN, TRACE
+from tests.propagation._opentelemetry import read_parent
+
+Pairs = List[Tuple[str, str]]
+
+OTHER_PARENT = f"00-{TRACE[::-1]}-{SPAN}-01"
+
+REPEATED: Pairs = [
+    ("Host", "example.org"),
+    ("TraceParent", PARENT),
+    ("tracestate", "a=1"),
+    ("TraceState", "b=2,c=3"),
+    ("Accept", "*/*"),
+    ("BAGGAGE", "k=1;p"),
+    ("User-Agent", "x" * 11),
+    ("baggage", ""),
+    ("Baggage", "l=%32"),
+    ("LangSmith-Trace", ROOT_RUN),
+    ("Content-Type", "text/plain"),
+]
+READ_REPEATED = Fields(PARENT, "a=1,b=2,c=3", "k=1;p,,l=%32", ROOT_RUN)
+
+SINGLE: Pairs = [
+    ("Host", "example.org"),
+    ("TRACEPARENT", PARENT),
+    ("Tracestate", "a=1,b=2"),
+    ("baggage", "k=1;p,l=%32"),
+    ("Langsmith-Trace", f"{ROOT_RUN}.{CHILD_RUN}"),
+]
+READ_SINGLE = Fields(PARENT, "a=1,b=2", "k=1;p,l=%32", f"{ROOT_RUN}.{CHILD_RUN}")
+
+
+def in_bytes(pairs: Pairs) -> List[Tuple[bytes, bytes]]:
+    """Return them as ASGI has them."""
+    return [(key.lower().encode(), value.encode()) for key, value in pairs]
+
+
+def by_name(pairs: Pairs) -> Dict[str, List[str]]:
+    values: Dict[str, List[str]] = {}
+    for key, value in pairs:
+        values.setdefault(key, []).append(value)
+    return values
+
+
+def added_to(headers: Any) -> Callable[[Pairs], Any]:
+    def add(pairs: Pairs) -> Any:
+        for key, value in pairs:
+            headers.add(key, value)
+        return headers
+
+    return add
+
+
+def message(kind: Any) -> Callable[[Pairs], Any]:
+    def make(pairs: Pairs) -> Message:
+        lines = "".join(f"{key}: {value}\r\n" for key, value in pairs)
+        return email.message_from_string(f"{lines}\r\n", _class=kind)
+
+    return make
+
+
+def urllib3_headers(pairs: Pairs) -> Any:
+    urllib3 = pytest.importorskip("urllib3", reason="needs urllib3, which the SDKs that need it bring along")
+    return added_to(urllib3.HTTPHeaderDict())(pairs)
+
+
+def aiohttp_headers(pairs: Pairs) -> Any:
+    multidict = pytest.importorskip("multidict", reason="needs multidict, which has what aiohttp calls its headers")
+    return multidict.CIMultiDictProxy(multidict.CIMultiDict(pairs))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        list,
+        tuple,
+        iter,
+        lambda pairs: map(list, pairs),
+        in_bytes,
+        lambda pairs: [(bytearray(key), memoryview(value)) for key, value in in_bytes(pairs)],
+        by_name,
+        lambda pairs: {key: tuple(values) for key, values in by_name(pairs).items()},
+        httpx.Headers,
+        lambda pairs: httpx.Headers(in_bytes(pairs)),
+        lambda pairs: httpx.Request("GET", "http://example.org", headers=pairs).headers,
+        lambda pairs: starlette.datastructures.Headers(raw=in_bytes(pairs)),
+        lambda pairs: starlette.datastructures.MutableHeaders(raw=in_bytes(pairs)),
+        lambda pairs: starlette.requests.Request({"type": "http", "headers": in_bytes(pairs)}).headers,
+        werkzeug.datastructures.Headers,
+        WsgiHeaders,
+        message(Message),
+        message(http.client.HTTPMessage),
+        urllib3_headers,
+        aiohttp_headers,
+    ],
+)
+def test_repeated_headers_are_read_from_every_shape(shape: Callable[[Pairs], Any]) -> None:
+    assert Fields.from_headers(shape(REPEATED)) == READ_REPEATED
+    assert Fields.from_headers(shape(SINGLE)) == READ_SINGLE
+    twice = Fields.from_headers(shape([*REPEATED, ("tRACEPARENT", OTHER_PARENT), ("langsmith-trace", CHILD_RUN)]))
+    assert twice == READ_REPEATED._replace(traceparent=None, langsmith_trace=None)
+    assert Fields.from_headers(shape([])) == Fields()
+
+
+def environ_of(pairs: Pairs) -> Dict[str, Any]:
+    """Return them as WSGI has them, which joins those that are repeated."""
+    environ: Dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    environ.update({f"HTTP_{key.upper().replace('-', '_')}": value for key, value in pairs})
+    return environ
+
+
+def flask_headers(pairs: Pairs) -> Any:
+    with flask.Flask("shapes").test_request_context(headers=pairs):
+        return flask.request.headers
+
+
+def django_request(pairs: Pairs) -> Any:
+    reason = "needs django, which is not among the packages for tests"
+    wsgi = pytest.importorskip("django.core.handlers.wsgi", reason=reason)
+    django = pytest.importorskip("django.conf", reason=reason)
+    if not django.settings.configured:
+        django.settings.configure()
+    return wsgi.WSGIRequest({**environ_of(pairs), "SCRIPT_NAME": "/"})
+
+
+def requests_headers(pairs: Pairs) -> Any:
+    structures = pytest.importorskip("requests.structures", reason="needs requests, which the SDKs bring along")
+    return structures.CaseInsensitiveDict(pairs)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        dict,
+        lambda pairs: dict(in_bytes(pairs)),
+        lambda pairs: MappingProxyType(dict(pairs)),
+        environ_of,
+        lambda pairs: MappingProxyType(environ_of(pairs)),
+        lambda pairs: starlette.datastructures.Headers(dict(pairs)),
+        flask_headers,
+        lambda pairs: django_request(pairs).headers,
+        lambda pairs: django_request(pairs).META,
+        requests_headers,
+    ],
+)
+def test_headers_are_read_from_every_shape_that_repeats_none(shape: Callable[[Pairs], Any]) -> None:
+    assert Fields.from_headers(shape(SINGLE)) == READ_SINGLE
+    assert Fields.from_headers(shape(SINGLE[:2])) == Fields(PARENT)
+    assert Fields.from_headers(shape([])) == Fields()
+
+
+@pytest.mark.parametrize("change", [str.upper, str.lower, str.title, str.swapcase])
+def test_name_is_read_in_any_letter_case(change: Callable[[str], str]) -> None:
+    assert Fields.from_headers({change(key): value for key, value in SINGLE}) == READ_SINGLE
+
+
+def test_names_in_several_cases_are_one_name() -> None:
+    headers = {"baggage": "a=1", "Baggage": "b=2", "traceparent": PARENT, "Traceparent": PARENT}
+    assert Fields.from_headers(headers) == Fields(baggage="a=1,b=2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "trace-parent",
+        "trace.parent",
+        "trace_parent",
+        "traceparent ",
+        "traceparent:",
+        "traceparen\u0442",
+        "xraceparent",
+        "HTTP_TRACEPARENT",
+        "trace-state",
+        "baggages",
+        "baggag\u0435",
+        "langsmith_trace",
+        "",
+        "\x00",
+    ],
+    ids=ascii,
+)
+def test_other_name_is_another_header(name: str) -> None:
+    assert Fields.from_headers([(name, PARENT), ("baggage", "a=1")]) == Fields(baggage="a=1")
+    assert Fields.from_headers([(name.encode(), PARENT), ("baggage", "a=1")]) == Fields(baggage="a=1")
+
+
+def test_environ_has_headers_only_under_its_own_names() -> None:
+    environ = environ_of([("baggage", "a=1")])
+    environ.update({"traceparent": PARENT, "TRACEPARENT": PARENT, "HTTP_TRACESTATE_": "a=1", 5: 6})
+    assert Fields.from_headers(environ) == Fields(baggage="a=1")
+
+
+def test_text_that_is_not_ascii_is_read_as_http_has_it() -> None:
+    assert Fields.from_headers([(b"baggage", b"a=\xe9\xff\x00")]) == Fields(baggage="a=\u00e9\u00ff\x00")
+
+
+@pytest.mark.parametrize("value", [None, 5, object(), {"a": 1}, {"b"}])
+def test_value_that_is_no_text_is_empty(value: object) -> None:
+    found = Fields.from_headers({"traceparent": value, "baggage": [value, "a=1"], "tracestate": []})
+    assert found == Fields("", None, ",a=1")
+
+
+def test_environment_is_read() -> None:
+    environment = {"TRACEPARENT": PARENT, "TRACESTATE": "a=1", "BAGGAGE": "k=1", "traceparent": "x", "PATH": "/bin"}
+    assert Fields.from_environment(environment) == Fields(PARENT, "a=1", "k=1")
+    assert Fields.from_environment({}) == Fields()
+
+
+class Raising:
+    """Raise whatever one does with it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def items(self) -> Any:
+        raise self._error
+
+
+class RaisingAtAll:
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class RaisingMapping(Dict[str, str]):
+    def __contains__(self, key: object) -> bool:
+        raise RuntimeError(key)
+
+
+class RaisingText(str):
+    __slots__ = ()
+
+    def lower(self) -> str:
+        raise RuntimeError
+
+
+def breaking_off(pairs: Pairs) -> Iterator[Tuple[str, str]]:
+    yield from pairs
+    raise RuntimeError("no more of them")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        5,
+        1.5,
+        object(),
+        dict,
+        Raising(RuntimeError("no")),
+        Raising(StopIteration()),
+        Raising(RecursionError()),
+        RaisingAtAll,
+        RaisingMapping(baggage="a=1"),
+        [(RaisingText("baggage"), "a=1")],
+        breaking_off([]),
+        [5],
+        [()],
+        [("baggage",)],
+        [("baggage", "a=1", "b=2")],
+        count(),
+        repeat(count()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_collection_that_cannot_be_read_is_counted_and_has_nothing(headers: Any) -> None:
+    before = clew.stats().get("headers_unreadable", 0)
+    assert Fields.from_headers(RaisingAtAll() if headers is RaisingAtAll else headers) == Fields()
+    assert clew.stats()["headers_unreadable"] == before + 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        "",
+        b"",
+        "baggage",
+        b"baggage",
+        "traceparent: x",
+        (),
+        {},
+        set(),
+        {5: "x", None: "y", ("baggage",): "z"},
+        [(5, 6), (None, None)],
+        [(("baggage",), "a=1")],
+        ["ab"],
+        {"baggage": []},
+    ],
+    ids=repr,
+)
+def test_collection_without_such_headers_has_nothing(headers: Any) -> None:
+    before = clew.stats().get("headers_unreadable", 0)
+    assert Fields.from_headers(headers) == Fields()
+    assert clew.stats().get("headers_unreadable", 0) == before
+
+
+def test_what_stops_the_program_is_let_through() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Fields.from_headers(Raising(KeyboardInterrupt()))
+
+
+def test_what_was_read_before_a_collection_breaks_off_counts() -> None:
+    assert Fields.from_headers(breaking_off([("baggage", "a=1")])) == Fields(baggage="a=1")
+
+
+def test_collection_without_an_end_is_read_in_part() -> None:
+    endless = chain([("traceparent", PARENT)], repeat(("baggage", "a=1")))
+    found = Fields.from_headers(endless)
+    assert found == Fields(PARENT, None, ",".join(["a=1"] * 9_999))
+    assert next(endless) == ("baggage", "a=1")
+
+
+def test_second_parent_is_refused_by_clew_only() -> None:
+    headers = {"traceparent": [PARENT, OTHER_PARENT]}
+    assert read_parent(headers)[0] == TRACE
+    assert Fields.from_headers(headers) == Fields()

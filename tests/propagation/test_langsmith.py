@@ -1,0 +1,224 @@
+"""
+`langsmith-trace` and LangSmith's keys in the baggage; its own SDK is in `test_langsmith_sdk`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+from uuid import UUID
+
+import pytest
+
+from clew.propagation.baggage import Baggage
+from clew.propagation.langsmith import DottedOrder, LangSmithBaggage
+from tests.propagation._grammars import CHILD_RUN, ROOT_RUN, is_baggage, is_dotted_order
+
+ROOT_ID = UUID("018f0000-0000-7000-8000-000000000001")
+CHILD_ID = UUID("018f0000-0000-7000-8000-000000000002")
+START_NS = 1_767_323_045_000_006_000
+MEGABYTE = 1 << 20
+
+
+def run_of(moment: str) -> str:
+    return f"{moment}{ROOT_ID}"
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        (ROOT_RUN, [(START_NS, ROOT_ID)]),
+        (f"{ROOT_RUN}.{CHILD_RUN}", [(START_NS, ROOT_ID), (START_NS + 1000, CHILD_ID)]),
+        # A child may start with its parent.
+        (f"{ROOT_RUN}.{ROOT_RUN}", [(START_NS, ROOT_ID)] * 2),
+        (f"\t {ROOT_RUN} \t", [(START_NS, ROOT_ID)]),
+        (run_of("19700101T000000000000Z"), [(0, ROOT_ID)]),
+        (run_of("20240229T235959999999Z"), [(1_709_251_199_999_999_000, ROOT_ID)]),
+        (run_of("99991231T235959999999Z"), [(253_402_300_799_999_999_000, ROOT_ID)]),
+        (".".join([ROOT_RUN] * 1000), [(START_NS, ROOT_ID)] * 1000),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_header_that_is_valid_is_read_and_written(text: str, runs: List[Tuple[int, UUID]]) -> None:
+    order = DottedOrder.from_header(text)
+    assert order == (tuple(runs),)
+    assert order.to_header() == text.strip()
+    assert is_dotted_order(text.strip())
+
+
+def test_id_in_upper_case_is_the_same_id() -> None:
+    order = DottedOrder.from_header(f"20260102T030405000006Z{str(ROOT_ID).upper()}")
+    assert order == DottedOrder.from_header(ROOT_RUN)
+    assert order.to_header() == ROOT_RUN
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "",
+        " ",
+        "garbage",
+        "20260102T030405000006Z",
+        str(ROOT_ID),
+        ROOT_RUN[1:],
+        ROOT_RUN[:-1],
+        f"{ROOT_RUN}0",
+        f"{ROOT_RUN}\n",
+        f"{ROOT_RUN}\x00",
+        f"{ROOT_RUN},{ROOT_RUN}",
+        # Times that there are not.
+        run_of("20260230T030405000006Z"),
+        run_of("20250229T030405000006Z"),
+        run_of("20260431T030405000006Z"),
+        run_of("20260100T030405000006Z"),
+        run_of("20260001T030405000006Z"),
+        run_of("20261301T030405000006Z"),
+        run_of("20260102T240000000000Z"),
+        run_of("20260102T036005000006Z"),
+        run_of("20260102T030460000006Z"),
+        run_of("00000102T030405000006Z"),
+        # Before anybody could trace anything.
+        run_of("19691231T235959999999Z"),
+        run_of("00010101T000000000000Z"),
+        # Times in another form.
+        run_of("20260102T030405006Z"),
+        run_of("20260102T030405Z"),
+        run_of("20260102T030405000006"),
+        run_of("20260102t030405000006z"),
+        run_of("2026-01-02T03:04:05.000006Z"),
+        run_of("20260102T030405000006+"),
+        run_of("+0260102T030405000006Z"),
+        run_of("2026010 T030405000006Z"),
+        run_of("\u0662\u0660\u0662\u06660102T030405000006Z"),
+        # Ids that are none.
+        ROOT_RUN.replace("018f", "018g"),
+        ROOT_RUN.replace("018f0000-", "018f00000"),
+        ROOT_RUN.replace("-", ""),
+        ROOT_RUN.replace("018f0000", "{18f000}"),
+        ROOT_RUN.replace("-8000-", "-80-00"),
+        "x" * MEGABYTE,
+        "." * MEGABYTE,
+        ".".join([ROOT_RUN] * 20_000),
+    ],
+    ids=lambda text: repr(text[:70]),
+)
+def test_one_part_that_is_not_valid_makes_a_new_trace(part: str) -> None:
+    assert DottedOrder.from_header(part) is None
+    assert DottedOrder.from_header(f"{ROOT_RUN}.{part}.{ROOT_RUN}") is None
+    assert DottedOrder.from_header(f"{part}.") is None
+    assert DottedOrder.from_header(f".{part}") is None
+
+
+def test_white_space_between_the_runs_makes_a_new_trace() -> None:
+    assert DottedOrder.from_header(f"{ROOT_RUN}. {CHILD_RUN}") is None
+    assert DottedOrder.from_header(f"{ROOT_RUN} .{CHILD_RUN}") is None
+
+
+def test_child_that_starts_before_its_parent_makes_a_new_trace() -> None:
+    assert DottedOrder.from_header(f"{CHILD_RUN}.{ROOT_RUN}") is None
+    assert DottedOrder.from_header(f"{ROOT_RUN}.{CHILD_RUN}.{ROOT_RUN}") is None
+
+
+@pytest.mark.parametrize("nothing", [None, ROOT_RUN.encode(), 0, [ROOT_RUN], object(), DottedOrder])
+def test_what_is_no_text_makes_a_new_trace(nothing: object) -> None:
+    assert DottedOrder.from_header(nothing) is None
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        (),
+        ((-1, ROOT_ID),),
+        ((253_402_300_800_000_000_000, ROOT_ID),),
+        ((1 << 200, ROOT_ID),),
+        ((-(1 << 200), ROOT_ID),),
+        ((START_NS, "garbage"),),
+        ((START_NS, str(ROOT_ID)),),
+        ((START_NS, None),),
+        ((START_NS, ROOT_ID), (START_NS - 1, CHILD_ID)),
+        ((START_NS, ROOT_ID), (START_NS, None)),
+    ],
+)
+def test_runs_that_a_header_may_not_have_are_not_written(runs: Any) -> None:
+    assert DottedOrder(runs).to_header() is None
+
+
+def test_time_is_written_to_the_microsecond() -> None:
+    assert DottedOrder(((START_NS + 999, ROOT_ID),)).to_header() == ROOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("", LangSmithBaggage()),
+        ("a=1", LangSmithBaggage()),
+        ("langsmith-metadata=%7B%22k%22%3A%22v%22%7D", LangSmithBaggage({"k": "v"})),
+        ('langsmith-metadata={"k":1}', LangSmithBaggage({"k": 1})),
+        ("langsmith-tags=a%2Cb%20c", LangSmithBaggage(tags=("a", "b c"))),
+        ("langsmith-tags=%2Ca%2C%2C", LangSmithBaggage(tags=("a",))),
+        ("langsmith-project=My%20project", LangSmithBaggage(project_name="My project")),
+        ("langsmith-project=", LangSmithBaggage()),
+        # Spaces, and members of other people, which make LangSmith's own SDK lose its keys.
+        ("a=1;p, langsmith-tags=b , langsmith-project = c", LangSmithBaggage(tags=("b",), project_name="c")),
+        # What is not valid in one key leaves the others alone.
+        ("langsmith-metadata=garbage,langsmith-tags=a", LangSmithBaggage(tags=("a",))),
+        ("langsmith-metadata=,langsmith-tags=a", LangSmithBaggage(tags=("a",))),
+        ("langsmith-metadata=[1],langsmith-tags=a", LangSmithBaggage(tags=("a",))),
+        ("langsmith-metadata=null,langsmith-tags=a", LangSmithBaggage(tags=("a",))),
+        ("langsmith-metadata=%FF,langsmith-tags=a", LangSmithBaggage(tags=("a",))),
+        (f"langsmith-metadata={'[' * 16_000},langsmith-tags=a", LangSmithBaggage(tags=("a",))),
+        ("langsmith-metadata=" + "{%22a%22:" * 1800 + ",langsmith-tags=a", LangSmithBaggage(tags=("a",))),
+        # What is LangSmith's and not ours is never trusted.
+        ("langsmith-replicas=[],langsmith-address=x", LangSmithBaggage()),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_keys_of_langsmith_are_read(header: str, found: LangSmithBaggage) -> None:
+    assert LangSmithBaggage.from_baggage(Baggage.from_header(header)) == found
+
+
+def test_keys_of_langsmith_are_written_in_the_place_of_older_ones() -> None:
+    before = Baggage.from_header("a=%31;p,langsmith-tags=old,langsmith-project=old,b=2,langsmith-metadata={}")
+    written = LangSmithBaggage({"k": "v"}, ("x", "y z"), "A, B").added_to(before).to_header()
+    assert written == (
+        "a=%31;p,b=2,langsmith-metadata={%22k%22:%22v%22},langsmith-tags=x%2Cy%20z,langsmith-project=A%2C%20B"
+    )
+    assert LangSmithBaggage().added_to(before).to_header() == "a=%31;p,b=2"
+
+
+class Unspeakable:
+    """Be a value that cannot even be printed."""
+
+    def __str__(self) -> str:
+        raise KeyError("nothing to say")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "text"),
+    [
+        ({"k": [1, {"n": None}, "\u00e9", True]}, None),
+        ({"k": "1+1=2,;%\\"}, None),
+        ({"k": "\ud800"}, None),
+        ({1: "a"}, {"1": "a"}),
+        ({"k": ROOT_ID}, {"k": str(ROOT_ID)}),
+        ({"k": float("nan"), "l": [float("inf"), -float("inf")]}, {"k": None, "l": [None, None]}),
+        ({"k": "NaN", "l": "Infinity"}, None),
+        # What cannot be JSON leaves the metadata out, and nothing else.
+        ({("a", "b"): 1}, {}),
+        ({"k": Unspeakable()}, {}),
+        (5, {}),
+        ("text", {}),
+    ],
+    ids=lambda value: repr(value)[:40] if not isinstance(value, dict) else "",
+)
+def test_metadata_is_written_as_json(metadata: Any, text: Optional[Dict[str, Any]]) -> None:
+    header = LangSmithBaggage(metadata, ("a",)).added_to(Baggage()).to_header()
+    assert is_baggage(header)
+    found = LangSmithBaggage.from_baggage(Baggage.from_header(header))
+    assert found == ((metadata if text is None else text), ("a",), None)
+    assert all("=" not in member.partition("=")[2] for member in header.split(",")), "JavaScript's SDK splits there"
+
+
+def test_metadata_that_holds_itself_is_left_out() -> None:
+    metadata: Dict[str, Any] = {}
+    metadata["self"] = metadata
+    assert LangSmithBaggage(metadata, ("a",)).added_to(Baggage()).to_header() == "langsmith-tags=a"
