@@ -31,8 +31,8 @@ from clew.tasks._placing import TrioTaskCoroutine, placed
 
 try:
     import trio
-except ImportError as error:
-    raise MissingExtraError("clew.tasks.trio", "trio") from error
+except ImportError as _missing:
+    raise MissingExtraError("clew.tasks.trio", "trio") from _missing
 
 __all__ = ("open_nursery", "run_sync_soon", "spawn_system_task")
 
