@@ -7,13 +7,6 @@ from typing import Iterator
 import pytest
 
 
-def pytest_collection_finish() -> None:
-    """Have the many tests that collect garbage not look at all modules each time: what is there by now stays."""
-    if hasattr(gc, "freeze"):  # which PyPy has not
-        gc.collect()
-        gc.freeze()
-
-
 @pytest.fixture
 def no_collector() -> Iterator[None]:
     """Switch the cyclic collector off, so that only what has no cycle and no owner goes away."""

@@ -49,7 +49,7 @@ def run_on_asyncio(main: Main, *, make: Any = asyncio.new_event_loop, debug: boo
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
-    assert logged == []
+    assert not logged, logged
     return result
 
 

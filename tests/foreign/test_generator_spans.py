@@ -296,10 +296,13 @@ def drop_async(spans: Spans, wrap: Wrap, end: Callable[..., Any]) -> Parents:
 
     async def request() -> None:
         with spans.span("request"):
+            others = asyncio.all_tasks()
             await end(stream("a"), kept)
             gc.collect()
-            for _ in range(20):  # in which the loop finalises what it has been given
+            for _ in range(20):  # in which the loop begins to finalise what it has been given
                 await checkpoint()
+            for finalising in asyncio.all_tasks() - others:  # LangSmith ends a run in a thread
+                await finalising
             with spans.span("here"):
                 pass
 

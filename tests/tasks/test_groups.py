@@ -422,7 +422,7 @@ def test_many_tasks_leave_nothing_behind(kind: Kind) -> None:
     async def main() -> None:
         for make in (lambda: {"context": Context()}, lambda: {"context": clew.capture()}, dict):
             before = await round_of(10, make)
-            assert await round_of(500, make) == before == 0
+            assert await round_of(500, make) == before
 
     ran: List[int] = []
     in_empty_context(kind.run, main)

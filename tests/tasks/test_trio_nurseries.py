@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import weakref
 from contextvars import Context, copy_context
 from functools import partial
@@ -23,7 +25,7 @@ from clew.errors import ContextInUseError
 from clew.tasks.trio import Nursery, open_nursery, spawn_system_task
 from tests.edges._generators import Watched, as_user, complaints
 from tests.edges._groups import KINDS, innermost, run_on_trio
-from tests.edges._threads import in_empty_context, is_gone, user
+from tests.edges._threads import DEADLINE, in_empty_context, is_gone, user
 from tests.tasks._scenarios import Options, Trace, described, ending, options, trace_of
 from tests.tasks.test_groups import in_use_by_a_thread
 
@@ -323,3 +325,10 @@ async def is_cancelled_by_its_nursery(open_it: Any, options: Options, trace: Tra
 def test_shielded_task_is_cancelled_by_the_scope_that_it_has_handed_out(options: Options) -> None:
     expected = trace_of(TRIO, trio.open_nursery, is_cancelled_by_its_nursery)
     assert trace_of(TRIO, open_nursery, is_cancelled_by_its_nursery, options) == expected
+
+
+def test_module_says_what_to_install_where_there_is_no_trio() -> None:
+    program = "import sys; sys.modules['trio'] = None; import clew.tasks.trio"
+    ran = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, timeout=DEADLINE, check=False)
+    assert ran.returncode == 1
+    assert "run: pip install 'clew[trio]'" in ran.stderr.decode()

@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar, cast
 
 from clew.context._entering import runner_elsewhere
+from clew.context._stand_ins import Job, StandIn
 from clew.context.seams import unwrappers
 from clew.context.snapshot import Snapshot, capture
 from clew.errors import ArgumentTypeError
@@ -91,7 +92,7 @@ class _WrappedExecutor(Executor):
         executor = self._wrapped_executor
         run = runner_elsewhere(kwargs)
         if not self._is_native:
-            return with_context_callbacks(executor.submit(_Job(run, fn), *args, **kwargs))
+            return with_context_callbacks(executor.submit(Job(run, fn), *args, **kwargs))
         future: Future[T] = ContextFuture()
         if _try_enqueue(executor, future, run, (fn, *args), kwargs):
             return future
@@ -146,40 +147,7 @@ if getattr(sys.flags, "thread_inherit_context", False):
     _try_enqueue = _enqueue_in_empty_context
 
 
-class _Function:
-    """
-    Stand for a function in what an executor is given: under its name, and pickled as the function itself.
-    """
-
-    __slots__ = ("_fn",)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._fn, name)
-
-    def __repr__(self) -> str:
-        return repr(self._fn)
-
-    def __reduce__(self) -> Any:
-        # A Context cannot be pickled.
-        return _itself, (self._fn,)
-
-
-def _itself(fn: Any) -> Any:
-    return fn
-
-
-class _Job(_Function):
-    __slots__ = ("_run",)
-
-    def __init__(self, run: Callable[..., Any], fn: Callable[..., Any]) -> None:
-        self._run = run
-        self._fn = fn
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._run(self._fn, *args, **kwargs)
-
-
-class _EachJob(_Function):
+class _EachJob(StandIn):
     __slots__ = ("_snapshot",)
 
     def __init__(self, snapshot: Snapshot, fn: Callable[..., Any]) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from asyncio import Task, get_running_loop
+from asyncio import get_running_loop
 from contextvars import Context
 from functools import partial
-from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple
 from weakref import WeakKeyDictionary
 
 from clew.context._entering import fit_for_here, is_refusal
@@ -20,8 +20,6 @@ from clew.context.stepping import ContextCoroutine, check_coroutine, is_current
 from clew.tasks._placing import TaskCoroutine
 
 __all__ = ("run_in_new_loop", "start")
-
-T = TypeVar("T")
 
 # By this name, as somebody may put clew's in its place.
 _asyncio_run = asyncio.run
@@ -35,8 +33,8 @@ _nothing = bool
 
 
 def start(
-    create_task: Callable[..., Task[T]], coro: Any, name: Optional[str], context: Any, options: Dict[str, Any]
-) -> Task[T]:
+    create_task: Callable[..., Any], coro: Any, name: Optional[str], context: Any, options: Dict[str, Any]
+) -> Any:
     """
     Return what `create_task`, a loop's or a group's, makes of a coroutine in a context, under any task factory.
     """
@@ -65,7 +63,7 @@ def start(
     return _named(name, factory, partial(create_task, coro, **options))
 
 
-def _named(name: Optional[str], factory: Any, create: Callable[..., Task[T]]) -> Task[T]:
+def _named(name: Optional[str], factory: Any, create: Callable[..., Any]) -> Any:
     if name is None:
         return create()
     if factory is None or _takes(factory, "name"):

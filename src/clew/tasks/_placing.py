@@ -12,6 +12,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Callable, Type, Union
 
+from clew.context._stand_ins import StandIn
 from clew.context.snapshot import Snapshot, checked_context
 from clew.context.stepping import ContextCoroutine
 
@@ -87,26 +88,20 @@ def placed_coroutine(coro: Any, context: Union[Context, Snapshot], kind: Type[Ta
     return kind(coro, context)
 
 
-class Placed:
+class Placed(StandIn):
     """
-    Stand for an async function, under its name, of which each call gives a coroutine that runs in a context.
+    Stand for an async function of which each call gives a coroutine that runs in a context.
     """
 
     def __init__(self, fn: Any, context: Union[Context, Snapshot], kind: Type[TaskCoroutine]) -> None:
         self._fn = fn
         self._context = context
         self._kind = kind
-        # With what is below, what anyio names a task after.
+        # With the name, what anyio names a task after.
         self.__module__ = getattr(fn, "__module__", "")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._fn, name)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return placed_coroutine(self._fn(*args, **kwargs), self._context, self._kind)
-
-    def __repr__(self) -> str:
-        return repr(self._fn)
 
 
 def placed(fn: Any, context: Any, kind: Type[TaskCoroutine], *, stand_in: Type[Placed] = Placed) -> Any:

@@ -110,6 +110,7 @@ class TaskGroup(anyio.abc.TaskGroup):
             """
             Open the group.
             """
+            return self
 
     def start_soon(  # type: ignore[misc]  # with an option more than what is final from 4.14 on
         self,

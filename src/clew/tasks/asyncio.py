@@ -85,7 +85,7 @@ def create_task(
         loop = get_running_loop()
         if context is None and name is None and not options:
             return loop.create_task(coro)
-        return start(loop.create_task, coro, name, context, options)
+        return start(loop.create_task, coro, name, context, options)  # type: ignore[no-any-return]  # a task of that coroutine
     except BaseException:
         close_unstarted(coro)
         raise
@@ -156,7 +156,7 @@ class TaskGroup(_TaskGroup):
         try:
             if context is None and name is None and not options:
                 return super().create_task(coro)
-            return start(super().create_task, coro, name, context, options)
+            return start(super().create_task, coro, name, context, options)  # type: ignore[no-any-return]  # a task of that coroutine
         except BaseException as error:
             if not _leaves_coroutine(error):
                 close_unstarted(coro)

@@ -18,6 +18,7 @@ from typing import (
     Callable,
     Literal,
     Optional,
+    Tuple,
     Type,
     Union,
 )
@@ -25,14 +26,15 @@ from typing import (
 from typing_extensions import TypeVarTuple, Unpack
 
 from clew.context._entering import runner_elsewhere
+from clew.context._stand_ins import Job
 from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentValueError, MissingExtraError
 from clew.tasks._placing import TrioTaskCoroutine, placed
 
 try:
     import trio
-except ImportError as error:
-    raise MissingExtraError("clew.tasks.trio", "trio") from error
+except ImportError as _missing:
+    raise MissingExtraError("clew.tasks.trio", "trio") from _missing
 
 __all__ = ("open_nursery", "run_sync_soon", "spawn_system_task")
 
@@ -167,8 +169,7 @@ def _start_soon(
 ) -> None:
     nursery = _alive(reference)
     if context is not None:
-        name = async_fn if name is None else name
-        async_fn = placed(async_fn, context, TrioTaskCoroutine)
+        async_fn, name = _placed(async_fn, context, name)
     elif opener is not None:
         opener.copy().run(partial(trio.Nursery.start_soon, nursery, async_fn, *args, name=name))
         return
@@ -187,9 +188,13 @@ async def _start(
     if context is None and opener is not None:
         context = opener.copy()
     if context is not None:
-        name = async_fn if name is None else name
-        async_fn = placed(async_fn, context, TrioTaskCoroutine)
+        async_fn, name = _placed(async_fn, context, name)
     return await trio.Nursery.start(_alive(reference), async_fn, *args, name=name)
+
+
+def _placed(async_fn: Any, context: Any, name: object) -> Tuple[Any, object]:
+    # What trio names a task after is the function, and not what stands for it.
+    return placed(async_fn, context, TrioTaskCoroutine), async_fn if name is None else name
 
 
 def _alive(reference: Callable[[], Any]) -> Any:
@@ -236,18 +241,12 @@ def run_sync_soon(
         ada
     """
     token = trio.lowlevel.current_trio_token() if trio_token is None else trio_token
-    token.run_sync_soon(_Soon(fn), *args, idempotent=idempotent)
+    job: Callable[..., object] = _Soon(runner_elsewhere(), fn)
+    token.run_sync_soon(job, *args, idempotent=idempotent)
 
 
-class _Soon:
-    __slots__ = ("_fn", "_run")
-
-    def __init__(self, fn: Callable[..., object]) -> None:
-        self._fn = fn
-        self._run = runner_elsewhere()
-
-    def __call__(self, *args: object) -> object:
-        return self._run(self._fn, *args)
+class _Soon(Job):
+    __slots__ = ()
 
     # What trio asks of those that are idempotent.
     def __eq__(self, other: object) -> bool:
@@ -295,5 +294,5 @@ def spawn_system_task(
     """
     if context is None:
         return _spawn_system_task(async_fn, *args, name=name, context=copy_context())
-    name = async_fn if name is None else name
-    return _spawn_system_task(placed(async_fn, context, TrioTaskCoroutine), *args, name=name)
+    placed_fn, name = _placed(async_fn, context, name)
+    return _spawn_system_task(placed_fn, *args, name=name)
