@@ -241,7 +241,7 @@ def run_sync_soon(
         ada
     """
     token = trio.lowlevel.current_trio_token() if trio_token is None else trio_token
-    job: Callable[..., object] = _Soon(runner_elsewhere(), fn)
+    job: Any = _Soon(runner_elsewhere(), fn)
     token.run_sync_soon(job, *args, idempotent=idempotent)
 
 
