@@ -26,7 +26,7 @@ from tests.context._coroutines import (
     var,
 )
 from tests.context._traces import STEPS
-from tests.edges._threads import DEADLINE
+from tests.edges._threads import DEADLINE, in_use_by_a_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*signature of throw:DeprecationWarning")
 
@@ -36,20 +36,8 @@ def run_from_an_outer_frame(context: Context, fn: Callable[..., Any], *args: Any
 
 
 def run_while_another_thread_is_in(context: Context, fn: Callable[..., Any], *args: Any) -> Any:
-    is_in, is_done = threading.Event(), threading.Event()
-
-    def stay() -> None:
-        is_in.set()
-        is_done.wait(DEADLINE)
-
-    thread = threading.Thread(target=context.run, args=(stay,))
-    thread.start()
-    try:
-        assert is_in.wait(DEADLINE)
+    with in_use_by_a_thread(context):
         return fn(*args)
-    finally:
-        is_done.set()
-        thread.join(DEADLINE)
 
 
 while_in_use = pytest.mark.parametrize("run_in_use", [run_from_an_outer_frame, run_while_another_thread_is_in])

@@ -17,7 +17,8 @@ import trio
 from clew.tasks.anyio import create_task_group
 from clew.tasks.trio import open_nursery
 from tests.context._loops import ASYNCIO, Main
-from tests.edges._threads import DEADLINE
+from tests.edges._generators import Watched
+from tests.edges._threads import DEADLINE, in_empty_context, user
 
 Run = Callable[[Main], Any]
 
@@ -89,6 +90,25 @@ starts = pytest.mark.parametrize(
     [pytest.param(kind, start, id=f"{of}, {by}") for of, kind in KINDS.items() for by, start in STARTS.items()]
     + [pytest.param(kind, by_create_task, id=f"{of}, create_task", marks=needs_handles) for of, kind in ANYIO.items()],
 )
+
+
+def is_value_gone_with_its_task(run: Run, open_group: Callable[[], Any], start: Start) -> bool:
+    """Tell whether a value that a task has set is gone when the task has ended, and its group is still open."""
+
+    def hold() -> None:
+        user.set(watched.make())
+
+    async def main() -> bool:
+        async with open_group() as group:
+            await start(group, hold)
+            # asyncio's task is let go of by callbacks that come a step after its end.
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
+            return watched.is_gone()
+
+    watched = Watched()
+    return bool(in_empty_context(run, main))
 
 
 def innermost(error: Any) -> Any:

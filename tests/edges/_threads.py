@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import gc
 import platform
+import threading
 import weakref
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Iterator, TypeVar
 
 T = TypeVar("T")
 
@@ -38,6 +40,25 @@ def as_ada(fn: Callable[[], T]) -> T:
         return fn()
 
     return in_empty_context(call)
+
+
+@contextmanager
+def in_use_by_a_thread(context: Context) -> Iterator[None]:
+    """Have a thread sit in a context for a block."""
+    is_in, is_over = threading.Event(), threading.Event()
+
+    def sit() -> None:
+        is_in.set()
+        assert is_over.wait(DEADLINE)
+
+    thread = threading.Thread(target=context.run, args=(sit,))
+    thread.start()
+    try:
+        assert is_in.wait(DEADLINE)
+        yield
+    finally:
+        is_over.set()
+        thread.join(DEADLINE)
 
 
 def look(*_: object) -> object:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 from contextvars import Context, copy_context
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -17,7 +16,7 @@ from clew.errors import ContextInUseError
 from clew.tasks.asyncio import TaskGroup, create_task
 from tests.context._loops import run_on_asyncio
 from tests.edges._generators import as_user, complaints
-from tests.edges._threads import DEADLINE, in_empty_context, user
+from tests.edges._threads import DEADLINE, in_empty_context, in_use_by_a_thread, user
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="3.12 has eager tasks")
 
@@ -216,21 +215,10 @@ def test_eager_task_that_is_cancelled_before_its_starter_has_left_the_context_be
 def test_eager_task_in_a_context_that_another_thread_is_in_is_refused_by_an_error_of_its_own(run: Any) -> None:
     async def scenario(start: Start) -> object:
         context = Context()
-        thread = threading.Thread(target=context.run, args=(hold,))
-        thread.start()
-        assert held.wait(DEADLINE)
-        try:
+        with in_use_by_a_thread(context):
             task = start(sets("grace"), context=context)
-        finally:
-            go.set()
-            thread.join(DEADLINE)
         return task.done(), type(task.exception()), user in context
 
-    def hold() -> None:
-        held.set()
-        go.wait(DEADLINE)
-
-    held, go = threading.Event(), threading.Event()
     with complaints() as found:
         assert run(scenario, create_task) == (True, ContextInUseError, False)
     assert found == []

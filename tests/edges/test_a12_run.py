@@ -21,7 +21,7 @@ from clew.errors import ArgumentTypeError, ContextInUseError
 from clew.tasks.asyncio import create_task, run, run_in_executor
 from tests.context._loops import run_on_uvloop
 from tests.edges._generators import Watched, as_user, complaints
-from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone, user
+from tests.edges._threads import DEADLINE, Value, in_empty_context, in_use_by_a_thread, is_gone, user
 
 
 async def sets(value: object) -> object:
@@ -242,20 +242,9 @@ def test_default_executor_is_waited_for(make_context: Any) -> None:
     assert found == []
 
 
-def in_use_by_a_thread(context: Context, attempt: Callable[[], None]) -> None:
-    def hold() -> None:
-        held.set()
-        go.wait(DEADLINE)
-
-    held, go = threading.Event(), threading.Event()
-    thread = threading.Thread(target=context.run, args=(hold,))
-    thread.start()
-    try:
-        assert held.wait(DEADLINE)
+def in_use_on_another_thread(context: Context, attempt: Callable[[], None]) -> None:
+    with in_use_by_a_thread(context):
         attempt()
-    finally:
-        go.set()
-        thread.join(DEADLINE)
 
 
 def in_use_by_the_caller(context: Context, attempt: Callable[[], None]) -> None:
@@ -266,7 +255,7 @@ def in_use_further_out(context: Context, attempt: Callable[[], None]) -> None:
     context.run(Context().run, attempt)
 
 
-@pytest.mark.parametrize("use", [in_use_by_a_thread, in_use_by_the_caller, in_use_further_out])
+@pytest.mark.parametrize("use", [in_use_on_another_thread, in_use_by_the_caller, in_use_further_out])
 def test_context_in_use_is_an_error_that_says_so(use: Any) -> None:
     def attempt() -> None:
         with pytest.raises(ContextInUseError, match=r"pass context\.copy\(\)"):

@@ -11,8 +11,8 @@ import anyio.lowlevel
 import pytest
 
 import clew
-from tests.edges._generators import Watched, current_name
-from tests.edges._groups import Kind, Start, bare_or_clew, kinds, starts
+from tests.edges._generators import current_name
+from tests.edges._groups import Kind, Start, bare_or_clew, is_value_gone_with_its_task, kinds, starts
 from tests.edges._threads import in_empty_context, reset_inside, user
 
 
@@ -122,19 +122,4 @@ def test_worker_started_detached_belongs_to_no_request(kind: Kind, of: str) -> N
 @bare_or_clew
 @pytest.mark.usefixtures("no_collector")
 def test_value_is_gone_with_the_task_in_an_open_group(kind: Kind, start: Start, of: str) -> None:
-    def hold() -> None:
-        user.set(watched.make())
-
-    async def main() -> None:
-        async with getattr(kind, of)() as group:
-            await start(group, hold)
-            # asyncio's task is let go of by callbacks that come a step after its end.
-            await anyio.wait_all_tasks_blocked()
-            for _ in range(3):
-                await anyio.lowlevel.checkpoint()
-            found.append(watched.is_gone())
-
-    watched = Watched()
-    found: List[object] = []
-    in_empty_context(kind.run, main)
-    assert found == [True]
+    assert is_value_gone_with_its_task(kind.run, getattr(kind, of), start)

@@ -17,7 +17,7 @@ import trio
 
 import clew
 from clew.tasks.trio import open_nursery
-from tests.edges._generators import Watched, as_user, current_name
+from tests.edges._generators import as_user, current_name
 from tests.edges._groups import (
     STARTS,
     Kind,
@@ -25,6 +25,7 @@ from tests.edges._groups import (
     anyio_kinds,
     by_start,
     by_start_soon,
+    is_value_gone_with_its_task,
     kinds,
     needs_handles,
     run_on_trio,
@@ -262,18 +263,7 @@ def test_worker_of_a_nursery_of_the_opener_is_in_no_request() -> None:
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("is_shared", [True, False])
 def test_value_of_a_context_is_gone_with_the_task_in_an_open_group(kind: Kind, start: Start, is_shared: bool) -> None:
-    def hold() -> None:
-        user.set(watched.make())
+    def start_in_it(group: Any, fn: Any) -> Any:
+        return start(group, fn, context=Context() if is_shared else clew.capture())
 
-    async def main() -> None:
-        async with kind.clew() as group:
-            await start(group, hold, context=Context() if is_shared else clew.capture())
-            await anyio.wait_all_tasks_blocked()
-            for _ in range(3):
-                await anyio.lowlevel.checkpoint()
-            found.append(watched.is_gone())
-
-    watched = Watched()
-    found: List[object] = []
-    in_empty_context(kind.run, main)
-    assert found == [True]
+    assert is_value_gone_with_its_task(kind.run, kind.clew, start_in_it)

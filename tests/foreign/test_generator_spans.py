@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import gc
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, AsyncIterator, Callable, Iterator, List, Tuple, Union
 
 import pytest
-import sentry_sdk
 
 import clew
 from tests.context._loops import checkpoint, run_on_asyncio
 from tests.edges._threads import DEADLINE, in_empty_context
-from tests.foreign._tracers import NEEDS_LANGSMITH, LangSmith, OpenTelemetry, Sentry
+from tests.foreign import _span_trees
+from tests.foreign._span_trees import Tree
+from tests.foreign._tracers import NEEDS_LANGSMITH
 
 Wrap = Callable[[Any], Any]
-Parents = Dict[str, Optional[str]]
 
 
 class AsyncBlock:
@@ -36,53 +36,24 @@ class AsyncBlock:
         return self._block.__exit__(*exception)
 
 
-class LangSmithSpans(LangSmith):
-    """Open LangSmith's runs with `trace`."""
+class LangSmithSpans(_span_trees.LangSmithSpans):
+    """Open LangSmith's runs with `trace`, whose block is for both kinds of `with`."""
 
-    def span(self, name: str) -> Any:
-        return self.block(name)
-
-    span_async = span
-
-    def parents(self) -> Parents:
-        names = {run["id"]: run["name"] for run in self._client.created}
-        return {run["name"]: names.get(run.get("parent_run_id")) for run in self._client.created}
+    span_async = _span_trees.LangSmithSpans.span
 
 
-class OpenTelemetrySpans(OpenTelemetry):
+class OpenTelemetrySpans(_span_trees.OpenTelemetrySpans):
     """Open OpenTelemetry's spans with `start_as_current_span`."""
 
-    def span(self, name: str) -> Any:
-        return self._tracer.start_as_current_span(name)
-
     def span_async(self, name: str) -> Any:
         return AsyncBlock(self.span(name))
 
-    def parents(self) -> Parents:
-        spans = self._exporter.get_finished_spans()
-        names = {span.context.span_id: span.name for span in spans}
-        return {span.name: None if span.parent is None else names[span.parent.span_id] for span in spans}
 
-
-class SentrySpans(Sentry):
+class SentrySpans(_span_trees.SentrySpans):
     """Open Sentry's spans, the request and what is outside of it as transactions."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(monkeypatch)
-        self._opened: List[Tuple[str, Any]] = []
-
-    def span(self, name: str) -> Any:
-        is_outside = sentry_sdk.get_current_span() is None
-        opened: Any = sentry_sdk.start_transaction(name=name) if is_outside else sentry_sdk.start_span(name=name)
-        self._opened.append((name, opened))
-        return opened
-
     def span_async(self, name: str) -> Any:
         return AsyncBlock(self.span(name))
-
-    def parents(self) -> Parents:
-        names = {span.span_id: name for name, span in self._opened}
-        return {name: names.get(span.parent_span_id) for name, span in self._opened}
 
 
 Spans = Union[LangSmithSpans, OpenTelemetrySpans, SentrySpans]
@@ -133,7 +104,7 @@ def streams_of(spans: Any, wrap: Wrap) -> Tuple[Any, Any]:
     return stream, async_stream
 
 
-INTERLEAVED: Parents = {
+INTERLEAVED: Tree = {
     "request": None,
     "a": "request",
     "b": "request",
@@ -142,7 +113,7 @@ INTERLEAVED: Parents = {
 }
 
 
-def interleave(spans: Spans, wrap: Wrap) -> Parents:
+def interleave(spans: Spans, wrap: Wrap) -> Tree:
     stream, _ = streams_of(spans, wrap)
 
     def request() -> None:
@@ -152,7 +123,7 @@ def interleave(spans: Spans, wrap: Wrap) -> Parents:
                     pass
 
     in_empty_context(request)
-    return spans.parents()
+    return spans.tree()
 
 
 def test_bare_streams_interleaved_nest_wrongly(spans: Any) -> None:
@@ -167,7 +138,7 @@ def test_streams_interleaved_nest_right(spans: Any, wrap: Wrap, caplog: pytest.L
     assert caplog.messages == []
 
 
-def interleave_async(spans: Spans, wrap: Wrap, *, in_tasks: bool) -> Parents:
+def interleave_async(spans: Spans, wrap: Wrap, *, in_tasks: bool) -> Tree:
     _, stream = streams_of(spans, wrap)
 
     async def step(stream: Any) -> Any:
@@ -190,7 +161,7 @@ def interleave_async(spans: Spans, wrap: Wrap, *, in_tasks: bool) -> Parents:
                         pass
 
     in_empty_context(run_on_asyncio, request)
-    return spans.parents()
+    return spans.tree()
 
 
 def test_bare_async_streams_interleaved_nest_wrongly(spans: Any) -> None:
@@ -216,10 +187,10 @@ def test_async_streams_interleaved_nest_right(
 
 # What is dropped half-way. "here" is opened afterwards where the stream was begun, and "there" where it was dropped.
 
-DROPPED: Parents = {"request": None, "a": "request", "a.0": "a", "here": "request"}
+DROPPED: Tree = {"request": None, "a": "request", "a.0": "a", "here": "request"}
 
 
-def drop(spans: Spans, wrap: Wrap, *, in_thread: bool) -> Parents:
+def drop(spans: Spans, wrap: Wrap, *, in_thread: bool) -> Tree:
     stream, _ = streams_of(spans, wrap)
 
     def drop_it(box: List[Any]) -> None:
@@ -242,7 +213,7 @@ def drop(spans: Spans, wrap: Wrap, *, in_thread: bool) -> Parents:
                 pass
 
     in_empty_context(request)
-    return spans.parents()
+    return spans.tree()
 
 
 @THOSE_THAT_BREAK
@@ -290,7 +261,7 @@ async def drop_in_another_task(stream: Any, kept: List[Any]) -> None:
 ENDS = pytest.mark.parametrize("end", [break_off, leave_for_the_shutdown, close_in_another_task, drop_in_another_task])
 
 
-def drop_async(spans: Spans, wrap: Wrap, end: Callable[..., Any]) -> Parents:
+def drop_async(spans: Spans, wrap: Wrap, end: Callable[..., Any]) -> Tree:
     _, stream = streams_of(spans, wrap)
     kept: List[Any] = []
 
@@ -307,7 +278,7 @@ def drop_async(spans: Spans, wrap: Wrap, end: Callable[..., Any]) -> Parents:
                 pass
 
     in_empty_context(run_on_asyncio, request)
-    return spans.parents()
+    return spans.tree()
 
 
 @THOSE_THAT_BREAK

@@ -21,9 +21,8 @@ import clew
 from clew.tasks.anyio import TaskGroup, create_task_group
 from tests.edges._generators import as_user, complaints
 from tests.edges._groups import HAS_HANDLES, Kind, anyio_kinds, innermost, needs_handles
-from tests.edges._threads import in_empty_context, user
+from tests.edges._threads import in_empty_context, in_use_by_a_thread, user
 from tests.tasks._scenarios import Options, Trace, ending, options, trace_of
-from tests.tasks.test_groups import in_use_by_a_thread
 
 
 async def function(*args: Any, task_status: Any = None) -> None:

@@ -18,7 +18,7 @@ from clew.errors import ArgumentTypeError, ClewError, ContextInUseError
 from clew.tasks.asyncio import TaskGroup, create_task
 from tests.context._loops import Main, run_on_asyncio
 from tests.edges._generators import as_user, complaints, on_asyncio
-from tests.edges._threads import DEADLINE, in_empty_context, user
+from tests.edges._threads import DEADLINE, in_empty_context, in_use_by_a_thread, user
 
 Run = Callable[[Main], Any]
 Start = Callable[..., Any]
@@ -198,31 +198,13 @@ def stepped_snapshot() -> clew.Snapshot:
         unregister()
 
 
-class Holder:
-    """Be in a context, on another thread, until the block ends."""
-
-    def __init__(self, context: Context) -> None:
-        self._held, self._go = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=context.run, args=(self._hold,))
-
-    def _hold(self) -> None:
-        self._held.set()
-        self._go.wait(DEADLINE)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-        assert self._held.wait(DEADLINE)
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._go.set()
-        self._thread.join(DEADLINE)
-
-
 @starts
 @on_asyncio
 def test_context_that_another_thread_is_in_is_an_error_of_the_task(run: Run, start: Start) -> None:
     async def main() -> None:
-        with Holder(context), pytest.raises(ContextInUseError, match="expected a context that is free") as caught:
+        with in_use_by_a_thread(context), pytest.raises(
+            ContextInUseError, match="expected a context that is free"
+        ) as caught:
             await start(looks(), context=context)
         assert isinstance(caught.value, RuntimeError)
         assert await create_task(looks(), context=context) == "ada"
@@ -236,7 +218,7 @@ def test_context_that_another_thread_is_in_is_an_error_of_the_task(run: Run, sta
 @on_asyncio
 def test_context_in_use_fails_the_group_as_any_error_of_a_child(run: Run) -> None:
     async def main() -> List[object]:
-        with Holder(context):
+        with in_use_by_a_thread(context):
             try:
                 async with TaskGroup() as group:
                     sibling = group.create_task(asyncio.sleep(DEADLINE))
@@ -254,7 +236,7 @@ def test_context_in_use_fails_the_group_as_any_error_of_a_child(run: Run) -> Non
 @starts
 def test_snapshot_of_a_context_in_use_is_none_of_it(start: Start) -> None:
     async def main() -> None:
-        with Holder(context):
+        with in_use_by_a_thread(context):
             await start(looks(), context=snapshot)
 
     context = as_user("ada")
@@ -264,7 +246,7 @@ def test_snapshot_of_a_context_in_use_is_none_of_it(start: Start) -> None:
 
 def test_context_that_is_free_again_at_the_first_step_is_none_in_use() -> None:
     async def main() -> object:
-        with Holder(context):
+        with in_use_by_a_thread(context):
             task = create_task(looks(), context=context)
         return await task
 

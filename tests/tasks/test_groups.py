@@ -11,9 +11,8 @@ import gc
 import re
 import threading
 import weakref
-from contextlib import contextmanager
 from contextvars import Context, copy_context
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import anyio
 import anyio.lowlevel
@@ -24,7 +23,7 @@ import trio
 import clew
 from tests.edges._generators import Watched, as_user, complaints
 from tests.edges._groups import KINDS, STARTS, Kind, Start, innermost, kinds
-from tests.edges._threads import DEADLINE, in_empty_context, is_gone, user
+from tests.edges._threads import in_empty_context, in_use_by_a_thread, is_gone, user
 from tests.tasks._scenarios import Options, Trace, described, ending, options, scenarios, trace_of
 
 both_starts = pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
@@ -182,25 +181,6 @@ def test_group_without_a_loop_is_refused_in_the_librarys_own_words(open_group: A
         assert expected != "entered"
         assert in_empty_context(outcome, clews) == expected
     assert found == []
-
-
-@contextmanager
-def in_use_by_a_thread(context: Context) -> Iterator[None]:
-    """Have a thread sit in a context for a block."""
-    is_in, is_over = threading.Event(), threading.Event()
-
-    def sit() -> None:
-        is_in.set()
-        assert is_over.wait(DEADLINE)
-
-    thread = threading.Thread(target=context.run, args=(sit,))
-    thread.start()
-    assert is_in.wait(DEADLINE)
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join(DEADLINE)
 
 
 @kinds

@@ -25,9 +25,8 @@ from clew.errors import ContextInUseError
 from clew.tasks.trio import Nursery, open_nursery, spawn_system_task
 from tests.edges._generators import Watched, as_user, complaints
 from tests.edges._groups import KINDS, innermost, run_on_trio
-from tests.edges._threads import DEADLINE, in_empty_context, is_gone, user
+from tests.edges._threads import DEADLINE, in_empty_context, in_use_by_a_thread, is_gone, user
 from tests.tasks._scenarios import Options, Trace, described, ending, options, trace_of
-from tests.tasks.test_groups import in_use_by_a_thread
 
 TRIO = KINDS["trio"]
 
