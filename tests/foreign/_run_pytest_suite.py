@@ -179,8 +179,11 @@ class Reporter:
 
 
 PLUGINS = {"anyio": ["anyio.pytest_plugin", "pytest_mock"], "trio": ["trio._tests.pytest_plugin"]}
-# Passes bare, too, only if a thread is quick to end.
-LEFT_OUT = ["tests/test_to_thread.py::test_asyncio_run_does_not_leak_event_loop"]
+# Pass bare, too, only if a thread is quick: to end, and to let go of a context whose job it has reported.
+LEFT_OUT = [
+    "tests/test_to_thread.py::test_asyncio_run_does_not_leak_event_loop",
+    "tests/test_to_thread.py::test_run_sync_worker_cyclic_references",
+]
 CHANCES = 2
 ARRANGEMENTS = {"anyio": arrange_anyio, "trio": arrange_trio}
 
