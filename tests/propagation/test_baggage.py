@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any, List, Optional, Tuple
 
 import pytest
 
+from clew.propagation import baggage as module
 from clew.propagation.baggage import Baggage, BaggageMember
 from clew.propagation.fields import Fields
 from tests.propagation._grammars import BAGGAGE_CHARS, TOKEN_CHARS, is_baggage
@@ -187,13 +190,16 @@ def test_limit_is_one_of_bytes_as_they_are_written() -> None:
         "," * MEGABYTE,
         "a=" + "%41" * MEGABYTE,
         "a=1" + ";p" * MEGABYTE,
-        # Where a part of a member would be one, too.
+        "a=1," * MEGABYTE,
+        f"a=1,b={'x' * MEGABYTE}",
+        # Where a part of it would be one, too.
         f"{' ' * 16379},a=1234567",
         f"{' ' * 16379},a=1;p=567",
     ],
     ids=lambda text: repr(text)[-40:],
 )
 def test_header_that_is_too_large_has_no_member_in_part(text: str) -> None:
+    assert Baggage.from_header(text) == Baggage()
     assert Baggage.from_header(text).to_header() is None
 
 
@@ -205,10 +211,14 @@ def test_time_to_read_grows_with_the_text_only(part: str, end: str) -> None:
     assert len(Baggage.from_header(text).members) == 1
 
 
-def test_header_with_a_million_members_is_read_in_part() -> None:
-    baggage = Baggage.from_header("a=1," * MEGABYTE)
-    assert len(baggage.members) == 128
-    assert baggage.to_header() == ",".join(["a=1"] * 64)
+def test_header_of_at_most_16_kib_is_read_and_of_that_the_first_128_members() -> None:
+    text = ",".join(f"k{number}={'x' * 70}" for number in range(200))
+    assert 8192 < len(text) <= 16384
+    baggage = Baggage.from_header(text)
+    assert [member.key for member in baggage.members] == [f"k{number}" for number in range(128)]
+    assert Baggage.from_header(f"{'a' * 128},{text}".replace(",k0=", ",,k0=")).members == baggage.members[:126]
+    assert not Baggage.from_header(text + " " * (16385 - len(text)))
+    assert Baggage.from_header(text + " " * (16384 - len(text))) == baggage
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a,b", "a=b", "a;b", "\u00e9", "a\r\nx: y", "\ud800", None, 1, b"a", ()])
@@ -217,6 +227,18 @@ def test_member_with_a_key_that_cannot_be_written_is_left_out(key: Any) -> None:
     assert baggage.get(key) == "2"
     assert baggage.to_header() == "a=1"
     assert Baggage().updated("a", "1", [(key, "2"), (key, None), ("p", None)]).to_header() == "a=1;p"
+
+
+class Unspeakable:
+    """Be a value that cannot even be printed."""
+
+    def __str__(self) -> str:
+        raise KeyError("nothing to say")
+
+
+def test_member_that_cannot_be_made_text_is_left_out() -> None:
+    baggage = Baggage().updated("a", Unspeakable()).updated("b", "1").updated("c", "2", [("p", Unspeakable())])
+    assert baggage.to_header() == "b=1"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +253,9 @@ def test_member_with_a_key_that_cannot_be_written_is_left_out(key: Any) -> None:
         # Some readers take the one for a space, and the other for the end.
         ("1+1=2", "1%2B1%3D2"),
         (BAGGAGE_CHARS, BAGGAGE_CHARS.replace("+", "%2B").replace("=", "%3D")),
+        # Half of a pair of surrogates is no character.
+        ("\ud800", "?"),
+        ("a\udfff\u00e9%", "a?%C3%A9%25"),
         (12, "12"),
         (None, "None"),
     ],
@@ -240,7 +265,7 @@ def test_value_is_encoded(value: Any, text: str) -> None:
     header = Baggage().updated("a", value, [("p", str(value))]).to_header()
     assert header == f"a={text};p={text}"
     assert is_baggage(header)
-    assert Baggage.from_header(header).get("a") == str(value)
+    assert Baggage.from_header(header).get("a") == str(value).encode(errors="replace").decode()
 
 
 def test_member_that_is_changed_keeps_its_place() -> None:
@@ -254,6 +279,45 @@ def test_member_that_is_changed_keeps_its_place() -> None:
     assert baggage.without("c", "A") == baggage
     assert baggage.to_header() == "a=1;p,b=%32,a=3"
     assert [baggage.get(key) for key in "abc"] == ["1", "2", None]
+
+
+def test_member_that_is_made_takes_the_place_of_all_that_are_read() -> None:
+    baggage = Baggage.from_header("a=1,b=2,a=3")
+    assert baggage.updated("a", "4").updated("a", "4").to_header() == "a=4,b=2"
+    # Also where a member like the new one is there already.
+    assert baggage.updated("a", "4").updated("a", "5").updated("c", "6").to_header() == "a=5,b=2,c=6"
+
+
+def test_values_of_one_key_are_all_there() -> None:
+    baggage = Baggage.from_header("a=%31;p,b=2, a = 3 ").updated("c", "4")
+    assert baggage.get_all("a") == ("1", "3")
+    assert baggage.get_all("c") == ("4",)
+    assert baggage.get_all("d") == ()
+
+
+def test_baggage_follows_another_to_the_letter() -> None:
+    first, second = Baggage.from_header("a=%31;p"), Baggage.from_header("b=%32, a=3")
+    assert first.followed_by(second).to_header() == "a=%31;p,b=%32,a=3"
+    assert first.followed_by(Baggage()) == first
+    assert (first.to_header(), second.to_header()) == ("a=%31;p", "b=%32,a=3")
+
+
+def test_nothing_is_decoded_until_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: List[str] = []
+    monkeypatch.setattr(module, "unquote", lambda text, **_: decoded.append(text) or text)
+    baggage = Baggage.from_header("a=%31;p=%32,b=%33")
+    assert baggage.to_header() == "a=%31;p=%32,b=%33"
+    assert baggage.without("a").to_header() == "b=%33"
+    assert decoded == []
+    baggage.get("b")
+    assert decoded == ["%33"]
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_baggage_can_be_pickled(protocol: int) -> None:
+    baggage = Baggage.from_header("a=%31;p").updated("b", "2")
+    assert pickle.loads(pickle.dumps(baggage, protocol)) == baggage
+    assert copy.deepcopy(baggage).to_header() == "a=%31;p,b=2"
 
 
 def test_baggage_is_a_value() -> None:

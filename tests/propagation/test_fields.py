@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import email
 import http.client
+import os
 from email.message import Message
 from itertools import chain, count, repeat
 from types import MappingProxyType
@@ -13,15 +14,22 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 from wsgiref.headers import Headers as WsgiHeaders
 from wsgiref.util import setup_testing_defaults
 
+import django.conf
+import django.core.handlers.wsgi
+import django.http.request
 import flask
 import httpx
+import multidict
 import pytest
+import requests
 import starlette.datastructures
 import starlette.requests
+import urllib3
 import werkzeug.datastructures
 
 import clew
-from clew.propagation.fields import Fields
+from clew.propagation.fields import Fields, all_values
+from tests.propagation._counting import counting
 from tests.propagation._grammars import CHILD_RUN, PARENT, ROOT_RUN, SPAN, TRACE
 from tests.propagation._opentelemetry import read_parent
 
@@ -37,12 +45,14 @@ REPEATED: Pairs = [
     ("Accept", "*/*"),
     ("BAGGAGE", "k=1;p"),
     ("User-Agent", "x" * 11),
+    # An empty header is as good as none.
     ("baggage", ""),
+    ("traceparent", " \t "),
     ("Baggage", "l=%32"),
     ("LangSmith-Trace", ROOT_RUN),
     ("Content-Type", "text/plain"),
 ]
-READ_REPEATED = Fields(PARENT, "a=1,b=2,c=3", "k=1;p,,l=%32", ROOT_RUN)
+READ_REPEATED = Fields(PARENT, "a=1,b=2,c=3", "k=1;p,l=%32", ROOT_RUN)
 
 SINGLE: Pairs = [
     ("Host", "example.org"),
@@ -83,16 +93,6 @@ def message(kind: Any) -> Callable[[Pairs], Any]:
     return make
 
 
-def urllib3_headers(pairs: Pairs) -> Any:
-    urllib3 = pytest.importorskip("urllib3", reason="needs urllib3, which the SDKs that need it bring along")
-    return added_to(urllib3.HTTPHeaderDict())(pairs)
-
-
-def aiohttp_headers(pairs: Pairs) -> Any:
-    multidict = pytest.importorskip("multidict", reason="needs multidict, which has what aiohttp calls its headers")
-    return multidict.CIMultiDictProxy(multidict.CIMultiDict(pairs))
-
-
 @pytest.mark.parametrize(
     "shape",
     [
@@ -114,8 +114,10 @@ def aiohttp_headers(pairs: Pairs) -> Any:
         WsgiHeaders,
         message(Message),
         message(http.client.HTTPMessage),
-        urllib3_headers,
-        aiohttp_headers,
+        lambda pairs: added_to(urllib3.HTTPHeaderDict())(pairs),
+        # What aiohttp has, in its clients and its servers.
+        multidict.CIMultiDict,
+        lambda pairs: multidict.CIMultiDictProxy(multidict.CIMultiDict(pairs)),
     ],
 )
 def test_repeated_headers_are_read_from_every_shape(shape: Callable[[Pairs], Any]) -> None:
@@ -140,17 +142,9 @@ def flask_headers(pairs: Pairs) -> Any:
 
 
 def django_request(pairs: Pairs) -> Any:
-    reason = "needs django, which is not among the packages for tests"
-    wsgi = pytest.importorskip("django.core.handlers.wsgi", reason=reason)
-    django = pytest.importorskip("django.conf", reason=reason)
-    if not django.settings.configured:
-        django.settings.configure()
-    return wsgi.WSGIRequest({**environ_of(pairs), "SCRIPT_NAME": "/"})
-
-
-def requests_headers(pairs: Pairs) -> Any:
-    structures = pytest.importorskip("requests.structures", reason="needs requests, which the SDKs bring along")
-    return structures.CaseInsensitiveDict(pairs)
+    if not django.conf.settings.configured:
+        django.conf.settings.configure()
+    return django.core.handlers.wsgi.WSGIRequest({**environ_of(pairs), "SCRIPT_NAME": "/"})
 
 
 @pytest.mark.parametrize(
@@ -165,7 +159,10 @@ def requests_headers(pairs: Pairs) -> Any:
         flask_headers,
         lambda pairs: django_request(pairs).headers,
         lambda pairs: django_request(pairs).META,
-        requests_headers,
+        lambda pairs: django.http.request.HttpHeaders(environ_of(pairs)),
+        lambda pairs: werkzeug.datastructures.EnvironHeaders(environ_of(pairs)),
+        requests.structures.CaseInsensitiveDict,
+        lambda pairs: requests.Request("GET", "http://example.org", headers=dict(pairs)).prepare().headers,
     ],
 )
 def test_headers_are_read_from_every_shape_that_repeats_none(shape: Callable[[Pairs], Any]) -> None:
@@ -220,9 +217,74 @@ def test_text_that_is_not_ascii_is_read_as_http_has_it() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 5, object(), {"a": 1}, {"b"}])
-def test_value_that_is_no_text_is_empty(value: object) -> None:
+def test_value_that_is_no_text_is_none(value: object) -> None:
     found = Fields.from_headers({"traceparent": value, "baggage": [value, "a=1"], "tracestate": []})
-    assert found == Fields("", None, ",a=1")
+    assert found == Fields(None, None, "a=1")
+    assert Fields.from_headers([("traceparent", value), ("traceparent", PARENT)]) == Fields(PARENT)
+
+
+@pytest.mark.parametrize("empty", ["", " ", " \t ", b"", b" ", [], [""], ["", b" "]])
+def test_header_that_is_empty_is_as_good_as_none(empty: Any) -> None:
+    names = ("traceparent", "tracestate", "baggage", "langsmith-trace")
+    assert Fields.from_headers(dict.fromkeys(names, empty)) == Fields()
+    assert Fields.from_headers([(name.encode(), empty) for name in names]) == Fields()
+    assert Fields.from_headers([(name, each) for name in names for each in (empty, "x", empty)]) == Fields(*["x"] * 4)
+
+
+def test_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRACEPARENT", "TRACESTATE", "BAGGAGE"):
+        monkeypatch.delenv(name, raising=False)
+    assert Fields.from_environment(os.environ) == Fields()
+    monkeypatch.setenv("TRACEPARENT", PARENT)
+    monkeypatch.setenv("TRACESTATE", "")
+    monkeypatch.setenv("BAGGAGE", "k=1")
+    assert Fields.from_environment(os.environ) == Fields(PARENT, None, "k=1")
+
+
+@pytest.mark.parametrize("value", [None, 5, b"x", "", " ", ["x"], object()])
+def test_variable_that_is_no_text_or_empty_is_none(value: Any) -> None:
+    assert Fields.from_environment({"TRACEPARENT": value, "BAGGAGE": "k=1"}) == Fields(baggage="k=1")
+
+
+@pytest.mark.parametrize("environment", [5, "TRACEPARENT", [("TRACEPARENT", PARENT)], object()])
+def test_environment_that_cannot_be_read_is_counted_and_has_nothing(environment: Any) -> None:
+    with counting() as counted:
+        assert Fields.from_environment(environment) == Fields()
+    assert counted == {"headers_unreadable": 1}
+
+
+def test_environment_that_is_none_has_nothing() -> None:
+    with counting() as counted:
+        assert Fields.from_environment(None) == Fields()
+    assert counted == {}
+
+
+@pytest.mark.parametrize(
+    "shape", [list, iter, in_bytes, by_name, httpx.Headers, multidict.CIMultiDict, message(Message)]
+)
+def test_all_values_are_there_by_name(shape: Callable[[Pairs], Any]) -> None:
+    assert all_values(shape([("X-B3-TraceId", "1"), ("B3", "2"), ("x-b3-traceid", "3")])) == {
+        "x-b3-traceid": ["1", "3"],
+        "b3": ["2"],
+    }
+
+
+def test_all_values_of_an_environ_are_those_of_its_headers() -> None:
+    pairs = [("X-B3-TraceId", "1"), ("B3", "2")]
+    headers = {"x-b3-traceid": ["1"], "b3": ["2"]}
+    environ = {**environ_of(pairs), 5: 6}
+    environ.pop("HTTP_HOST")
+    assert all_values(environ) == all_values(MappingProxyType(environ)) == headers
+
+
+def test_all_values_of_what_cannot_be_read_are_those_before() -> None:
+    with counting() as counted:
+        assert all_values(None) == all_values("b3") == all_values([(5, "x")]) == {}
+    assert counted == {}
+    with counting() as counted:
+        assert all_values(RaisingAtAll()) == all_values(5) == {}
+        assert all_values(breaking_off([("B3", "1")])) == {"b3": ["1"]}
+    assert counted == {"headers_unreadable": 3}
 
 
 def test_environment_is_read() -> None:

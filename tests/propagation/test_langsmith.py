@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any, Dict, List, Optional, Tuple
 from uuid import UUID
 
 import pytest
 
+from clew.propagation import langsmith as module
 from clew.propagation.baggage import Baggage
 from clew.propagation.langsmith import DottedOrder, LangSmithBaggage
 from tests.propagation._grammars import CHILD_RUN, ROOT_RUN, is_baggage, is_dotted_order
@@ -33,6 +36,9 @@ def run_of(moment: str) -> str:
         (f"\t {ROOT_RUN} \t", [(START_NS, ROOT_ID)]),
         (run_of("19700101T000000000000Z"), [(0, ROOT_ID)]),
         (run_of("20240229T235959999999Z"), [(1_709_251_199_999_999_000, ROOT_ID)]),
+        (run_of("20000229T000000000000Z"), [(951_782_400_000_000_000, ROOT_ID)]),
+        (run_of("20260131T000000000000Z"), [(1_769_817_600_000_000_000, ROOT_ID)]),
+        (run_of("20260430T000000000000Z"), [(1_777_507_200_000_000_000, ROOT_ID)]),
         (run_of("99991231T235959999999Z"), [(253_402_300_799_999_999_000, ROOT_ID)]),
         (".".join([ROOT_RUN] * 1000), [(START_NS, ROOT_ID)] * 1000),
     ],
@@ -40,7 +46,9 @@ def run_of(moment: str) -> str:
 )
 def test_header_that_is_valid_is_read_and_written(text: str, runs: List[Tuple[int, UUID]]) -> None:
     order = DottedOrder.from_header(text)
-    assert order == (tuple(runs),)
+    assert order.runs == tuple(runs)
+    assert (order.trace_number, order.number, order.start_ns) == (runs[0][1].int, runs[-1][1].int, runs[-1][0])
+    assert order == DottedOrder(runs)
     assert order.to_header() == text.strip()
     assert is_dotted_order(text.strip())
 
@@ -69,6 +77,8 @@ def test_id_in_upper_case_is_the_same_id() -> None:
         run_of("20260230T030405000006Z"),
         run_of("20250229T030405000006Z"),
         run_of("20260431T030405000006Z"),
+        run_of("20260132T030405000006Z"),
+        run_of("21000229T030405000006Z"),
         run_of("20260100T030405000006Z"),
         run_of("20260001T030405000006Z"),
         run_of("20261301T030405000006Z"),
@@ -90,6 +100,7 @@ def test_id_in_upper_case_is_the_same_id() -> None:
         run_of("2026010 T030405000006Z"),
         run_of("\u0662\u0660\u0662\u06660102T030405000006Z"),
         # Ids that are none.
+        ROOT_RUN.replace("018f", "018\u0661"),
         ROOT_RUN.replace("018f", "018g"),
         ROOT_RUN.replace("018f0000-", "018f00000"),
         ROOT_RUN.replace("-", ""),
@@ -136,10 +147,65 @@ def test_what_is_no_text_makes_a_new_trace(nothing: object) -> None:
         ((START_NS, None),),
         ((START_NS, ROOT_ID), (START_NS - 1, CHILD_ID)),
         ((START_NS, ROOT_ID), (START_NS, None)),
+        (("0", ROOT_ID),),
+        ((None, ROOT_ID),),
+        ((0.5, ROOT_ID),),
+        ((float("nan"), ROOT_ID),),
+        ((START_NS,),),
+        (5,),
+        "ab",
     ],
 )
 def test_runs_that_a_header_may_not_have_are_not_written(runs: Any) -> None:
     assert DottedOrder(runs).to_header() is None
+
+
+def test_parent_is_all_but_the_last_run() -> None:
+    text = f"{ROOT_RUN}.{CHILD_RUN}.{CHILD_RUN}"
+    runs = DottedOrder.from_header(text).runs
+    for order in (DottedOrder.from_header(text), DottedOrder(runs)):
+        assert order.parent.to_header() == f"{ROOT_RUN}.{CHILD_RUN}"
+        assert order.parent.runs == runs[:-1]
+        assert order.parent.parent == DottedOrder.from_header(ROOT_RUN)
+        assert order.parent.parent.parent is None
+
+
+def test_runs_that_are_given_are_named_as_those_that_are_read() -> None:
+    runs = [(START_NS, ROOT_ID), (START_NS + 1000, CHILD_ID)]
+    made, read = DottedOrder(runs), DottedOrder.from_header(f"{ROOT_RUN}.{CHILD_RUN}")
+    for order in (made, read):
+        assert order.runs == tuple(runs)
+        assert (order.trace_number, order.number, order.start_ns) == (ROOT_ID.int, CHILD_ID.int, START_NS + 1000)
+    # Also where they are none that a header may have.
+    late = DottedOrder([(START_NS, ROOT_ID), (0, CHILD_ID)])
+    assert (late.trace_number, late.number, late.start_ns) == (ROOT_ID.int, CHILD_ID.int, 0)
+    assert late.parent == DottedOrder.from_header(ROOT_RUN)
+
+
+def test_order_is_a_value() -> None:
+    read, made = DottedOrder.from_header(ROOT_RUN), DottedOrder([(START_NS, ROOT_ID)])
+    assert read == made
+    assert hash(read) == hash(made)
+    assert repr(read) == repr(made) == f"DottedOrder(runs=(({START_NS}, {ROOT_ID!r}),))"
+    assert read != DottedOrder.from_header(CHILD_RUN)
+    assert read != ROOT_RUN
+    assert read != ((START_NS, ROOT_ID),)
+    assert DottedOrder([(-1, ROOT_ID)]) != DottedOrder([(-2, ROOT_ID)])
+    # What the header cannot tell apart is the same.
+    assert read == DottedOrder([(START_NS + 999, ROOT_ID)])
+    assert pickle.loads(pickle.dumps(read)) == read
+    assert copy.deepcopy(made) == made
+
+
+def test_nothing_is_decoded_until_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UUID", None)
+    monkeypatch.setattr(module, "_start_ns", None)
+    order = DottedOrder.from_header(f"{ROOT_RUN}.{CHILD_RUN}")
+    assert order.trace_number != order.number
+    assert order.parent == DottedOrder.from_header(ROOT_RUN)
+    assert order.to_header() == f"{ROOT_RUN}.{CHILD_RUN}"
+    with pytest.raises(TypeError):
+        order.start_ns
 
 
 def test_time_is_written_to_the_microsecond() -> None:
@@ -167,6 +233,14 @@ def test_time_is_written_to_the_microsecond() -> None:
         ("langsmith-metadata=%FF,langsmith-tags=a", LangSmithBaggage(tags=("a",))),
         (f"langsmith-metadata={'[' * 16_000},langsmith-tags=a", LangSmithBaggage(tags=("a",))),
         ("langsmith-metadata=" + "{%22a%22:" * 1800 + ",langsmith-tags=a", LangSmithBaggage(tags=("a",))),
+        # Of several members with one key the last one that is valid, as in LangSmith's own SDK.
+        (
+            "langsmith-tags=a,langsmith-tags=b,langsmith-project=c,langsmith-project=d,langsmith-tags=%2C",
+            LangSmithBaggage(tags=("b",), project_name="d"),
+        ),
+        ("langsmith-project=c,langsmith-project=", LangSmithBaggage(project_name="c")),
+        ("langsmith-metadata={},langsmith-metadata={%22k%22:1},langsmith-metadata=[", LangSmithBaggage({"k": 1})),
+        ("langsmith-metadata={%22k%22:1},langsmith-metadata={}", LangSmithBaggage()),
         # What is LangSmith's and not ours is never trusted.
         ("langsmith-replicas=[],langsmith-address=x", LangSmithBaggage()),
     ],
@@ -176,13 +250,60 @@ def test_keys_of_langsmith_are_read(header: str, found: LangSmithBaggage) -> Non
     assert LangSmithBaggage.from_baggage(Baggage.from_header(header)) == found
 
 
-def test_keys_of_langsmith_are_written_in_the_place_of_older_ones() -> None:
-    before = Baggage.from_header("a=%31;p,langsmith-tags=old,langsmith-project=old,b=2,langsmith-metadata={}")
+def test_keys_of_langsmith_are_written_before_all_others_and_in_the_place_of_older_ones() -> None:
+    before = Baggage.from_header(
+        "a=%31;p,langsmith-tags=old,langsmith-project=old,langsmith-address=x,b=2,langsmith-metadata={},"
+        "langsmith-replicas=[],a=+3"
+    )
     written = LangSmithBaggage({"k": "v"}, ("x", "y z"), "A, B").added_to(before).to_header()
     assert written == (
-        "a=%31;p,b=2,langsmith-metadata={%22k%22:%22v%22},langsmith-tags=x%2Cy%20z,langsmith-project=A%2C%20B"
+        "langsmith-project=A%2C%20B,langsmith-tags=x%2Cy%20z,langsmith-metadata={%22k%22:%22v%22},a=%31;p,b=2,a=+3"
     )
-    assert LangSmithBaggage().added_to(before).to_header() == "a=%31;p,b=2"
+    assert LangSmithBaggage().added_to(before).to_header() == "a=%31;p,b=2,a=+3"
+    assert LangSmithBaggage.without(before).to_header() == "a=%31;p,b=2,a=+3"
+    assert LangSmithBaggage.without(Baggage.from_header("a=1,langsmith=2")).to_header() == "a=1,langsmith=2"
+
+
+@pytest.mark.parametrize(
+    ("others", "number"),
+    [(",".join(["b=1"] * 64), 61), (f"b={'x' * 8190}", 0)],
+    ids=["64 members", "8192 bytes"],
+)
+def test_members_of_others_are_those_that_do_not_fit(others: str, number: int) -> None:
+    assert Baggage.from_header(others).to_header() == others
+    own = LangSmithBaggage({"k": "v"}, ("t",), "p")
+    written = own.added_to(Baggage.from_header(others)).to_header()
+    assert is_baggage(written)
+    assert LangSmithBaggage.from_baggage(Baggage.from_header(written)) == own
+    assert written.count(",b=") == number
+
+
+def test_metadata_that_does_not_fit_takes_nothing_else_along() -> None:
+    written = LangSmithBaggage({"k": "x" * 8192}, ("t",), "p").added_to(Baggage.from_header("a=1")).to_header()
+    assert written == "langsmith-project=p,langsmith-tags=t,a=1"
+
+
+def test_baggage_of_langsmith_shares_nothing_that_changes() -> None:
+    with pytest.raises(TypeError):
+        LangSmithBaggage().metadata["k"] = "v"
+    LangSmithBaggage.from_baggage(Baggage()).metadata["k"] = "v"
+    assert LangSmithBaggage.from_baggage(Baggage()) == LangSmithBaggage() == ({}, (), None)
+    for copied in (pickle.loads(pickle.dumps(LangSmithBaggage())), copy.deepcopy(LangSmithBaggage())):
+        assert copied == LangSmithBaggage()
+
+
+@pytest.mark.parametrize(
+    ("tags", "project_name", "written"),
+    [
+        (("\ud800",), "\ud800", "langsmith-project=?,langsmith-tags=?"),
+        ((1, None), 5, "langsmith-project=5,langsmith-tags=1%2CNone"),
+        (5, "p", "langsmith-project=p"),
+        (("",), "p", "langsmith-project=p"),
+    ],
+)
+def test_what_is_no_text_is_written_valid_or_not_at_all(tags: Any, project_name: Any, written: str) -> None:
+    assert LangSmithBaggage({}, tags, project_name).added_to(Baggage()).to_header() == written
+    assert is_baggage(written)
 
 
 class Unspeakable:

@@ -68,6 +68,16 @@ def test_other_members_and_spaces_lose_the_tags_in_langsmith_only(header: str, c
     assert LangSmithBaggage.from_baggage(Baggage.from_header(header)).tags == ("b",)
 
 
+def test_last_of_several_members_holds_as_in_langsmith(client: langsmith.Client) -> None:
+    header = ",".join(
+        f"langsmith-tags=t{number},langsmith-project=p{number},langsmith-metadata={{%22k%22:{number}}}"
+        for number in (1, 2)
+    )
+    seen = read_by_langsmith({"langsmith-trace": ROOT_RUN, "baggage": header}, client)
+    assert seen[4:] == ("p2", ["t2"], {"metadata": {"k": 2}})
+    assert LangSmithBaggage.from_baggage(Baggage.from_header(header)) == ({"k": 2}, ("t2",), "p2")
+
+
 def test_metadata_is_json_to_langsmith(client: langsmith.Client) -> None:
     header = LangSmithBaggage({"k": float("nan")}).added_to(Baggage()).to_header()
     assert read_by_langsmith({"langsmith-trace": ROOT_RUN, "baggage": header}, client)[6] == {"metadata": {"k": None}}

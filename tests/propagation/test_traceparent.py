@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from clew.propagation.traceparent import RANDOM, SAMPLED, TraceParent
@@ -30,18 +32,22 @@ HUGE = "x" * (1 << 20)
         (f"{PARENT} ", SAMPLED),
         (f"{PARENT}\t", SAMPLED),
         (f"\t {PARENT} \t", SAMPLED),
-        # Later versions, as far as this one goes.
+        # Later versions, as far as this one goes: what `RANDOM` is to them is not known.
+        (f"cc-{TRACE}-{SPAN}-02", 0),
+        (f"01-{TRACE}-{SPAN}-ff-more", SAMPLED),
         (f"01-{TRACE}-{SPAN}-01", SAMPLED),
         (f"cc-{TRACE}-{SPAN}-01", SAMPLED),
         (f"fe-{TRACE}-{SPAN}-00", 0),
         (f"cc-{TRACE}-{SPAN}-01-", SAMPLED),
         (f"cc-{TRACE}-{SPAN}-01-what-the-future-will-be-like", SAMPLED),
-        (f"cc-{TRACE}-{SPAN}-01-{HUGE}", SAMPLED),
+        (f"cc-{TRACE}-{SPAN}-01-{'x' * 8000}", SAMPLED),
     ],
 )
 def test_header_that_is_valid_is_read(text: str, flags: int) -> None:
     parent = TraceParent.from_header(text)
     assert parent == (TRACE, SPAN, flags)
+    assert parent.is_sampled is (flags in {1, 3})
+    assert parent.is_random is (flags in {2, 3})
     # The highest version that we know is the one that we write.
     assert parent.to_header() == f"00-{TRACE}-{SPAN}-{flags:02x}"
 
@@ -55,6 +61,8 @@ def test_header_that_is_valid_is_read(text: str, flags: int) -> None:
         "---",
         "00",
         HUGE,
+        f"{PARENT}{' ' * (1 << 20)}",
+        f"cc-{TRACE}-{SPAN}-01-{HUGE}",
         "0" * (1 << 20),
         PARENT[:-1],
         # Nothing may follow in version 00, and in later ones only what is after a dash.
@@ -140,6 +148,12 @@ def test_what_is_no_text_is_for_a_new_trace(nothing: object) -> None:
         ("", ""),
         (int(TRACE, 16), int(SPAN, 16)),
         (None, None),
+        # A number of 32 digits is not what it looks like.
+        (12345678901234567890123456789012, SPAN),
+        (TRACE, 1234567890123456),
+        (TRACE.encode(), SPAN.encode()),
+        (f"{TRACE}-{SPAN}", ""),
+        (TRACE, "\ud800"),
     ],
 )
 def test_ids_that_are_none_are_not_written(trace_id: str, span_id: str) -> None:
@@ -151,6 +165,11 @@ def test_flags_are_written_as_far_as_they_are_defined(flags: int) -> None:
     text = TraceParent(TRACE, SPAN, flags).to_header()
     assert text == f"00-{TRACE}-{SPAN}-{flags & 3:02x}"
     assert is_traceparent(text)
+
+
+@pytest.mark.parametrize("flags", [None, "01", b"01", 1.0, [1], object()])
+def test_flags_that_are_no_int_are_not_written(flags: Any) -> None:
+    assert TraceParent(TRACE, SPAN, flags).to_header() is None
 
 
 @pytest.mark.parametrize("flags", [0, 1, 2, 3])

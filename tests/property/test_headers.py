@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import string
 from typing import Any, Callable, Dict, List, Tuple
+from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from clew.propagation.baggage import Baggage, BaggageMember
-from clew.propagation.fields import Fields
+from clew.propagation.fields import Fields, all_values
 from clew.propagation.langsmith import DottedOrder, LangSmithBaggage
 from clew.propagation.traceparent import TraceParent
 from clew.propagation.tracestate import TraceState
@@ -96,15 +97,20 @@ chains = st.lists(st.tuples(moments_ns, st.uuids()), min_size=1, max_size=6).map
 def read_all(value: Any) -> List[Any]:
     """Return what each reader makes of the value."""
     baggage = Baggage.from_header(value)
+    order = DottedOrder.from_header(value)
     return [
+        order and (order.runs, order.trace_number, order.number, order.start_ns, order.parent),
         TraceParent.from_header(value),
         TraceState.from_header(value),
         baggage,
         BaggageMember.from_text(value),
         LangSmithBaggage.from_baggage(baggage),
-        DottedOrder.from_header(value),
+        LangSmithBaggage.without(baggage),
         Fields.from_headers(value),
+        all_values(value),
+        all_values({"wsgi.version": (1, 0), value if isinstance(value, str) else "HTTP_X": value}),
         Fields.from_headers([("traceparent", value), (b"tracestate", value), ("Baggage", [value]), (value, "a=1")]),
+        Fields.from_environment(value),
         Fields.from_environment({"TRACEPARENT": value, "TRACESTATE": value, "BAGGAGE": value}),
     ]
 
@@ -166,6 +172,16 @@ def test_what_is_valid_is_read_and_passed_on_to_the_letter(
     check()
 
 
+codes = st.tuples(st.integers(0, 255), st.booleans()).map(lambda found: f"%{found[0]:02{'xX'[found[1]]}}")
+
+
+@settings(deadline=None)
+@given(st.lists(codes | st.sampled_from(["%22", "%2C", "%", "%%", "2", "22", "C", '"', "\u00e9", "+"]), max_size=12))
+def test_value_is_decoded_as_the_standard_library_does(parts: List[str]) -> None:
+    text = "".join(parts)
+    assert Baggage.from_header(f"a={text}").get("a") == unquote(text, errors="replace")
+
+
 @settings(deadline=None)
 @given(baggages, st.lists(st.sampled_from(["", " ", "\t", " \t "]), min_size=1))
 def test_white_space_around_the_signs_says_nothing(text: str, spaces: List[str]) -> None:
@@ -210,19 +226,31 @@ def test_state_of_anything_is_written_valid_or_not_at_all(pairs: List[Tuple[Any,
 
 
 @settings(deadline=None)
-@given(st.text(HEX) | anything, st.text(HEX) | anything, st.integers())
-def test_parent_of_anything_is_written_valid_or_not_at_all(trace_id: Any, span_id: Any, flags: int) -> None:
+@given(
+    st.text(HEX) | st.text(HEX, min_size=32, max_size=32) | anything,
+    st.text(HEX) | st.text(HEX, min_size=16, max_size=16) | anything,
+    st.integers() | st.floats() | anything,
+)
+def test_parent_of_anything_is_written_valid_or_not_at_all(trace_id: Any, span_id: Any, flags: Any) -> None:
     text = TraceParent(trace_id, span_id, flags).to_header()
     assert text is None or is_traceparent(text)
 
 
 @settings(deadline=None)
-@given(chains | st.lists(st.tuples(st.integers(), st.uuids() | anything), max_size=3).map(tuple))
+@given(chains | st.lists(st.tuples(st.integers() | anything, st.uuids() | anything), max_size=3).map(tuple))
 def test_runs_of_any_time_are_written_valid_or_not_at_all(runs: Tuple[Tuple[int, UUID], ...]) -> None:
     text = DottedOrder(runs).to_header()
     if text is not None:
         assert is_dotted_order(text)
-        assert DottedOrder.from_header(text) == (tuple((start // 1000 * 1000, run_id) for start, run_id in runs),)
+        again = DottedOrder.from_header(text)
+        assert again == DottedOrder(runs)
+        assert again.runs == tuple((start // 1000 * 1000, run_id) for start, run_id in runs)
+        assert (again.start_ns, again.number, again.trace_number) == (
+            *again.runs[-1][:1],
+            runs[-1][1].int,
+            runs[0][1].int,
+        )
+        assert again.parent == (DottedOrder(runs[:-1]) if len(runs) > 1 else None)
 
 
 json_values = st.recursive(
@@ -257,6 +285,22 @@ def test_what_langsmith_sends_along_comes_back(
 
 @settings(deadline=None)
 @given(
+    st.dictionaries(anything, anything, max_size=3) | anything,
+    st.lists(anything, max_size=3) | anything,
+    anything,
+    st.lists(members, max_size=3).map(",".join) | st.integers(60, 70).map(lambda number: ",".join(["a=1;p"] * number)),
+)
+def test_langsmith_sends_anything_along_valid_or_not_at_all_and_first(
+    metadata: Any, tags: Any, project_name: Any, others: str
+) -> None:
+    text = LangSmithBaggage(metadata, tags, project_name).added_to(Baggage.from_header(others)).to_header()
+    assert text is None or is_baggage(text)
+    alone = LangSmithBaggage(metadata, tags, project_name).added_to(Baggage()).to_header()
+    assert alone is None or (text or "").startswith(alone)
+
+
+@settings(deadline=None)
+@given(
     st.lists(
         st.tuples(st.sampled_from(["traceparent", "tracestate", "baggage", "langsmith-trace", "host"]), texts),
         max_size=8,
@@ -267,6 +311,7 @@ def test_pairs_say_the_same_in_every_shape(pairs: List[Tuple[str, str]]) -> None
     for key, value in pairs:
         by_name.setdefault(key, []).append(value)
     found = Fields.from_headers(pairs)
+    assert all_values(pairs) == all_values(by_name) == by_name
     assert Fields.from_headers({key.upper(): values for key, values in by_name.items()}) == found
     assert Fields.from_headers([(key.encode(), value) for key, value in pairs]) == found
     single = {key: values[0] for key, values in by_name.items() if len(values) == 1}

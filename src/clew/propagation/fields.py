@@ -11,12 +11,17 @@ from itertools import islice
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from clew.incidents import report
+from clew.propagation._refusals import refuse
 
-__all__ = ("Fields",)
+__all__ = ("Fields", "all_values")
 
-# By the length of the name, most headers of a request need no second look.
-_NAMES = {11: "traceparent", 10: "tracestate", 7: "baggage", 15: "langsmith-trace"}
-_IN_ENVIRON = {f"HTTP_{name.upper().replace('-', '_')}": name for name in _NAMES.values()}
+_LISTS = frozenset(("tracestate", "baggage"))
+_NAMES = frozenset(("traceparent", "langsmith-trace", *_LISTS))
+# By the first letter, most headers of a request need no second look.
+_STARTS = frozenset("tTbBlL")
+_STARTS_IN_BYTES = frozenset((b"t", b"T", b"b", b"B", b"l", b"L"))
+_IN_BYTES = {name.encode(): name for name in _NAMES}
+_IN_ENVIRON = tuple([(f"HTTP_{name.upper().replace('-', '_')}", name) for name in sorted(_NAMES)])
 # A request with more headers than this is none; servers stop at a hundred or so.
 MOST_HEADERS = 10_000
 
@@ -44,39 +49,115 @@ class Fields(NamedTuple):
 
         Names in any case, as str or bytes, with one value each or several: a dict, pairs in a list, as
         ASGI has them, a WSGI environ, the headers of httpx, requests, urllib3, aiohttp, Flask, Django
-        and Starlette, or an `email.message.Message`. Of anything else, nothing.
+        and Starlette, or an `email.message.Message`. Of anything else, nothing. A header that is empty is
+        as good as none.
+
+        `clew.stats()` counts a collection that cannot be read as ``"headers_unreadable"``, and a second
+        `traceparent` or `langsmith-trace` as ``"traceparent_refused"`` and ``"langsmith_trace_refused"``.
         """
-        found: Dict[str, List[str]] = {}
+        found: Dict[str, str] = {}
+        repeated: Dict[str, List[str]] = {}
         try:
-            _collect(headers, found)
+            _collect(headers, found, repeated)
         except Exception as error:  # noqa: BLE001  it is somebody else's collection, and a request to be served
-            report("headers_unreadable", f"headers in {type(headers).__name__} could not be read", error=error)
-        return cls(
-            _only(found.get("traceparent")),
-            _joined(found.get("tracestate")),
-            _joined(found.get("baggage")),
-            _only(found.get("langsmith-trace")),
-        )
+            _report_unreadable(headers, error)
+        if repeated:
+            _combine(found, repeated)
+        get = found.get
+        return cls(get("traceparent"), get("tracestate"), get("baggage"), get("langsmith-trace"))
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Fields:
+    def from_environment(cls, environment: Optional[Mapping[str, str]]) -> Fields:
         """
         Read the variables TRACEPARENT, TRACESTATE and BAGGAGE, as of `os.environ`.
+
+        A variable that is empty or no str is as good as none.
         """
-        get = environment.get
-        return cls(get("TRACEPARENT"), get("TRACESTATE"), get("BAGGAGE"))
+        if environment is None:
+            return cls()
+        found: List[Optional[str]] = []
+        try:
+            for name in ("TRACEPARENT", "TRACESTATE", "BAGGAGE"):
+                value = environment.get(name)
+                found.append(value if isinstance(value, str) and value and not value.isspace() else None)
+        except Exception as error:  # noqa: BLE001  as above
+            _report_unreadable(environment, error)
+        return cls(*found)
 
 
-def _collect(headers: Any, found: Dict[str, List[str]]) -> None:
-    is_environ = isinstance(headers, Mapping) and "wsgi.version" in headers
+def all_values(headers: Any) -> Dict[str, List[str]]:
+    """
+    Return the values of all headers by name in lower case, for formats that have names of their own.
+
+    It reads the shapes that `Fields.from_headers` reads, and of one that cannot be read what came before that.
+    """
+    found: Dict[str, List[str]] = {}
+    try:
+        is_environ = isinstance(headers, Mapping) and "wsgi.version" in headers
+        pairs = headers.items() if is_environ else _pairs_of(headers)
+        for key, value in islice(pairs, MOST_HEADERS):
+            name = _text_of(key).lower()
+            if is_environ:
+                name = name[5:].replace("_", "-") if name.startswith("http_") else ""
+            if name:
+                found.setdefault(name, []).extend(_texts_of(value))
+    except Exception as error:  # noqa: BLE001  as above
+        _report_unreadable(headers, error)
+    return found
+
+
+def _report_unreadable(headers: Any, error: Exception) -> None:
+    report("headers_unreadable", f"headers in {type(headers).__name__} could not be read", error=error)
+
+
+def _collect(headers: Any, found: Dict[str, str], repeated: Dict[str, List[str]]) -> None:
     for key, value in islice(_pairs_of(headers), MOST_HEADERS):
-        text = _text_of(key)
-        name = _IN_ENVIRON.get(text) if is_environ else _NAMES.get(len(text))
-        if name is not None and (is_environ or text.lower() == name):
-            found.setdefault(name, []).extend(map(_text_of, value if isinstance(value, (list, tuple)) else (value,)))
+        if type(key) is str:
+            if key[:1] not in _STARTS:
+                continue
+            name = key if key in _NAMES else key.lower()
+        elif type(key) is bytes:
+            if key[:1] not in _STARTS_IN_BYTES:
+                continue
+            name = _IN_BYTES.get(key) or key.decode("latin-1").lower()
+        else:
+            name = _text_of(key).lower()
+        if name not in _NAMES:
+            continue
+        text = value if type(value) is str else value.decode("latin-1") if type(value) is bytes else _text_of(value)
+        if text and name not in found and not text.isspace():
+            found[name] = text
+        else:
+            _add(name, value, found, repeated)
+
+
+def _add(name: str, value: Any, found: Dict[str, str], repeated: Dict[str, List[str]]) -> None:
+    for text in _texts_of(value):
+        if not text or text.isspace():
+            continue
+        if name not in found:
+            found[name] = text
+        else:
+            repeated.setdefault(name, [found[name]]).append(text)
+
+
+def _combine(found: Dict[str, str], repeated: Dict[str, List[str]]) -> None:
+    for name, values in repeated.items():
+        if name in _LISTS:
+            found[name] = ",".join(values)
+            continue
+        del found[name]
+        kind = "traceparent_refused" if name == "traceparent" else "langsmith_trace_refused"
+        refuse(kind, f"a request had {len(values)} headers named {name}, where one may be, and a new trace begins")
 
 
 def _pairs_of(headers: Any) -> Iterable[Any]:
+    if type(headers) is list:
+        return headers
+    if (type(headers) is dict or isinstance(headers, Mapping)) and "wsgi.version" in headers:
+        return [(name, headers[variable]) for variable, name in _IN_ENVIRON if variable in headers]
+    if type(headers) is dict:
+        return headers.items()
     # httpx has all values of a name there; in the `items` of the others a name comes once for each.
     for method in ("multi_items", "items"):
         if hasattr(headers, method):
@@ -85,16 +166,12 @@ def _pairs_of(headers: Any) -> Iterable[Any]:
     return () if headers is None or isinstance(headers, (str, bytes)) else iter(headers)
 
 
+def _texts_of(value: Any) -> List[str]:
+    return [_text_of(each) for each in (value if isinstance(value, (list, tuple)) else (value,))]
+
+
 def _text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
     # What HTTP itself says of its bytes; none of it fails.
     return bytes(value).decode("latin-1") if isinstance(value, (bytes, bytearray, memoryview)) else ""
-
-
-def _only(values: Optional[List[str]]) -> Optional[str]:
-    return values[0] if values and len(values) == 1 else None
-
-
-def _joined(values: Optional[List[str]]) -> Optional[str]:
-    return ",".join(values) if values else None

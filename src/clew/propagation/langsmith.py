@@ -8,33 +8,55 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timedelta
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from calendar import isleap
+from datetime import date, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
 from uuid import UUID
 
-from clew.propagation.baggage import Baggage
+from clew.propagation._refusals import refuse, text_of
+from clew.propagation.baggage import Baggage, BaggageMember
 
 __all__ = ("DottedOrder", "LangSmithBaggage")
 
 METADATA = "langsmith-metadata"
 TAGS = "langsmith-tags"
 PROJECT = "langsmith-project"
+# Where runs are sent to is not for somebody else to say, nor for somebody else to know.
+ADDRESS = "langsmith-address"
+REPLICAS = "langsmith-replicas"
+KEYS = (PROJECT, TAGS, METADATA, ADDRESS, REPLICAS)
 
 # A chain of runs that is longer than any program's stack.
 MOST_CHARS = 1 << 16
 
-_PART = re.compile(
-    r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{6})Z"
-    r"([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})",
-    re.ASCII,
+# How long the start of a run is, and all of it with the dot.
+STAMP_CHARS = 22
+PART_CHARS = STAMP_CHARS + 36 + 1
+
+# From 1970 to 9999. Which years have a 29th of February is left to `isleap`.
+_DAY = (
+    r"(?:19[7-9]|[2-9]\d\d)\d"
+    r"(?:(?:0[1-9]|1[0-2])(?:0[1-9]|1\d|2[0-8])|(?:0[1-9]|1[0-2])29|(?:0[13-9]|1[0-2])30|(?:0[13578]|1[02])31)"
 )
+_ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_PART = rf"{_DAY}T(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{{7}}Z{_ID}"
+_FORMAT = re.compile(rf"{_PART}(?:\.{_PART})*", re.ASCII)
+_LEAP_DAY = re.compile(r"(\d{4})0229T", re.ASCII)
+_IN_LOWER_CASE = {ord(letter): letter.lower() for letter in "ABCDEF"}
+
+# `json.dumps` would make one each time.
+_encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  in UTC, as all of it
+_EPOCH_DAYS = _EPOCH.toordinal()
 
 
-class DottedOrder(NamedTuple):
+class DottedOrder:
     """
     Hold the runs from the root down to one: the start and the id of each.
+
+    It never changes. Two are equal if they write the same header.
 
     Args:
         runs: pairs of the start, in nanoseconds since the epoch and exact to the microsecond, and the id.
@@ -45,70 +67,170 @@ class DottedOrder(NamedTuple):
     Example:
         >>> from clew.propagation.langsmith import DottedOrder
         >>> text = "20260102T030405000006Z018f0000-0000-7000-8000-000000000001"
-        >>> DottedOrder.from_header(text).runs[-1][1]
+        >>> order = DottedOrder.from_header(text)
+        >>> order.runs[-1][1]
         UUID('018f0000-0000-7000-8000-000000000001')
-        >>> DottedOrder.from_header(text).to_header() == text
+        >>> order.start_ns
+        1767323045000006000
+        >>> order.to_header() == text
         True
     """
 
-    runs: Tuple[Tuple[int, UUID], ...]
+    __slots__ = ("_runs", "_text")
+
+    _runs: Optional[Tuple[Tuple[int, UUID], ...]]  # None until somebody asks
+    _text: Optional[str]  # the header; empty until somebody asks, None if there is none
+
+    def __init__(self, runs: Iterable[Tuple[int, UUID]]) -> None:
+        self._runs = tuple(runs)
+        self._text = ""
 
     @classmethod
     def from_header(cls, text: object) -> Optional[DottedOrder]:
         """
         Read the value of the header; None if any part of it is not valid, which is for a new trace.
+
+        That goes for a run that starts before its parent, too: in the order that LangSmith sorts runs by, it
+        would stand before it. What is not valid is counted as ``"langsmith_trace_refused"`` in `clew.stats()`.
         """
-        if not isinstance(text, str) or len(text) > MOST_CHARS:
-            return None
-        runs: List[Tuple[int, UUID]] = []
-        earliest_ns = 0
-        for part in text.strip(" \t").split("."):
-            run = _run_of(part)
-            # No run starts before its parent, nor the first one before 1970.
-            if run is None or run[0] < earliest_ns:
+        header = (
+            text
+            if type(text) is str and len(text) <= MOST_CHARS
+            else text_of(text, MOST_CHARS, "langsmith_trace_refused")
+        )
+        if _FORMAT.fullmatch(header) is None:
+            header = header.strip(" \t").translate(_IN_LOWER_CASE)
+            if not header:
                 return None
-            earliest_ns = run[0]
-            runs.append(run)
-        return cls(tuple(runs))
+            if _FORMAT.fullmatch(header) is None:
+                refuse("langsmith_trace_refused", "a langsmith-trace is not valid, and a new trace begins", header)
+                return None
+        if (len(header) > PART_CHARS and not _are_in_order(header)) or (
+            "0229T" in header and not _are_in_leap_years(header)
+        ):
+            refuse(
+                "langsmith_trace_refused", "a langsmith-trace has times that cannot be, and a new trace begins", header
+            )
+            return None
+        return _order_of(header)
 
     def to_header(self) -> Optional[str]:
         """
         Return the value of the header; None if there is no run, or one that the header may not have.
 
-        That is one that started before its parent, before 1970 or after 9999.
+        That is one that started before its parent, before 1970 or after 9999. None is counted as
+        ``"langsmith_trace_dropped"`` in `clew.stats()`.
         """
-        parts: List[str] = []
-        earliest_ns = 0
-        for start_ns, run_id in self.runs:
-            part = _part_of(start_ns, run_id) if start_ns >= earliest_ns else None
-            if part is None:
-                return None
-            earliest_ns = start_ns
-            parts.append(part)
-        return ".".join(parts) or None
+        if self._text == "":
+            self._text = _written(self.runs)
+        return self._text
+
+    @property
+    def runs(self) -> Tuple[Tuple[int, UUID], ...]:
+        """
+        The runs from the root down, as pairs of start and id.
+        """
+        if self._runs is None:
+            parts = (self._text or "").split(".")
+            self._runs = tuple([(_start_ns(part), UUID(part[STAMP_CHARS:])) for part in parts])
+        return self._runs
+
+    @property
+    def trace_number(self) -> int:
+        """
+        The id of the root, which is that of the trace.
+        """
+        return _number(self._text, STAMP_CHARS, PART_CHARS - 1) if self._text else self.runs[0][1].int
+
+    @property
+    def number(self) -> int:
+        """
+        The id of the last run.
+        """
+        return _number(self._text, 1 + STAMP_CHARS - PART_CHARS, None) if self._text else self.runs[-1][1].int
+
+    @property
+    def start_ns(self) -> int:
+        """
+        The start of the last run, in nanoseconds since the epoch.
+        """
+        return _start_ns(self._text[1 - PART_CHARS :]) if self._text else self.runs[-1][0]
+
+    @property
+    def parent(self) -> Optional[DottedOrder]:
+        """
+        All runs but the last one; None if that is the root.
+        """
+        if self._text:
+            above = self._text[:-PART_CHARS]
+            return _order_of(above) if above else None
+        return DottedOrder(self.runs[:-1]) if len(self.runs) > 1 else None
+
+    def __eq__(self, other: object) -> bool:
+        return self._said() == other._said() if isinstance(other, DottedOrder) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def __repr__(self) -> str:
+        return f"DottedOrder(runs={self.runs!r})"
+
+    def _said(self) -> object:
+        return self._text or self.to_header() or self.runs
 
 
-def _run_of(part: str) -> Optional[Tuple[int, UUID]]:
-    found = _PART.fullmatch(part)
-    if found is None:
-        return None
-    *moment, micros, run_id = found.groups()
-    year, month, day, hour, minute, second = map(int, moment)
+def _order_of(text: str) -> DottedOrder:
+    order = DottedOrder.__new__(DottedOrder)
+    order._runs = None
+    order._text = text
+    return order
+
+
+def _are_in_order(header: str) -> bool:
+    """
+    Tell whether no run starts before its parent: later times are greater as text, too.
+    """
+    last = header[:STAMP_CHARS]
+    for at in range(PART_CHARS, len(header), PART_CHARS):
+        stamp = header[at : at + STAMP_CHARS]
+        if stamp < last:
+            return False
+        last = stamp
+    return True
+
+
+def _are_in_leap_years(header: str) -> bool:
+    return all(isleap(int(year)) for year in _LEAP_DAY.findall(header))
+
+
+def _number(text: str, start: int, end: Optional[int]) -> int:
+    return int(text[start:end].replace("-", ""), 16)
+
+
+def _start_ns(part: str) -> int:
+    days = date(int(part[:4]), int(part[4:6]), int(part[6:8])).toordinal() - _EPOCH_DAYS
+    seconds = days * 86_400 + int(part[9:11]) * 3600 + int(part[11:13]) * 60 + int(part[13:15])
+    return seconds * 1_000_000_000 + int(part[15:21]) * 1_000
+
+
+def _written(runs: Tuple[Tuple[int, UUID], ...]) -> Optional[str]:
     try:
-        since = datetime(year, month, day, hour, minute, second) - _EPOCH  # noqa: DTZ001  as above
-    except ValueError:
-        return None
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + int(micros) * 1_000, UUID(run_id)
+        text = ".".join([_part_of(start_ns, run_id) for start_ns, run_id in runs])
+        if text and _are_in_order(text):
+            return text
+    except (OverflowError, TypeError, ValueError):
+        pass  # a time that cannot be, or no pair of an int and a UUID
+    refuse("langsmith_trace_dropped", "a run has a start or an id that no langsmith-trace may have, and is not written")
+    return None
 
 
-def _part_of(start_ns: int, run_id: UUID) -> Optional[str]:
+def _part_of(start_ns: int, run_id: UUID) -> str:
     if not isinstance(run_id, UUID):
-        return None
+        raise TypeError(run_id)
     seconds, rest_ns = divmod(start_ns, 1_000_000_000)
-    try:
-        start = _EPOCH + timedelta(seconds=seconds)
-    except OverflowError:
-        return None
+    start = _EPOCH + timedelta(seconds=seconds)
+    if start < _EPOCH:
+        raise ValueError(start_ns)
     # `strftime` takes three times as long.
     moment = start.isoformat().replace("-", "").replace(":", "")
     return f"{moment}{rest_ns // 1000:06d}Z{run_id}"
@@ -122,9 +244,13 @@ class LangSmithBaggage(NamedTuple):
         metadata: any JSON object. NaN and infinity, which JSON has not, are written as null.
         tags: in the order of the header. LangSmith joins them by commas, so that no tag can have one.
         project_name: None if none is named.
+
+    Source:
+        The baggage of LangSmith's SDKs. They send where the runs are stored as well, in ``langsmith-address``
+        and ``langsmith-replicas``, which are never trusted here and never passed on.
     """
 
-    metadata: Mapping[str, Any] = {}
+    metadata: Mapping[str, Any] = MappingProxyType({})
     tags: Tuple[str, ...] = ()
     project_name: Optional[str] = None
 
@@ -132,42 +258,84 @@ class LangSmithBaggage(NamedTuple):
     def from_baggage(cls, baggage: Baggage) -> LangSmithBaggage:
         """
         Read LangSmith's keys; what is not valid in them counts as not there.
+
+        Of several members with one key the last one that is valid holds, as it does in LangSmith's SDKs.
+        Metadata that is not valid is counted as ``"langsmith_metadata_refused"`` in `clew.stats()`.
         """
-        tags = tuple(tag for tag in (baggage.get(TAGS) or "").split(",") if tag)
-        return cls(_metadata_of(baggage.get(METADATA)), tags, baggage.get(PROJECT) or None)
+        metadata: Dict[str, Any] = {}
+        tags: Tuple[str, ...] = ()
+        for text in reversed(baggage.get_all(METADATA)):
+            found = _metadata_of(text)
+            if found is not None:
+                metadata = found
+                break
+        for text in reversed(baggage.get_all(TAGS)):
+            tags = tuple([tag for tag in text.split(",") if tag])
+            if tags:
+                break
+        names = [name for name in baggage.get_all(PROJECT) if name]
+        return cls(metadata, tags, names[-1] if names else None)
 
     def added_to(self, baggage: Baggage) -> Baggage:
         """
-        Return the baggage with these in the place of any that it has.
+        Return the baggage with these at the start of it, and without any other key of LangSmith's.
+
+        They come first, and the longest of them last, so that they are not the ones that do not fit.
         """
-        baggage = baggage.without(METADATA, TAGS, PROJECT)
+        members = []
+        if self.project_name:
+            members.append(BaggageMember(PROJECT, self.project_name))
+        tags = _joined(self.tags) if self.tags else ""
+        if tags:
+            members.append(BaggageMember(TAGS, tags))
         metadata = _json_of(self.metadata) if self.metadata else None
         if metadata is not None:
-            baggage = baggage.updated(METADATA, metadata)
-        if self.tags:
-            baggage = baggage.updated(TAGS, ",".join(map(str, self.tags)))
-        return baggage.updated(PROJECT, self.project_name) if self.project_name else baggage
+            members.append(BaggageMember(METADATA, metadata))
+        others = LangSmithBaggage.without(baggage)
+        return Baggage(members).followed_by(others) if members else others
+
+    @staticmethod
+    def without(baggage: Baggage) -> Baggage:
+        """
+        Return the baggage without any key of LangSmith's.
+        """
+        return baggage.without(*KEYS)
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # The default of the metadata cannot be pickled as it is.
+        return LangSmithBaggage, (dict(self.metadata), self.tags, self.project_name)
 
 
-def _metadata_of(text: Optional[str]) -> Dict[str, Any]:
-    if not text:
-        return {}
+def _metadata_of(text: str) -> Optional[Dict[str, Any]]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        found = None
+    if isinstance(found, dict):
+        return found
+    if text:
+        refuse("langsmith_metadata_refused", "metadata of LangSmith's in a baggage header is no JSON object", text)
+    return None
 
 
 def _json_of(metadata: Mapping[str, Any]) -> Optional[str]:
     try:
-        text = json.dumps(dict(metadata), default=str, separators=(",", ":"))
+        text = _encode(dict(metadata))
         if "NaN" in text or "Infinity" in text:
-            text = json.dumps(json.loads(text, parse_constant=_nothing), separators=(",", ":"))
+            text = _encode(json.loads(text, parse_constant=_nothing))
         return text
     except Exception:  # noqa: BLE001  what is in there is the program's own, and a request to be sent
+        refuse("langsmith_metadata_dropped", "metadata cannot be written as JSON, and is not sent along")
         return None
 
 
 def _nothing(_: str) -> None:
     pass
+
+
+def _joined(tags: Iterable[object]) -> str:
+    try:
+        return ",".join(map(str, tags))
+    except Exception:  # noqa: BLE001  as above
+        refuse("langsmith_tags_dropped", "expected tags that can be written as text, and none are sent along")
+        return ""

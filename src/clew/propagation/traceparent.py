@@ -7,17 +7,24 @@ What vendors add to it is in `clew.propagation.tracestate`.
 from __future__ import annotations
 
 import re
+from operator import index
 from typing import NamedTuple, Optional
+
+from clew.propagation._refusals import refuse, text_of
 
 __all__ = ("RANDOM", "SAMPLED", "TraceParent")
 
 SAMPLED = 0x01
 RANDOM = 0x02
 
+# Later versions may be longer than the 55 of this one, but not as long as all headers of a request together.
+MOST_CHARS = 8192
+
+_ID_PAIR = r"(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})"
+_FORMAT = re.compile(rf"00-{_ID_PAIR}-([0-9a-f]{{2}})", re.ASCII)
 # A later version may have more after a dash; what that means is not for us.
-_FORMAT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
-_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}", re.ASCII)
-_SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}", re.ASCII)
+_LATER_FORMAT = re.compile(rf"(?!00|ff)[0-9a-f]{{2}}-{_ID_PAIR}-([0-9a-f]{{2}})(?:-.*)?", re.ASCII)
+_IDS = re.compile(_ID_PAIR, re.ASCII)
 
 
 class TraceParent(NamedTuple):
@@ -38,6 +45,8 @@ class TraceParent(NamedTuple):
         >>> header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         >>> TraceParent.from_header(header).span_id
         '00f067aa0ba902b7'
+        >>> TraceParent.from_header(header).is_sampled
+        True
         >>> TraceParent.from_header(header).to_header() == header
         True
     """
@@ -51,30 +60,52 @@ class TraceParent(NamedTuple):
         """
         Read the value of the header; None if it is not valid, which is for a new trace.
 
-        A header of a later version is read as far as this version goes.
+        A header of a later version is read as far as the specification lets this one: the ids and `SAMPLED`.
+        What is not valid is counted as ``"traceparent_refused"`` in `clew.stats()`.
         """
-        found = _FORMAT.fullmatch(text.strip(" \t")) if isinstance(text, str) else None
+        header = (
+            text if type(text) is str and len(text) <= MOST_CHARS else text_of(text, MOST_CHARS, "traceparent_refused")
+        )
+        known = SAMPLED | RANDOM
+        found = _FORMAT.fullmatch(header)
         if found is None:
+            header = header.strip(" \t")
+            found = _FORMAT.fullmatch(header)
+        if found is None:
+            # Of the flags of a later version, `SAMPLED` is the only one that may be read.
+            known = SAMPLED
+            found = _LATER_FORMAT.fullmatch(header)
+        if found is None:
+            if header:
+                refuse("traceparent_refused", "a traceparent is not valid and a new trace begins", header)
             return None
-        version, trace_id, span_id, flags, more = found.groups()
-        if version == "ff" or (version == "00" and more is not None):
-            return None
-        if trace_id == _NO_TRACE_ID or span_id == _NO_SPAN_ID:
-            return None
-        return cls(trace_id, span_id, int(flags, 16) & (SAMPLED | RANDOM))
+        trace_id, span_id, flags = found.groups()
+        return tuple.__new__(cls, (trace_id, span_id, int(flags, 16) & known))  # faster than its own
 
     def to_header(self) -> Optional[str]:
         """
-        Return the value of the header, of version 00; None if the ids are none that it may have.
+        Return the value of the header, of version 00; None if it may not have the ids, or the flags are no int.
+
+        None is counted as ``"traceparent_dropped"`` in `clew.stats()`.
         """
-        if not _is(_TRACE_ID, self.trace_id) or not _is(_SPAN_ID, self.span_id):
-            return None
-        return f"00-{self.trace_id}-{self.span_id}-{self.flags & (SAMPLED | RANDOM):02x}"
+        try:
+            if _IDS.fullmatch(f"{str.__str__(self.trace_id)}-{str.__str__(self.span_id)}") is not None:
+                return f"00-{self.trace_id}-{self.span_id}-{index(self.flags) & (SAMPLED | RANDOM):02x}"
+        except TypeError:
+            pass  # no text, or no int
+        refuse("traceparent_dropped", "a traceparent has ids or flags that it may not have, and is not written")
+        return None
 
+    @property
+    def is_sampled(self) -> bool:
+        """
+        Whether the caller records the trace, as far as it knows.
+        """
+        return self.flags & SAMPLED != 0
 
-_NO_TRACE_ID = "0" * 32
-_NO_SPAN_ID = "0" * 16
-
-
-def _is(pattern: re.Pattern[str], text: object) -> bool:
-    return isinstance(text, str) and pattern.fullmatch(text) is not None
+    @property
+    def is_random(self) -> bool:
+        """
+        Whether the caller says that the last 7 bytes of the trace id are random.
+        """
+        return self.flags & RANDOM != 0

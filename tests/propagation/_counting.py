@@ -1,0 +1,19 @@
+"""
+What `clew.stats()` has counted in a block.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Dict, Iterator
+
+import clew
+
+
+@contextmanager
+def counting() -> Iterator[Dict[str, int]]:
+    """Yield a dict that has, after the block, what has been counted in it."""
+    before = clew.stats()
+    counted: Dict[str, int] = {}
+    yield counted
+    counted.update({kind: n - before.get(kind, 0) for kind, n in clew.stats().items() if n != before.get(kind, 0)})
