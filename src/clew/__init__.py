@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from clew.executors.wrapped import wrap_executor as wrap_executor
     from clew.incidents import stats as stats
     from clew.installation import install as install, installed as installed, uninstall as uninstall
-    from clew.runs.current import get_current_run_tree as get_current_run_tree
+    from clew.runs.current import get_current_run_tree as get_current_run_tree, tracing_context as tracing_context
+    from clew.runs.headers import (
+        baggage as baggage,
+        get_baggage as get_baggage,
+        get_current_headers as get_current_headers,
+        set_baggage as set_baggage,
+    )
     from clew.runs.recording import Recording as Recording, record as record
     from clew.runs.run import Link as Link, Run as Run, RunTree as RunTree
     from clew.runs.trace import trace as trace
@@ -53,19 +59,24 @@ __all__ = (
     "RunTree",
     "Snapshot",
     "__version__",
+    "baggage",
     "bind",
     "capture",
     "context_generator",
     "detached",
+    "get_baggage",
+    "get_current_headers",
     "get_current_run_tree",
     "install",
     "installed",
     "record",
     "register_accessor",
+    "set_baggage",
     "stats",
     "thread_local_accessor",
     "trace",
     "traceable",
+    "tracing_context",
     "uninstall",
     "unwrap",
     "wrap_async_generator",
@@ -87,19 +98,24 @@ _HOMES = {
     "Run": "clew.runs.run",
     "RunTree": "clew.runs.run",
     "Snapshot": "clew.context.snapshot",
+    "baggage": "clew.runs.headers",
     "bind": "clew.context.binding",
     "capture": "clew.context.snapshot",
     "context_generator": "clew.context.generator_functions",
     "detached": "clew.context.scopes",
+    "get_baggage": "clew.runs.headers",
+    "get_current_headers": "clew.runs.headers",
     "get_current_run_tree": "clew.runs.current",
     "install": "clew.installation",
     "installed": "clew.installation",
     "record": "clew.runs.recording",
     "register_accessor": "clew.context.accessors",
+    "set_baggage": "clew.runs.headers",
     "stats": "clew.incidents",
     "thread_local_accessor": "clew.context.accessors",
     "trace": "clew.runs.trace",
     "traceable": "clew.runs.traceable",
+    "tracing_context": "clew.runs.current",
     "uninstall": "clew.installation",
     "unwrap": "clew.context.binding",
     "wrap_async_generator": "clew.context.async_generators",

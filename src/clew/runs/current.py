@@ -1,18 +1,47 @@
 """
-Which run is the current one, and how a run becomes it and stops being it.
+Which run is the current one, how a run becomes it and stops being it, and what else is said for a block of code.
 """
 
 from __future__ import annotations
 
-from contextvars import Token
-from typing import Callable, Optional
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Iterable,
+    List,
+    Literal,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    Union,
+)
 
 from clew.context.seams import Tracer, tracers
+from clew.errors import AlreadyEnteredError, ArgumentTypeError
 from clew.incidents import report
-from clew.runs.identity import Identity, current_identity, linked_identities
-from clew.runs.run import RunTree
+from clew.runs.identity import (
+    Ambient,
+    Identity,
+    Remote,
+    ambient,
+    current_baggage,
+    current_identity,
+    report_foreign_exit,
+)
+from clew.runs.run import Run, RunTree, hand_down
 
-__all__ = ("get_current_run_tree",)
+if TYPE_CHECKING:
+    from clew.propagation.baggage import Baggage
+
+__all__ = ("Parent", "get_current_run_tree", "leave_block", "leave_call", "tracing_context")
+
+Parent = Union[RunTree, Run, Mapping[str, Any], Iterable[Tuple[Any, Any]], str, Literal[False], None]
 
 
 def get_current_run_tree() -> Optional[RunTree]:
@@ -43,18 +72,26 @@ def get_current_run_tree() -> Optional[RunTree]:
 
 
 def _has_parent() -> bool:
-    return current_identity.get() is not None or bool(linked_identities.get())
+    if current_identity.get() is not None:
+        return True
+    around = ambient.get()
+    return around is not None and around.under is None and bool(around.linked)
 
 
 def _detach(*, link: bool) -> Callable[[], None]:
     identity = current_identity.get()
-    linked = linked_identities.get() if identity is None else (identity,)
-    links_token = linked_identities.set(linked if link else ())
+    around = ambient.get()
+    linked: Tuple[Identity, ...] = () if identity is None else (identity,)
+    if identity is None and around is not None and around.under is None:
+        linked = around.linked
+    is_enabled = around is None or around.is_enabled
+    inherited = None if around is None else around.inherited
+    ambient_token = ambient.set(Ambient(None, inherited, linked if link else (), is_enabled=is_enabled))
     token = current_identity.set(None)
 
     def undo() -> None:
         current_identity.reset(token)
-        linked_identities.reset(links_token)
+        ambient.reset(ambient_token)
 
     return undo
 
@@ -88,11 +125,7 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
         # A bare reset would take the current run from whoever is in it. But when that block is left
         # in its turn, it must not bring this one back.
         identity.exited_to = before
-        report(
-            "blocks_left_out_of_order",
-            f"the trace block {identity.name!r} was left while another run was current, or in another context; "
-            f"close blocks in the reverse order of opening, in the function that opened them",
-        )
+        _report_exit_out_of_order(f"the trace block {identity.name!r}")
         return
     try:
         current_identity.reset(token)
@@ -104,8 +137,149 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
         current_identity.set(before)
 
 
-def report_foreign_exit() -> None:
+def _report_exit_out_of_order(block: str) -> None:
     report(
-        "blocks_left_in_another_context",
-        "a run was left in another context than it was entered in; enter and leave it in one task or thread",
+        "blocks_left_out_of_order",
+        f"{block} was left while another run was current, or in another context; "
+        f"close blocks in the reverse order of opening, in the function that opened them",
     )
+
+
+class _Given(NamedTuple):
+    """
+    Hold what a ``parent=`` comes to: whose child the next run is, or what it is linked to as a root, and its baggage.
+    """
+
+    identity: Optional[Identity]
+    linked: Tuple[Identity, ...] = ()
+    baggage: Optional[Baggage] = None
+
+
+def _given(parent: Any, *, trusted: bool) -> _Given:
+    if parent is False:
+        return _Given(None)
+    if isinstance(parent, (RunTree, Run)):
+        identity = parent._identity
+        return _Given(identity, (), identity.upstream.baggage if isinstance(identity, Remote) else None)
+    # Here, as to all in which no header is read it is of no use.
+    from clew.runs.headers import read_dotted_order, read_headers
+
+    if isinstance(parent, str):
+        remote = read_dotted_order(parent)
+        return _Given(remote) if trusted or remote is None else _Given(None, (remote,))
+    if hasattr(parent, "to_headers"):  # a RunTree of LangSmith's own
+        parent = parent.to_headers()
+    if isinstance(parent, bytes) or not isinstance(parent, (Mapping, Iterable)):
+        raise ArgumentTypeError(
+            f"expected parent= as a RunTree, headers, a dotted order or False, got {type(parent).__name__} {parent!r}; "
+            f"pass the headers of the request, or leave it out to stay under the current run"
+        )
+    remote, baggage = read_headers(parent, is_trusted=trusted)
+    if not trusted:
+        return _Given(None, () if remote is None else (remote,), baggage)
+    return _Given(remote, (), baggage)
+
+
+class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
+    """
+    Say for a block of code what its runs belong to, and whether there are any.
+
+    Only what is named changes; the rest is as outside of the block.
+
+    Context:
+        *When*: at the entry of the block, in its context. *What the callee sees*: jobs, tasks and
+        generators that begin in the block have it, as any ContextVar. *What comes back*: at the exit, all
+        is what it was before; a block that is left in another context, or before one that was opened
+        inside it, leaves the current run alone and is counted in `clew.stats()`. An instance is for one
+        block.
+
+    Args:
+        parent: what the block's runs are children of: a `RunTree` or `Run`; the headers of a request, in
+            any shape that `RunTree.from_headers` reads, with its baggage; a dotted order; or False, for a
+            new trace. Headers that name no valid parent are for a new trace, too.
+        project_name, tags, metadata: for the block's runs and those under them; what a run says itself goes
+            over it.
+        enabled: False for recording none of them, True for recording them in spite of a block around.
+        trusted: False for headers of a caller that anybody may be: the block's runs are a new trace, which
+            is linked to what the headers name; they say nothing of project, tags, metadata, baggage, and
+            whether to record.
+
+    Raises:
+        ArgumentTypeError: `parent`, `tags` or `metadata` is something else.
+        AlreadyEnteredError: the instance was used for a block before.
+
+    Source:
+        LangSmith's ``tracing_context``, in which each block sets back what it does not name.
+
+    Example:
+        >>> import clew
+        >>> headers = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+        >>> with clew.record() as runs:
+        ...     with clew.tracing_context(parent=headers, tags=["api"]), clew.trace("serve"):
+        ...         pass
+        >>> run = runs.find(name="serve")
+        >>> run.parent_span_id, run.tags
+        ('00f067aa0ba902b7', ('api',))
+    """
+
+    __slots__ = ("_enabled", "_given", "_identity", "_is_entered", "_own", "_tokens")
+
+    def __init__(
+        self,
+        *,
+        parent: Parent = None,
+        project_name: Optional[str] = None,
+        tags: Optional[Sequence[str]] = None,
+        metadata: Optional[Mapping[str, Any]] = None,
+        enabled: Optional[bool] = None,
+        trusted: bool = True,
+    ) -> None:
+        self._given = None if parent is None else _given(parent, trusted=trusted)
+        self._own = hand_down(tags, metadata, project_name)
+        self._enabled = enabled
+        self._is_entered = False
+        self._identity: Optional[Identity] = None
+        self._tokens: List[Tuple[ContextVar[Any], Token[Any]]] = []
+
+    def __enter__(self) -> None:
+        if self._is_entered:
+            raise AlreadyEnteredError(
+                "expected a tracing_context to be entered once, found it entered before; write a new one for each block"
+            )
+        self._is_entered = True
+        given, own = self._given, self._own
+        identity, around = current_identity.get(), ambient.get()
+        is_sampled = around is None or around.is_sampled
+        linked = () if around is None else around.linked
+        # Where a run has begun between that block and this one, it hands down what was said there.
+        is_said_here = around is not None and (given is not None or around.under is identity)
+        if given is not None:
+            identity, linked = given.identity, given.linked
+            is_sampled = not isinstance(identity, Remote) or identity.is_sampled
+            self._set(current_identity, identity)
+            if given.baggage is not None:
+                self._set(current_baggage, given.baggage)
+        if around is not None and is_said_here and around.inherited is not None:
+            own = around.inherited if own is None else around.inherited.overlaid(own)
+        is_enabled = self._enabled if self._enabled is not None else around is None or around.is_enabled
+        self._set(ambient, Ambient(identity, own, linked, is_enabled=bool(is_enabled), is_sampled=is_sampled))
+        self._identity = identity
+
+    def _set(self, variable: ContextVar[Any], value: object) -> None:
+        self._tokens.append((variable, variable.set(value)))
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        tokens, self._tokens = self._tokens, []
+        if current_identity.get() is not self._identity:
+            _report_exit_out_of_order("a tracing_context")
+            tokens = [(variable, token) for variable, token in tokens if variable is not current_identity]
+        try:
+            for variable, token in reversed(tokens):
+                variable.reset(token)
+        except ValueError:
+            report_foreign_exit()

@@ -13,32 +13,79 @@ from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Tuple
 from uuid import UUID
 
 from clew._locks import ForkSafeLock
+from clew.incidents import report
 
 if TYPE_CHECKING:
+    from clew.propagation.baggage import Baggage
+    from clew.propagation.langsmith import DottedOrder
+    from clew.propagation.traceparent import TraceParent
+    from clew.propagation.tracestate import TraceState
     from clew.runs.run import RunTree
 
-__all__ = ("Identity", "Inherited", "current_identity", "linked_identities", "now_ns")
+__all__ = (
+    "Ambient",
+    "Identity",
+    "Inherited",
+    "Remote",
+    "Upstream",
+    "ambient",
+    "current_baggage",
+    "current_identity",
+    "new_number",
+    "now_ns",
+    "report_foreign_exit",
+)
 
 now_ns: Callable[[], int] = time.time_ns
 _LOW_64 = (1 << 64) - 1
 _number_guard = ForkSafeLock()
 
 
-class Inherited:
+class Upstream:
     """
-    Hold what a run hands down to its children: project, tags, metadata. Never changed once made.
+    Hold what came with the headers of a request and is the same for all runs under it. It never changes.
     """
 
-    __slots__ = ("metadata", "project_name", "tags")
+    __slots__ = ("baggage", "is_random", "trace_number", "trace_state")
+
+    trace_number: int
+    is_random: bool  # whether the one who began the trace says so of its id: see `clew.propagation.traceparent`
+    trace_state: Optional[TraceState]
+    baggage: Baggage  # the program's own, without what is LangSmith's
+
+    def __init__(
+        self, trace_number: int, baggage: Baggage, trace_state: Optional[TraceState] = None, *, is_random: bool = False
+    ) -> None:
+        self.trace_number = trace_number
+        self.is_random = is_random
+        self.trace_state = trace_state
+        self.baggage = baggage
+
+
+class Inherited:
+    """
+    Hold what a run hands down to its children: project, tags, metadata, what came with the headers. It never changes.
+    """
+
+    __slots__ = ("metadata", "project_name", "tags", "upstream", "written")
 
     metadata: Mapping[str, Any]
     project_name: Optional[str]
     tags: Tuple[str, ...]
+    upstream: Optional[Upstream]
+    written: Tuple[Baggage, Optional[str]]  # the program's baggage, and the header of both, once it was written
 
-    def __init__(self, project_name: Optional[str], tags: Tuple[str, ...], metadata: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        project_name: Optional[str],
+        tags: Tuple[str, ...],
+        metadata: Mapping[str, Any],
+        upstream: Optional[Upstream] = None,
+    ) -> None:
         self.project_name = project_name
         self.tags = tags
         self.metadata = metadata
+        self.upstream = upstream
 
     def overlaid(self, own: Inherited) -> Inherited:
         """
@@ -48,6 +95,7 @@ class Inherited:
             own.project_name or self.project_name,
             (*self.tags, *(tag for tag in own.tags if tag not in self.tags)),
             {**self.metadata, **own.metadata},
+            self.upstream,
         )
 
 
@@ -59,7 +107,7 @@ class Identity:
     that slot, so that a timer or task that captured the context keeps no payload in memory.
     """
 
-    __slots__ = ("_number", "exited_to", "inherited", "linked", "live", "name", "parent", "start_time_ns")
+    __slots__ = ("_number", "_order", "exited_to", "inherited", "linked", "live", "name", "parent", "start_time_ns")
 
     name: str
     parent: Optional[Identity]
@@ -68,6 +116,7 @@ class Identity:
     # The others are filled only when and as long as there is something to fill in, which keeps the
     # start of a run cheap.
     _number: int  # the id, once somebody has asked for it
+    _order: str  # the dotted order, once somebody has asked for it or for that of a child
     live: RunTree  # while the run is open
     exited_to: Optional[Identity]  # once a `trace` block of this run was left out of order
     linked: Tuple[Identity, ...]  # for a root that was started in a `detached` block
@@ -82,7 +131,7 @@ class Identity:
             # Two threads may be the first to ask; both must get the same answer.
             with _number_guard.lock:
                 if not hasattr(self, "_number"):
-                    self._number = _new_number(self.start_time_ns)
+                    self._number = new_number(self.start_time_ns)
                 return self._number
 
     @property
@@ -95,9 +144,22 @@ class Identity:
     @property
     def trace_id(self) -> UUID:
         """
-        The id of the trace, which is that of its root.
+        The id of the trace: that of its root, or the one that came with the headers.
         """
-        return UUID(int=self._lineage()[0].number())
+        return UUID(int=self.trace_number())
+
+    def trace_number(self) -> int:
+        """
+        Return the id of the trace as a number.
+        """
+        inherited = self.inherited
+        if inherited is not None and inherited.upstream is not None:
+            return inherited.upstream.trace_number
+        root = self
+        # A loop: a chain of jobs that each outlive their parent may be deeper than any stack.
+        while root.parent is not None:
+            root = root.parent
+        return root.number()
 
     @property
     def span_id(self) -> str:
@@ -111,24 +173,127 @@ class Identity:
         """
         LangSmith's place of the run, which is start time and id of each run from the root down, joined by dots.
         """
-        return ".".join(map(_dotted_part, self._lineage()))
+        unknown: List[Identity] = []
+        above: Optional[Identity] = self
+        while above is not None and not hasattr(above, "_order"):
+            unknown.append(above)
+            above = above.parent
+        parts = [above._order] if above is not None and above._order else []
+        parts.extend(map(_dotted_part, reversed(unknown)))
+        # Whoever asks for one run's asks for its siblings', too.
+        if len(unknown) > 1 and len(parts) > 1:
+            unknown[1]._order = ".".join(parts[:-1])
+        if unknown:
+            self._order = ".".join(parts)
+        return self._order
 
-    def _lineage(self) -> List[Identity]:
-        # A loop: a chain of jobs that each outlive their parent may be deeper than any stack.
-        lineage: List[Identity] = [self]
-        while lineage[-1].parent is not None:
-            lineage.append(lineage[-1].parent)
-        lineage.reverse()
-        return lineage
+
+class Remote(Identity):
+    """
+    Name a run of another process, by what its headers say.
+    """
+
+    __slots__ = ("order", "trace_parent", "trace_state", "upstream")
+
+    name = "remote"
+    upstream: Upstream
+    order: Optional[DottedOrder]
+    # As they came, also where they are of another trace than `order`, which is linked to then.
+    trace_parent: Optional[TraceParent]
+    trace_state: Optional[TraceState]
+
+    def __init__(
+        self,
+        inherited: Inherited,
+        upstream: Upstream,
+        order: Optional[DottedOrder],
+        trace_parent: Optional[TraceParent] = None,
+        trace_state: Optional[TraceState] = None,
+    ) -> None:
+        self.inherited = inherited
+        self.upstream = upstream
+        self.order = order
+        self.trace_parent = trace_parent
+        self.trace_state = trace_state
+        # A W3C parent is no run of LangSmith's, and the first one under it is a root there.
+        self._order = "" if order is None else order.to_header() or ""
+
+    def number(self) -> int:
+        """
+        Return the UUID of the run as a number; of a run that has but a span id, that.
+        """
+        if self.order is not None:
+            return self.order.number
+        return 0 if self.trace_parent is None else int(self.trace_parent.span_id, 16)
+
+    @property
+    def is_sampled(self) -> bool:
+        """
+        Whether whoever sent the headers records the trace.
+        """
+        trace_parent = self.trace_parent
+        return trace_parent is None or trace_parent.is_sampled or hasattr(self, "linked")
+
+    @property
+    def parent(self) -> Optional[Remote]:  # type: ignore[override]  # made when asked for
+        """
+        The run above, which LangSmith's format names, too.
+        """
+        above = None if self.order is None else self.order.parent
+        return None if above is None else Remote(Inherited(None, (), {}, self.upstream), self.upstream, above)
+
+    @property
+    def start_time_ns(self) -> int:  # type: ignore[override]  # as above
+        """
+        When the run started; 0 where that is not known.
+        """
+        return 0 if self.order is None else self.order.start_ns
+
+
+class Ambient:
+    """
+    Hold what `tracing_context` and `detached` have said, for the runs that begin right under one, or as roots.
+
+    Runs further down have it from the run above them.
+    """
+
+    __slots__ = ("inherited", "is_enabled", "is_recorded", "is_sampled", "linked", "under")
+
+    def __init__(
+        self,
+        under: Optional[Identity],
+        inherited: Optional[Inherited] = None,
+        linked: Tuple[Identity, ...] = (),
+        *,
+        is_enabled: bool = True,
+        is_sampled: bool = True,
+    ) -> None:
+        self.under = under
+        self.inherited = inherited
+        self.linked = linked  # of the next root
+        self.is_enabled = is_enabled
+        self.is_sampled = is_sampled
+        self.is_recorded = is_enabled and is_sampled
 
 
 # None at the top of a program, and wherever the context was lost.
 current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run", default=None)
-# What the next root is linked to. Nobody asks where there is a current run.
-linked_identities: ContextVar[Tuple[Identity, ...]] = ContextVar("clew_links", default=())
+# The program's own, None where nobody has set any: that of the headers holds, if there were some.
+current_baggage: ContextVar[Optional[Baggage]] = ContextVar("clew_baggage", default=None)
+ambient: ContextVar[Optional[Ambient]] = ContextVar("clew_ambient", default=None)
 
 
-def _new_number(time_ns: int) -> int:
+def report_foreign_exit() -> None:
+    """
+    Count that a block was left in another context than it was entered in.
+    """
+    report(
+        "blocks_left_in_another_context",
+        "a run was left in another context than it was entered in; enter and leave it in one task or thread",
+    )
+
+
+def new_number(time_ns: int) -> int:
     """
     Return a new UUIDv7 as a number.
 
@@ -143,7 +308,16 @@ def _new_number(time_ns: int) -> int:
     return (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random_62
 
 
+# The last second that was written, as most runs start in the same one; replaced as a whole.
+_last_second: Tuple[int, str] = (-1, "")
+
+
 def _dotted_part(identity: Identity) -> str:
+    global _last_second
     seconds, rest_ns = divmod(identity.start_time_ns, 1_000_000_000)
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
-    return f"{stamp}{rest_ns // 1000:06d}Z{identity.id}"
+    known, stamp = _last_second
+    if seconds != known:
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
+        _last_second = seconds, stamp
+    digits = f"{identity.number():032x}"
+    return f"{stamp}{rest_ns // 1000:06d}Z{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

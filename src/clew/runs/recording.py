@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Callable, Dict, Iterator, List, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, Type
 
 from clew.errors import AlreadyEnteredError, RunLookupError
 from clew.runs import run as _run
 from clew.runs._drawing import check_tree, draw_tree
+from clew.runs.identity import Identity, Remote
 from clew.runs.run import Run, RunTree
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 __all__ = ("Recording", "record")
 
@@ -56,8 +60,9 @@ class Recording:
         started = list(self._started)
         below: Dict[int, List[RunTree]] = {id(run._identity): [] for run in started}
         tops: List[RunTree] = []
+        here = _ByHeaders(started)
         for run in started:
-            below.get(id(run._identity.parent), tops).append(run)
+            below.get(id(here.found(run._identity.parent)), tops).append(run)
         # Every run before those below it; then backwards, so that each finds its children complete.
         # Without recursion: a tree may be deeper than the stack.
         order = list(tops)
@@ -149,6 +154,25 @@ class Recording:
 
     def __repr__(self) -> str:
         return f"<clew.Recording of {len(self._started)} runs>"
+
+
+class _ByHeaders:
+    """
+    Find the runs of this recording that others came to as a parent by headers, which name them by their ids.
+    """
+
+    __slots__ = ("_runs", "_started")
+
+    def __init__(self, started: List[RunTree]) -> None:
+        self._started = started
+        self._runs: Optional[Dict[Tuple[UUID, str], Identity]] = None  # few recordings need it
+
+    def found(self, parent: Optional[Identity]) -> Optional[Identity]:
+        if not isinstance(parent, Remote):
+            return parent
+        if self._runs is None:
+            self._runs = {(run.trace_id, run.span_id): run._identity for run in self._started}
+        return self._runs.get((parent.trace_id, parent.span_id), parent)
 
 
 def record() -> Recording:

@@ -25,7 +25,7 @@ from clew._locks import ForkSafeLock
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
 from clew.runs._payload import copy_payload, copy_value, describe_error, status_of
-from clew.runs.identity import Identity, Inherited, linked_identities, now_ns
+from clew.runs.identity import Ambient, Identity, Inherited, Remote, ambient, now_ns
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -102,9 +102,12 @@ class _Identified:
     @property
     def links(self) -> Tuple[Link, ...]:
         """
-        The runs that this one, a root, is linked to instead of nested under; see `clew.detached`.
+        The runs that this one is linked to and not nested under: see `clew.detached`, and `RunTree.from_headers`.
         """
-        return tuple(Link(linked.trace_id, linked.span_id) for linked in getattr(self._identity, "linked", ()))
+        identity = self._identity
+        if not hasattr(identity, "linked") and isinstance(identity.parent, Remote):
+            identity = identity.parent  # whose headers named two parents
+        return tuple(Link(linked.trace_id, linked.span_id) for linked in getattr(identity, "linked", ()))
 
     @property
     def dotted_order(self) -> str:
@@ -197,6 +200,69 @@ class RunTree(_Identified):
         run.status = "ended"
         return run
 
+    @classmethod
+    def from_headers(cls, headers: Any, *, trusted: bool = True) -> Optional[RunTree]:
+        """
+        Return the run of another process that the headers of a request name as the parent; None if they name none.
+
+        It is there to make children of: with `create_child`, or as ``parent=`` of `tracing_context`. If the
+        headers name one parent in LangSmith's format and another one in W3C's, it is the first, and the runs
+        under it are linked to the second.
+
+        Args:
+            headers: a dict, a list of pairs, a WSGI environ, ASGI's pairs of bytes or a framework's own
+                collection; names in any case. What is not valid in them counts as not there.
+            trusted: whether project, tags, metadata, baggage, `tracestate` and the decision not to record
+                are the caller's to say.
+
+        Source:
+            W3C Trace Context, levels 1 and 2; W3C Baggage; LangSmith's distributed tracing.
+
+        Example:
+            >>> import clew
+            >>> parent = clew.RunTree.from_headers(
+            ...     {"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+            ... )
+            >>> parent.create_child("serve").parent_span_id
+            '00f067aa0ba902b7'
+        """
+        from clew.runs.headers import read_headers  # here, as to all in which no header is read it is of no use
+
+        remote, _ = read_headers(headers, is_trusted=trusted)
+        return None if remote is None else cls.detached(remote)
+
+    @classmethod
+    def from_dotted_order(cls, dotted_order: str) -> Optional[RunTree]:
+        """
+        Return the run that LangSmith's dotted order names, to make children of; None if it is not valid.
+        """
+        from clew.runs.headers import read_dotted_order  # as above
+
+        remote = read_dotted_order(dotted_order)
+        return None if remote is None else cls.detached(remote)
+
+    def to_headers(self) -> Dict[str, str]:
+        """
+        Return the headers that make this run the parent of what a request starts elsewhere.
+
+        They are `traceparent`, `tracestate`, `baggage` and `langsmith-trace`, those that there are, in
+        W3C's and LangSmith's formats. Of a run that nobody records they are those that the request being
+        served came with, so that its trace goes on.
+
+        Context:
+            *When*: the program's baggage is that of this call. Thread-safe.
+
+        Example:
+            >>> import clew
+            >>> with clew.record(), clew.trace("call") as run:
+            ...     headers = run.to_headers()
+            >>> headers["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
+            True
+        """
+        from clew.runs.headers import headers_of  # as above
+
+        return headers_of(self._identity, is_recorded=self._additions is not _IGNORED)
+
     @property
     def outputs(self) -> Optional[Dict[str, Any]]:
         """
@@ -251,7 +317,12 @@ class RunTree(_Identified):
         """
         Return a new run under this one, which may have ended; `post()` starts it.
         """
-        return draft_run(self._identity, name, run_type, inputs, hand_down(tags, metadata, project_name))
+        is_ignored = self._additions is _IGNORED
+        parent = self._identity.parent if is_ignored else self._identity
+        child = draft_run(parent, name, run_type, inputs, hand_down(tags, metadata, project_name))
+        if is_ignored:
+            child.ignore_changes()
+        return child
 
     def post(self) -> None:
         """
@@ -261,7 +332,8 @@ class RunTree(_Identified):
             del self._is_draft  # like `live`: decides between two threads
         except AttributeError:
             return
-        announce(self)
+        if self._additions is not _IGNORED:
+            announce(self)
 
     def end(self, *, outputs: Optional[Mapping[str, Any]] = None, error: Optional[str] = None) -> None:
         """
@@ -479,7 +551,12 @@ def remove_start_hook(hook: Callable[[RunTree], object]) -> None:
 
 
 def open_run(
-    parent: Optional[Identity], name: str, run_type: str, inputs: Dict[str, Any], own: Optional[Inherited]
+    parent: Optional[Identity],
+    around: Optional[Ambient],
+    name: str,
+    run_type: str,
+    inputs: Dict[str, Any],
+    own: Optional[Inherited],
 ) -> RunTree:
     """
     Return a new open run under `parent`, or a root; `inputs` is a copy already.
@@ -488,11 +565,13 @@ def open_run(
     """
     identity = Identity()
     start_time_ns = now_ns()
+    if around is not None and around.under is parent:
+        if parent is None and around.linked:
+            identity.linked = around.linked
+        if around.inherited is not None:
+            own = around.inherited if own is None else around.inherited.overlaid(own)
     if parent is None:
         identity.inherited = own
-        linked = linked_identities.get()
-        if linked:
-            identity.linked = linked
     else:
         inherited = parent.inherited
         if own is not None:
@@ -521,8 +600,11 @@ def draft_run(
     inputs: Optional[Mapping[str, Any]],
     own: Optional[Inherited],
 ) -> RunTree:
-    run = open_run(parent, check_name(name), run_type, copy_payload(inputs, "input"), own)
+    around = ambient.get()
+    run = open_run(parent, around, check_name(name), run_type, copy_payload(inputs, "input"), own)
     run._is_draft = True
+    if (around is not None and not around.is_enabled) or (isinstance(parent, Remote) and not parent.is_sampled):
+        run.ignore_changes()
     return run
 
 

@@ -12,7 +12,7 @@ from clew.errors import AlreadyEnteredError
 from clew.runs import run as _run
 from clew.runs._payload import copy_payload
 from clew.runs.current import leave_block, leave_call
-from clew.runs.identity import Identity, current_identity
+from clew.runs.identity import Identity, ambient, current_identity
 from clew.runs.run import RunTree, check_name, hand_down
 
 __all__ = ("trace",)
@@ -78,9 +78,10 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
             )
         inputs, self._inputs = self._inputs, None
         parent = current_identity.get()
-        is_recorded = bool(_run.start_hooks)
+        around = ambient.get()
+        is_recorded = bool(_run.start_hooks) and (around is None or around.is_recorded)
         copied = copy_payload(inputs, "input") if is_recorded else {}
-        self._run = run = _run.open_run(parent, self._name, self._run_type, copied, self._own)
+        self._run = run = _run.open_run(parent, around, self._name, self._run_type, copied, self._own)
         if not is_recorded:
             run.ignore_changes()
             return run

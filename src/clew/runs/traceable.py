@@ -6,20 +6,25 @@ For plain functions and coroutine functions; what a generator yields over time i
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial, update_wrapper
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
+from typing import Any, Callable, ContextManager, Dict, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
 
 from clew.context._kinds import kind_of, wrapper_assignments
-from clew.errors import ArgumentTypeError
+from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
 from clew.runs import run as _run
 from clew.runs._payload import copy_value, input_reader, process_payload
-from clew.runs.current import leave_call, report_foreign_exit
-from clew.runs.identity import Inherited, current_identity
-from clew.runs.run import RunTree, check_name, hand_down, open_run
+from clew.runs.current import leave_call, tracing_context
+from clew.runs.identity import Inherited, ambient, current_identity, report_foreign_exit
+from clew.runs.run import RunTree, check_mapping, check_name, hand_down, open_run
 
 __all__ = ("traceable",)
 
+# The keyword of one call, by LangSmith's name.
+_EXTRA = "langsmith_extra"
+
+_around = ambient.get
 _current = current_identity.get
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,8 +82,14 @@ def traceable(
         process_inputs: from the dict of inputs to the dict to record. If it raises, none is recorded.
         process_outputs: from the return value to the dict to record. If it raises, none is recorded.
 
+    One call may say more, in ``langsmith_extra={...}``, which the function does not get: ``parent``, as
+    `tracing_context` takes it or "ignore" for a new trace, and ``name``, ``tags``, ``metadata`` and
+    ``project_name``.
+
     Raises:
-        ArgumentTypeError: what is decorated is not callable, or is a generator function.
+        ArgumentTypeError: what is decorated is not callable, or is a generator function; from the call,
+            ``langsmith_extra`` is no dict, or ``parent`` no parent.
+        ArgumentValueError: from the call, ``langsmith_extra`` has something else.
 
     Example:
         >>> import clew
@@ -119,6 +130,10 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
 
     async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _EXTRA in kwargs:
+            context, recipe_of_call = recipe.with_extra(kwargs.pop(_EXTRA))
+            with context:
+                return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
         run = start(args, kwargs) if _run.start_hooks else None
         if run is None:
             return await fn(*args, **kwargs)
@@ -147,6 +162,10 @@ def _traced_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _EXTRA in kwargs:
+            context, recipe_of_call = recipe.with_extra(kwargs.pop(_EXTRA))
+            with context:
+                return _traced_function(fn, recipe_of_call)(*args, **kwargs)
         run = start(args, kwargs) if _run.start_hooks else None
         if run is None:
             return fn(*args, **kwargs)
@@ -204,6 +223,9 @@ class _Recipe:
         """
         Return the run of a call that is about to be made, None if it cannot be recorded.
         """
+        around = _around()
+        if around is not None and not around.is_recorded:
+            return None
         run = None
         try:
             read = self._read_inputs
@@ -213,7 +235,7 @@ class _Recipe:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse this call, too, and its own error is the one to see
                 inputs = self._unsorted_inputs(args, kwargs)
-            run = open_run(_current(), self._name, self._run_type, inputs, self._own)
+            run = open_run(_current(), around, self._name, self._run_type, inputs, self._own)
             for hook in _run.start_hooks:
                 hook(run)
             return run
@@ -228,6 +250,27 @@ class _Recipe:
             if run is not None:
                 run.fail(interrupt, interrupt.__traceback__)
             raise
+
+    def with_extra(self, extra: Any) -> Tuple[ContextManager[None], _Recipe]:
+        """
+        Return what one call with ``langsmith_extra=`` is to run in, and how its run is made.
+        """
+        options: Dict[str, Any] = dict(check_mapping(extra or {}, _EXTRA))
+        parent, name = options.pop("parent", None), options.pop("name", None)
+        own = hand_down(options.pop("tags", None), options.pop("metadata", None), options.pop("project_name", None))
+        if options:
+            raise ArgumentValueError(
+                f"expected parent, name, tags, metadata or project_name in langsmith_extra=, got {sorted(options)}; "
+                f"leave them out"
+            )
+        if self._own is not None:
+            own = self._own if own is None else self._own.overlaid(own)
+        name = self._name if name is None else check_name(name)
+        recipe = _Recipe(self._fn, name, self._run_type, own, self._process_inputs, None)
+        recipe.copy_result, recipe._read_inputs = self.copy_result, self._read_inputs
+        if parent is None:
+            return nullcontext(), recipe
+        return tracing_context(parent=False if parent == "ignore" else parent), recipe
 
     def _unsorted_inputs(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Dict[str, Any]:
         if self._process_inputs is None:

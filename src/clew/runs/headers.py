@@ -1,0 +1,475 @@
+"""
+The run tree as headers, and headers as the parent of what comes next.
+
+The formats themselves are in `clew.propagation`; who sends and who receives is for the integrations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Protocol, Tuple, Type, Union, overload
+
+from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.incidents import report
+from clew.propagation.baggage import Baggage, BaggageMember
+from clew.propagation.fields import Fields
+from clew.propagation.langsmith import METADATA, PROJECT, TAGS, DottedOrder, LangSmithBaggage
+from clew.propagation.traceparent import RANDOM, SAMPLED, TraceParent
+from clew.propagation.tracestate import TraceState
+from clew.runs import run as _run
+from clew.runs.identity import (
+    Identity,
+    Inherited,
+    Remote,
+    Upstream,
+    current_baggage,
+    current_identity,
+    new_number,
+    now_ns,
+    report_foreign_exit,
+)
+
+__all__ = (
+    "NO_BAGGAGE",
+    "HeaderFormat",
+    "Received",
+    "add_format",
+    "baggage",
+    "get_baggage",
+    "get_current_headers",
+    "headers_of",
+    "read_dotted_order",
+    "read_headers",
+    "remove_format",
+    "set_baggage",
+)
+
+NO_BAGGAGE = Baggage()
+_NO_STATE = TraceState()
+_LOW_64 = (1 << 64) - 1
+
+
+class Received(NamedTuple):
+    """
+    Hold what one format says of a request: its parent, and what goes along.
+    """
+
+    trace_parent: TraceParent
+    trace_state: TraceState = _NO_STATE
+    baggage: Baggage = NO_BAGGAGE
+
+
+class HeaderFormat(Protocol):
+    """
+    Be one more format of headers, beside W3C's and LangSmith's.
+
+    It is read where neither of these two names a parent, and written always. What it raises is counted.
+    """
+
+    def read(self, headers: Any) -> Optional[Received]:
+        """
+        Return what the headers say in this format, None if there is nothing.
+        """
+
+    def write(self, sent: Received) -> Mapping[str, str]:
+        """
+        Return the headers that say it in this format.
+        """
+
+
+# Replaced as a whole, so that no reader needs a lock.
+_formats: Tuple[HeaderFormat, ...] = ()
+
+
+def add_format(header_format: HeaderFormat) -> None:
+    """
+    Read and write one more format of headers from now on, in the whole process.
+    """
+    global _formats
+    _formats = (*_formats, header_format)
+
+
+def remove_format(header_format: HeaderFormat) -> None:
+    """
+    Undo `add_format`.
+    """
+    global _formats
+    _formats = tuple(other for other in _formats if other is not header_format)
+
+
+class _Sent(Inherited):
+    """
+    Be what a run of another process hands down, read from its baggage when somebody asks.
+    """
+
+    __slots__ = ("_baggage",)
+
+    def __init__(self, baggage: Baggage, upstream: Upstream) -> None:
+        self._baggage = baggage
+        self.upstream = upstream
+
+    def langsmith(self) -> Iterator[BaggageMember]:
+        """
+        Yield the members that are LangSmith's and mean something here.
+        """
+        return (member for member in self._baggage.members if member.key in (PROJECT, TAGS, METADATA))
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("metadata", "project_name", "tags"):
+            raise AttributeError(name)
+        self.metadata, self.tags, self.project_name = LangSmithBaggage.from_baggage(self._baggage)
+        return getattr(self, name)
+
+
+def read_headers(headers: Any, *, is_trusted: bool = True) -> Tuple[Optional[Remote], Baggage]:
+    """
+    Return the run that some headers name as the parent, None if they name none, and the program's own baggage.
+
+    Of a caller who is not trusted only the ids are read, not even whether it records the trace.
+    """
+    if _formats and not isinstance(headers, Sized):
+        headers = _read_once(headers)
+    fields = Fields.from_headers(headers)
+    trace_parent = TraceParent.from_header(fields.traceparent)
+    order = DottedOrder.from_header(fields.langsmith_trace)
+    trace_state = None
+    baggage = NO_BAGGAGE
+    if trace_parent is not None:
+        trace_state = TraceState.from_header(fields.tracestate) if is_trusted else None
+    elif order is None:
+        received = _read_further(headers)
+        if received is not None:
+            trace_parent, trace_state, baggage = received
+    if not is_trusted:
+        baggage, trace_state = NO_BAGGAGE, None
+        if trace_parent is not None:
+            trace_parent = trace_parent._replace(flags=SAMPLED)
+    elif fields.baggage is not None:
+        baggage = Baggage.from_header(fields.baggage)
+    if order is not None:
+        remote = _parent_by_order(order, trace_parent, trace_state, baggage)
+    elif trace_parent is not None:
+        remote = _parent_by_span(trace_parent, trace_state, baggage)
+    else:
+        return None, LangSmithBaggage.without(baggage)
+    return remote, remote.upstream.baggage
+
+
+def _read_once(headers: Any) -> Any:
+    try:
+        return [*headers]
+    except Exception:  # noqa: BLE001  which those who read it come to in their turn, and count
+        return headers
+
+
+def read_dotted_order(text: object) -> Optional[Remote]:
+    """
+    Return the run that LangSmith's dotted order names, None if it is not valid.
+    """
+    order = DottedOrder.from_header(text)
+    return None if order is None else _parent_by_order(order, None, None, NO_BAGGAGE)
+
+
+def _parent_by_span(trace_parent: TraceParent, trace_state: Optional[TraceState], baggage: Baggage) -> Remote:
+    upstream = Upstream(
+        int(trace_parent.trace_id, 16),
+        LangSmithBaggage.without(baggage),
+        trace_state,
+        is_random=trace_parent.is_random,
+    )
+    return Remote(_Sent(baggage, upstream), upstream, None, trace_parent, trace_state)
+
+
+def _parent_by_order(
+    order: DottedOrder, trace_parent: Optional[TraceParent], trace_state: Optional[TraceState], baggage: Baggage
+) -> Remote:
+    own = LangSmithBaggage.without(baggage)
+    if trace_parent is None:
+        upstream = Upstream(order.trace_number, own)
+        return Remote(_Sent(baggage, upstream), upstream, order)
+    trace_number = int(trace_parent.trace_id, 16)
+    is_random = trace_parent.is_random
+    if int(trace_parent.span_id, 16) == order.number & _LOW_64:
+        # The same run. Its trace may have come to it from somebody who knows W3C's format only.
+        upstream = Upstream(trace_number, own, trace_state, is_random=is_random)
+        return Remote(_Sent(baggage, upstream), upstream, order, trace_parent, trace_state)
+    if trace_number == order.trace_number:
+        upstream = Upstream(trace_number, own, trace_state, is_random=is_random)
+    else:  # and what is said of that trace is not for this one
+        upstream = Upstream(order.trace_number, own)
+    remote = Remote(_Sent(baggage, upstream), upstream, order, trace_parent, trace_state)
+    remote.linked = (_parent_by_span(trace_parent, None, NO_BAGGAGE),)
+    return remote
+
+
+def _read_further(headers: Any) -> Optional[Received]:
+    for each in _formats:
+        received = _guarded(each, "read", headers)
+        if received is not None:
+            return received  # type: ignore[no-any-return]
+    return None
+
+
+def _guarded(header_format: HeaderFormat, verb: str, argument: object) -> Any:
+    try:
+        return getattr(header_format, verb)(argument)
+    except Exception as error:  # noqa: BLE001  it is somebody else's format, and a request to be served or sent
+        report("formats_failed", f"{header_format!r} failed to {verb} headers, which go on without it", error=error)
+        return None
+
+
+def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dict[str, str]:
+    """
+    Return the headers that make a run the parent of what comes next, elsewhere.
+
+    For a run that nobody records they are those that its own parent came with.
+    """
+    span_number = None
+    if identity is not None and not is_recorded and not isinstance(identity, Remote):
+        span_number = identity.number() & _LOW_64
+        identity = identity.parent
+    inherited = None if identity is None else identity.inherited
+    upstream = None if inherited is None else inherited.upstream
+    own = current_baggage.get()
+    if own is None:
+        own = NO_BAGGAGE if upstream is None else upstream.baggage
+    if identity is None:
+        headers = {}
+    elif not isinstance(identity, Remote):
+        headers = _own_headers(identity, upstream)
+    elif _run.start_hooks and not identity.is_sampled:
+        headers = _unsampled_headers(identity, span_number)
+    else:
+        headers = _passed_headers(identity)
+    text = own.to_header() if inherited is None else _baggage_of(inherited, own)
+    if text is not None:
+        headers["baggage"] = text
+    if _formats:
+        _write_further(headers, own)
+    return headers
+
+
+def _own_headers(identity: Identity, upstream: Optional[Upstream]) -> Dict[str, str]:
+    flags = SAMPLED | RANDOM if upstream is None or upstream.is_random else SAMPLED
+    headers = {
+        "traceparent": f"00-{identity.trace_number():032x}-{identity.number() & _LOW_64:016x}-{flags:02x}",
+        "langsmith-trace": identity.dotted_order,
+    }
+    if upstream is not None and upstream.trace_state:
+        headers["tracestate"] = upstream.trace_state.to_header() or ""
+    return headers
+
+
+def _passed_headers(remote: Remote) -> Dict[str, str]:
+    headers: Dict[str, str] = {}
+    if remote.trace_parent is not None:
+        headers["traceparent"] = remote.trace_parent.to_header() or ""
+    if remote.trace_state:
+        headers["tracestate"] = remote.trace_state.to_header() or ""
+    if remote.order is not None:
+        headers["langsmith-trace"] = remote.dotted_order
+    return headers
+
+
+def _unsampled_headers(remote: Remote, span_number: Optional[int]) -> Dict[str, str]:
+    # It is a run of ours that sends them, though one that nobody will hear of.
+    headers = _passed_headers(remote)
+    headers.pop("langsmith-trace", None)
+    if span_number is None:
+        span_number = new_number(now_ns()) & _LOW_64
+    if remote.trace_parent is not None:
+        headers["traceparent"] = remote.trace_parent._replace(span_id=f"{span_number:016x}").to_header() or ""
+    return headers
+
+
+def _baggage_of(inherited: Inherited, own: Baggage) -> Optional[str]:
+    # Both never change, and most requests are sent with the same two as the one before.
+    written = getattr(inherited, "written", None)
+    if written is not None and written[0] is own:
+        text: Optional[str] = written[1]
+        return text
+    if isinstance(inherited, _Sent):
+        text = Baggage(inherited.langsmith()).followed_by(own).to_header()  # to the letter
+    else:
+        text = LangSmithBaggage(inherited.metadata, inherited.tags, inherited.project_name).added_to(own).to_header()
+    inherited.written = own, text
+    return text
+
+
+def _write_further(headers: Dict[str, str], own: Baggage) -> None:
+    trace_parent = TraceParent.from_header(headers.get("traceparent"))
+    if trace_parent is None:
+        return
+    sent = Received(trace_parent, TraceState.from_header(headers.get("tracestate")), own)
+    for each in _formats:
+        headers.update(_guarded(each, "write", sent) or {})
+
+
+def get_current_headers() -> Dict[str, str]:
+    """
+    Return the headers that make the current run the parent of what a request starts elsewhere.
+
+    They are `traceparent`, `tracestate`, `baggage` and `langsmith-trace`, those that there are. Where nobody
+    records, they are the ones that came with the request that is being served, so that its trace goes on.
+
+    Context:
+        *When*: the run and the baggage that are current at this call. Thread-safe.
+
+    Source:
+        W3C Trace Context, levels 1 and 2; W3C Baggage; LangSmith's distributed tracing.
+
+    Example:
+        >>> import clew
+        >>> with clew.record(), clew.trace("call"):
+        ...     sorted(clew.get_current_headers())
+        ['langsmith-trace', 'traceparent']
+    """
+    return headers_of(current_identity.get())
+
+
+@overload
+def get_baggage(key: str) -> Optional[str]: ...
+
+
+@overload
+def get_baggage() -> Dict[str, str]: ...
+
+
+def get_baggage(key: Optional[str] = None) -> Union[Dict[str, str], str, None]:
+    """
+    Return what the program sends along with its requests, or one value of it.
+
+    That is what `set_baggage` and `baggage` have set, and what came with the headers of a parent.
+
+    Context:
+        *When*: it reads the context of this call. Thread-safe.
+
+    Args:
+        key: whose value to return, None if it is not there; without it, all of them in a new dict.
+
+    Example:
+        >>> import clew
+        >>> with clew.baggage(tenant="acme"):
+        ...     clew.get_baggage("tenant"), clew.get_baggage()
+        ('acme', {'tenant': 'acme'})
+    """
+    found = _current_baggage()
+    if key is not None:
+        return found.get(key)
+    values: Dict[str, str] = {}
+    for member in found.members:
+        values.setdefault(member.key, member.value)
+    return values
+
+
+def set_baggage(key: str, value: Optional[str]) -> None:
+    """
+    Have the program send a value along with its requests, from here on in this context.
+
+    Context:
+        *When*: it changes the context of this call, as setting a ContextVar does; `baggage` does it for a
+        block. *What the callee sees*: jobs, tasks and generators have it as any ContextVar. *What comes
+        back*: nothing.
+
+    Args:
+        key: a token: ASCII letters, digits and some punctuation, no space.
+        value: any text, None for taking it out.
+
+    Raises:
+        ArgumentTypeError: `value` is no string.
+        ArgumentValueError: no header may have that key, or it is one of LangSmith's.
+
+    Source:
+        W3C Baggage. Everybody on the way can read it: no place for secrets.
+
+    Example:
+        >>> import clew
+        >>> clew.set_baggage("tenant", "acme")
+        >>> clew.get_baggage("tenant")
+        'acme'
+        >>> clew.set_baggage("tenant", None)
+    """
+    current_baggage.set(_changed([(key, value)]))
+
+
+def _current_baggage() -> Baggage:
+    found = current_baggage.get()
+    if found is None:
+        identity = current_identity.get()
+        inherited = None if identity is None else identity.inherited
+        upstream = None if inherited is None else inherited.upstream
+        found = NO_BAGGAGE if upstream is None else upstream.baggage
+    return found
+
+
+def _changed(items: Iterable[Tuple[Any, Any]]) -> Baggage:
+    changed = _current_baggage()
+    for key, value in items:
+        if value is None:
+            changed = changed.without(key)
+            continue
+        if not isinstance(value, str):
+            raise ArgumentTypeError(
+                f"expected the value of {key!r} in the baggage as a string, got {value!r}; pass str(...) of it"
+            )
+        member = BaggageMember(key, value)
+        if member.to_text() is None:
+            raise ArgumentValueError(
+                f"expected a key of ASCII letters, digits and !#$%&'*+-.^_`|~, got {key!r}; "
+                f"it is the name of a header's member"
+            )
+        if not LangSmithBaggage.without(Baggage([member])):
+            raise ArgumentValueError(
+                f"expected a key of the program's own, got {key!r}, which is LangSmith's; "
+                f"pass tags, metadata and project_name to tracing_context"
+            )
+        changed = changed.updated(key, value)
+    return changed
+
+
+class baggage:  # noqa: N801  used like a function
+    """
+    Have the program send some values along with its requests, for a block of code.
+
+    Context:
+        *When*: at the entry of the block, in its context. *What the callee sees*: jobs, tasks and
+        generators that begin in the block have it as any ContextVar. *What comes back*: at the exit, the
+        baggage is what it was before; a block that is left in another context leaves that one's alone
+        and is counted in `clew.stats()`.
+
+    Args:
+        items: a dict, for keys that are no names in Python.
+        more: values by name. None takes a value out.
+
+    Raises:
+        ArgumentTypeError: a value is no string.
+        ArgumentValueError: no header may have a key, or it is one of LangSmith's.
+
+    Example:
+        >>> import clew
+        >>> with clew.record(), clew.trace("call"), clew.baggage({"user-id": "7"}, tenant="acme"):
+        ...     clew.get_current_headers()["baggage"]
+        'user-id=7,tenant=acme'
+    """
+
+    __slots__ = ("_items", "_tokens")
+
+    def __init__(self, items: Optional[Mapping[str, Optional[str]]] = None, /, **more: Optional[str]) -> None:
+        self._items: Dict[str, Optional[str]] = {**(items or {}), **more}
+        self._tokens: List[Token[Optional[Baggage]]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(current_baggage.set(_changed(self._items.items())))
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        try:
+            current_baggage.reset(self._tokens.pop())
+        except ValueError:
+            report_foreign_exit()

@@ -1,0 +1,363 @@
+"""
+The run tree as headers, and headers as the parent of a run.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+from uuid import UUID
+
+import pytest
+
+import clew
+from clew.propagation.baggage import Baggage
+from clew.propagation.langsmith import DottedOrder
+from clew.runs.headers import Received, add_format, remove_format
+from tests.edges._threads import DEADLINE, in_empty_context
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+W3C = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "rojo=1,congo=2"}
+ROOT = "01a20137-b201-7e4c-9aba-ed1cbb092982"
+CALLER = "01a20137-b202-7e28-aff0-bd2d13e79ae8"
+ORDER = f"20261122T030556993893Z{ROOT}.20261122T030556994884Z{CALLER}"
+LANGSMITH = {
+    "langsmith-trace": ORDER,
+    "baggage": "langsmith-metadata=%7B%22k%22%3A%201%7D,langsmith-tags=a%2Cb,langsmith-project=shop,user=ada;p=1",
+}
+SAME_RUN = {**LANGSMITH, "traceparent": f"00-{TRACE}-{CALLER[-17:].replace('-', '')}-03", "tracestate": "rojo=1"}
+OTHER_SPAN = {**LANGSMITH, **W3C}
+OTHER_SPAN_OF_THE_TRACE = {**OTHER_SPAN, "traceparent": f"00-{ROOT.replace('-', '')}-{SPAN}-01"}
+UNSAMPLED = {**W3C, "traceparent": f"00-{TRACE}-{SPAN}-00"}
+
+
+@pytest.fixture
+def recording() -> Iterator[clew.Recording]:
+    with clew.record() as runs:
+        yield runs
+
+
+def serve(headers: Any, **options: Any) -> clew.RunTree:
+    """Return the run of a request that came with those headers."""
+
+    def handle() -> clew.RunTree:
+        with clew.tracing_context(parent=headers, **options), clew.trace("serve") as run:
+            return run
+
+    return in_empty_context(handle)
+
+
+def counted(kind: str) -> int:
+    return clew.stats().get(kind, 0)
+
+
+def test_headers_of_a_run_name_it(recording: clew.Recording) -> None:
+    with clew.trace("root"), clew.trace("call") as run:
+        headers = clew.get_current_headers()
+    assert headers == {
+        "traceparent": f"00-{run.trace_id.hex}-{run.span_id}-03",
+        "langsmith-trace": run.dotted_order,
+    }
+    assert run.to_headers() == headers
+    assert in_empty_context(clew.get_current_headers) == {}
+
+
+def test_what_a_run_hands_down_goes_along(recording: clew.Recording) -> None:
+    root = clew.trace("root", tags=["a,b", "c"], metadata={"k": [1, "é"]}, project_name="shop")
+    with root, clew.trace("call", tags=["d"]) as run, clew.baggage(user="ada"):
+        run.add_tags("its own")
+        headers = run.to_headers()
+    child = serve(headers)
+    assert (child.tags, child.metadata, child.project_name) == (["a", "b", "c", "d"], {"k": [1, "é"]}, "shop")
+    assert Baggage.from_header(headers["baggage"]).get("user") == "ada"
+
+
+def test_a_run_and_the_one_that_its_headers_lead_to_are_one_tree(recording: clew.Recording) -> None:
+    with clew.trace("call") as run:
+        child = serve(run.to_headers())
+    assert (child.trace_id, child.parent_id, child.parent_span_id) == (run.trace_id, run.id, run.span_id)
+    assert child.dotted_order.startswith(f"{run.dotted_order}.")
+    recording.assert_tree("call\n  serve")
+
+
+def test_run_under_a_w3c_parent_is_of_its_trace(recording: clew.Recording) -> None:
+    run = serve(W3C)
+    assert (run.trace_id, run.parent_span_id, run.parent_id) == (UUID(TRACE), SPAN, UUID(int=int(SPAN, 16)))
+    assert run.links == ()
+    # Which is no run of LangSmith's, and its id not random, as far as is known.
+    assert run.dotted_order.count(".") == 0
+    assert run.to_headers() == {
+        "traceparent": f"00-{TRACE}-{run.span_id}-01",
+        "tracestate": W3C["tracestate"],
+        "langsmith-trace": run.dotted_order,
+    }
+
+
+@pytest.mark.parametrize("flags", ["01", "03"])
+def test_random_flag_is_passed_on_and_not_made_up(recording: clew.Recording, flags: str) -> None:
+    headers = serve({"traceparent": f"00-{TRACE}-{SPAN}-{flags}"}).to_headers()
+    assert headers["traceparent"].endswith(f"-{flags}")
+
+
+def test_run_under_a_parent_of_langsmiths_has_its_place(recording: clew.Recording) -> None:
+    run = serve(LANGSMITH)
+    assert (run.trace_id, run.parent_id) == (UUID(ROOT), UUID(CALLER))
+    assert (run.tags, run.metadata, run.project_name) == (["a", "b"], {"k": 1}, "shop")
+    assert run.dotted_order.startswith(f"{ORDER}.")
+    headers = run.to_headers()
+    assert headers["traceparent"] == f"00-{UUID(ROOT).hex}-{run.span_id}-01"
+    assert headers["baggage"].endswith("user=ada;p=1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "trace_id", "tracestate", "links"),
+    [
+        pytest.param(SAME_RUN, UUID(TRACE), "rojo=1", (), id="of the same run"),
+        pytest.param(OTHER_SPAN, UUID(ROOT), None, (clew.Link(UUID(TRACE), SPAN),), id="of another trace"),
+        pytest.param(
+            OTHER_SPAN_OF_THE_TRACE,
+            UUID(ROOT),
+            "rojo=1,congo=2",
+            (clew.Link(UUID(ROOT), SPAN),),
+            id="of another span of the trace",
+        ),
+    ],
+)
+def test_langsmiths_parent_goes_before_w3cs(
+    recording: clew.Recording,
+    headers: Dict[str, str],
+    trace_id: UUID,
+    tracestate: Optional[str],
+    links: Any,
+) -> None:
+    run = serve(headers)
+    assert (run.trace_id, run.parent_id, run.links) == (trace_id, UUID(CALLER), links)
+    assert run.create_child("below").links == ()
+    assert run.to_headers().get("tracestate") == tracestate
+
+
+ALL = pytest.mark.parametrize("headers", [W3C, LANGSMITH, SAME_RUN, OTHER_SPAN, OTHER_SPAN_OF_THE_TRACE, UNSAMPLED])
+
+
+@ALL
+def test_trace_passes_through_where_nobody_records(headers: Dict[str, str]) -> None:
+    @clew.traceable
+    def work() -> Dict[str, str]:
+        return clew.get_current_headers()
+
+    def handle() -> None:
+        with clew.tracing_context(parent=headers, tags=["of ours"]), clew.trace("serve", tags=["of ours"]) as run:
+            for found in (run.to_headers(), clew.get_current_headers(), work()):
+                assert Baggage.from_header(found.pop("baggage", None)) == Baggage.from_header(headers.get("baggage"))
+                assert found == {name: value for name, value in headers.items() if name != "baggage"}
+
+    in_empty_context(handle)
+
+
+def test_nothing_is_sent_where_nobody_records_and_nothing_came() -> None:
+    with clew.trace("serve", tags=["t"]) as run:
+        assert run.to_headers() == {}
+
+
+def test_nothing_is_recorded_under_a_parent_that_is_not(recording: clew.Recording) -> None:
+    @clew.traceable
+    def work() -> Dict[str, str]:
+        return clew.get_current_headers()
+
+    def handle() -> None:
+        with clew.tracing_context(parent=UNSAMPLED), clew.trace("serve") as run:
+            run.add_tags("of nobody")
+            child = run.create_child("by hand")
+            child.post()
+            with clew.tracing_context(tags=["t"]):  # which does not name the parent
+                sent = [run.to_headers(), child.to_headers(), clew.get_current_headers(), work()]
+            # Whoever reads them goes on as unsampled, and knows that somebody stood between.
+            spans = {headers.pop("traceparent").split("-")[2] for headers in sent}
+            assert sent == [{"tracestate": UNSAMPLED["tracestate"]}] * 4
+            assert len(spans) == 4
+            assert spans >= {run.span_id, child.span_id}
+            assert SPAN not in spans
+            assert run.to_headers()["traceparent"] == f"00-{TRACE}-{run.span_id}-00"
+            with clew.tracing_context(parent=False), clew.trace("another trace"):
+                pass
+            with clew.detached(), clew.trace("of its own"):
+                pass
+
+    in_empty_context(handle)
+    parent = clew.RunTree.from_headers({**SAME_RUN, "traceparent": f"{SAME_RUN['traceparent'][:-2]}02"})
+    assert parent is not None
+    child = parent.create_child("by hand, too")
+    child.post()
+    headers = child.to_headers()
+    assert headers["traceparent"] == f"00-{TRACE}-{child.span_id}-02"
+    assert "langsmith-trace" not in headers
+    recording.assert_tree("another trace\nof its own")
+
+
+@ALL
+def test_caller_who_is_not_trusted_is_linked_to_and_says_no_more(
+    recording: clew.Recording, headers: Dict[str, str]
+) -> None:
+    run = serve(headers, trusted=False)
+    by_langsmith = "langsmith-trace" in headers
+    assert run.parent_id is None
+    assert run.links[0].span_id == (CALLER[-17:].replace("-", "") if by_langsmith else SPAN)
+    assert (run.tags, run.metadata, run.project_name) == ([], {}, None)
+    assert run.to_headers() == {
+        "traceparent": f"00-{run.trace_id.hex}-{run.span_id}-03",
+        "langsmith-trace": run.dotted_order,
+    }
+    assert len(recording) == 1
+
+
+def test_parent_that_is_not_trusted_can_be_nested_under_by_hand(recording: clew.Recording) -> None:
+    parent = clew.RunTree.from_headers({**SAME_RUN, **UNSAMPLED}, trusted=False)
+    assert parent is not None
+    child = parent.create_child("serve")
+    child.post()
+    assert (child.parent_id, child.tags, len(recording)) == (UUID(CALLER), [], 1)
+    assert "user" not in child.to_headers().get("baggage", "")
+    assert "tracestate" not in child.to_headers()
+
+
+@pytest.mark.parametrize("headers", [{}, [], {"traceparent": "00-x"}, {"langsmith-trace": "x"}, {"accept": "*/*"}])
+def test_headers_that_name_no_parent_are_for_a_new_trace(recording: clew.Recording, headers: Any) -> None:
+    with clew.trace("of another request"), clew.tracing_context(parent=headers), clew.trace("serve") as run:
+        assert run.parent_id is None
+    assert clew.RunTree.from_headers(headers) is None
+
+
+def test_baggage_is_read_where_there_is_no_parent() -> None:
+    with clew.tracing_context(parent={"baggage": "user=ada,langsmith-project=shop"}):
+        assert clew.get_baggage() == {"user": "ada"}
+        assert clew.get_current_headers() == {"baggage": "user=ada"}
+
+
+@pytest.mark.parametrize("text", ["", "x", f"{ORDER}.", f"{ORDER}.20261122T030556000000Z{ROOT}"])
+def test_dotted_order_that_is_not_valid_is_no_run(text: str) -> None:
+    assert clew.RunTree.from_dotted_order(text) is None
+
+
+def test_dotted_order_is_a_parent(recording: clew.Recording) -> None:
+    parent = clew.RunTree.from_dotted_order(ORDER)
+    assert parent is not None
+    assert (parent.id, parent.trace_id, parent.parent_id) == (UUID(CALLER), UUID(ROOT), UUID(ROOT))
+    assert parent.dotted_order == ORDER
+    assert parent.to_headers() == {"langsmith-trace": ORDER}
+    for run in (parent.create_child("by hand"), serve(ORDER), serve(parent)):
+        assert (run.parent_id, run.trace_id) == (UUID(CALLER), UUID(ROOT))
+        assert run.dotted_order.startswith(f"{ORDER}.")
+
+
+def test_child_is_not_before_a_parent_whose_clock_is_ahead(recording: clew.Recording) -> None:
+    ahead = f"29991122T030556993893Z{ROOT}"
+    run = serve({"langsmith-trace": ahead})
+    order = DottedOrder.from_header(run.to_headers()["langsmith-trace"])
+    assert order is not None
+    assert order.to_header() == run.dotted_order
+
+
+def test_headers_can_be_had_after_the_end(recording: clew.Recording) -> None:
+    with clew.trace("call") as run:
+        headers = run.to_headers()
+    assert run.to_headers() == headers
+
+
+def test_headers_of_a_chain_deeper_than_the_stack(recording: clew.Recording) -> None:
+    run = clew.RunTree("root")
+    depth = sys.getrecursionlimit() * 5
+    for number in range(depth):
+        run = run.create_child(f"{number}")
+    assert run.to_headers()["langsmith-trace"].count(".") == depth
+    assert run.create_child("last").dotted_order.startswith(f"{run.dotted_order}.")
+
+
+@pytest.mark.parametrize("name", ["traceparent", "Traceparent", "TRACEPARENT"])
+def test_names_of_headers_are_in_any_case(name: str) -> None:
+    parent = clew.RunTree.from_headers({name: W3C["traceparent"]})
+    assert parent is not None
+    assert parent.span_id == SPAN
+
+
+def test_jobs_and_generators_send_the_headers_of_their_run(recording: clew.Recording) -> None:
+    def call() -> Dict[str, str]:
+        with clew.trace("call") as run:
+            headers = clew.get_current_headers()
+            assert headers["traceparent"].split("-")[2] == run.span_id
+            return headers
+
+    @clew.context_generator
+    def stream() -> Iterator[Dict[str, str]]:
+        yield call()
+
+    def handle(pool: Any) -> None:
+        with clew.tracing_context(parent=LANGSMITH), clew.trace("serve") as run:
+            for headers in (pool.submit(call).result(DEADLINE), next(stream())):
+                assert headers["langsmith-trace"].startswith(f"{run.dotted_order}.")
+                assert headers["baggage"].endswith("user=ada;p=1")
+
+    with ThreadPoolExecutor(1) as bare, pytest.raises(AssertionError):  # which has lost them
+        in_empty_context(handle, bare)
+    with clew.ContextThreadPoolExecutor(1) as pool:
+        in_empty_context(handle, pool)
+
+
+class Dashes:
+    """Be a format that says a parent in a header of its own."""
+
+    def read(self, headers: Any) -> Optional[Received]:
+        trace_parent = clew.RunTree.from_headers({"traceparent": headers.get("dashes", "")})
+        if trace_parent is None:
+            return None
+        from clew.propagation.traceparent import TraceParent
+
+        return Received(TraceParent(trace_parent.trace_id.hex, trace_parent.span_id, 1))
+
+    def write(self, sent: Received) -> Mapping[str, str]:
+        return {"dashes": f"{sent.trace_parent.to_header()}"}
+
+
+class Failing(Dashes):
+    """Be a format that fails at all."""
+
+    def read(self, headers: Any) -> Optional[Received]:
+        raise LookupError("read")
+
+    def write(self, sent: Received) -> Mapping[str, str]:
+        raise LookupError("write")
+
+
+@pytest.fixture
+def use() -> Iterator[Callable[[Any], None]]:
+    used = []
+
+    def add(header_format: Any) -> None:
+        used.append(header_format)
+        add_format(header_format)
+
+    yield add
+    for header_format in used:
+        remove_format(header_format)
+
+
+def test_further_format_is_read_where_there_is_no_other(recording: clew.Recording, use: Callable[[Any], None]) -> None:
+    theirs = {"dashes": f"00-{TRACE}-{SPAN}-01"}
+    assert serve(theirs).parent_id is None
+    use(Dashes())
+    assert serve(theirs).parent_span_id == SPAN
+    assert serve({**theirs, **LANGSMITH}).parent_id == UUID(CALLER)
+    run = serve({**theirs, "traceparent": f"00-{TRACE}-1111111111111111-01"})
+    assert run.parent_span_id == "1" * 16
+    assert run.to_headers()["dashes"] == run.to_headers()["traceparent"]
+
+
+def test_further_format_that_fails_is_counted(recording: clew.Recording, use: Callable[[Any], None]) -> None:
+    use(Failing())
+    use(Dashes())
+    before = counted("formats_failed")
+    run = serve({"dashes": f"00-{TRACE}-{SPAN}-01"})
+    assert run.parent_span_id == SPAN
+    assert "dashes" in run.to_headers()
+    assert counted("formats_failed") == before + 2
