@@ -1,0 +1,52 @@
+"""
+The second service: it counts what is there, and asks the third one for the price.
+
+It is started by the first one, `shop.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Callable, Dict, List
+from urllib.request import Request, urlopen
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import clew
+
+PRICE = sys.argv[1]
+
+
+@clew.traceable(name="stock (Python)")
+def count(item: str) -> Dict[str, Any]:
+    with clew.trace("ask for the price") as run:
+        with urlopen(Request(f"{PRICE}/{item}", headers=run.to_headers())) as response:
+            return {"count": 7, "price": int(response.read())}
+
+
+def application(environ: Dict[str, Any], start_response: Callable[..., Any]) -> List[bytes]:
+    """
+    Answer one request, whose runs are children of the one that its headers name.
+    """
+    with clew.record() as runs, clew.tracing_context(parent=environ):
+        answer = json.dumps(count(environ["PATH_INFO"].strip("/")))
+    for run in runs:
+        told = {"id": str(run.id), "parent_id": str(run.parent_id), "name": run.name, "tags": run.tags}
+        print(json.dumps(told), flush=True)
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [answer.encode()]
+
+
+class Quiet(WSGIRequestHandler):
+    """
+    Log no requests.
+    """
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    server = make_server("127.0.0.1", 0, application, handler_class=Quiet)
+    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    server.handle_request()
