@@ -68,7 +68,6 @@ NO_PARENT: Dict[str, Tuple[str, List[str]]] = {
             f"{ROOT_RUN}.",
             f".{ROOT_RUN}",
             f"{ROOT_RUN}..{CHILD_RUN}",
-            f"{CHILD_RUN}.{ROOT_RUN}",
             ".".join([ROOT_RUN] * (MEGABYTE // 59)),
             ROOT_RUN.replace("0102T", "0230T"),
             ROOT_RUN.replace("0102T", "1301T"),

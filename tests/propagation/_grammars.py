@@ -70,11 +70,15 @@ def _is_property(text: str) -> bool:
 
 
 def is_dotted_order(text: str) -> bool:
-    """Tell whether LangSmith can read each part, and no run starts before its parent."""
-    moments: List[datetime] = []
-    for part in text.split("."):
-        moment, run_id = part[:-36], part[-36:]
-        if len(moment) != 22 or str(UUID(run_id)) != run_id:
-            return False
-        moments.append(datetime.strptime(moment, "%Y%m%dT%H%M%S%fZ"))  # noqa: DTZ007  all are in UTC
-    return moments == sorted(moments)
+    """Tell whether LangSmith can read each part."""
+    parts = text.split(".")
+    return len(moments_of(text)) == len(parts) and all(
+        len(part) == 22 + 36 and str(UUID(part[-36:])) == part[-36:] for part in parts
+    )
+
+
+def moments_of(dotted_order: str) -> List[datetime]:
+    return [
+        datetime.strptime(part[:-36], "%Y%m%dT%H%M%S%fZ")  # noqa: DTZ007  all are in UTC
+        for part in dotted_order.split(".")
+    ]

@@ -96,7 +96,6 @@ def test_text_of_a_class_that_raises_is_read_as_the_text_that_it_is(kind: str) -
         ("tracestate_refused", "a=1,B=2"),
         ("tracestate_refused", ",".join(f"a{number}=1" for number in range(33))),
         ("langsmith_trace_refused", "garbage"),
-        ("langsmith_trace_refused", f"{CHILD_RUN}.{ROOT_RUN}"),
         ("langsmith_trace_refused", ROOT_RUN.replace("0102T", "0229T")),
     ],
     ids=lambda value: value[:30],

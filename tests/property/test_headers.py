@@ -31,6 +31,7 @@ from tests.propagation._grammars import (
     is_dotted_order,
     is_traceparent,
     is_tracestate,
+    moments_of,
 )
 
 VALID = [
@@ -242,6 +243,7 @@ def test_runs_of_any_time_are_written_valid_or_not_at_all(runs: Tuple[Tuple[int,
     text = DottedOrder(runs).to_header()
     if text is not None:
         assert is_dotted_order(text)
+        assert moments_of(text) == sorted(moments_of(text))
         again = DottedOrder.from_header(text)
         assert again == DottedOrder(runs)
         assert again.runs == tuple((start // 1000 * 1000, run_id) for start, run_id in runs)

@@ -235,7 +235,7 @@ def test_baggage_is_read_where_there_is_no_parent() -> None:
         assert clew.get_current_headers() == {"baggage": "user=ada"}
 
 
-@pytest.mark.parametrize("text", ["", "x", f"{ORDER}.", f"{ORDER}.20261122T030556000000Z{ROOT}"])
+@pytest.mark.parametrize("text", ["", "x", f"{ORDER}.", f"{ORDER}.20261131T030556000000Z{ROOT}"])
 def test_dotted_order_that_is_not_valid_is_no_run(text: str) -> None:
     assert clew.RunTree.from_dotted_order(text) is None
 
@@ -256,7 +256,14 @@ def test_child_is_not_before_a_parent_whose_clock_is_ahead(recording: clew.Recor
     run = serve({"langsmith-trace": ahead})
     order = DottedOrder.from_header(run.to_headers()["langsmith-trace"])
     assert order is not None
-    assert order.to_header() == run.dotted_order
+    assert DottedOrder(order.runs).to_header() == run.dotted_order
+
+
+def test_trace_stays_whole_where_the_clock_of_the_caller_is_behind_that_of_its_parent(
+    recording: clew.Recording,
+) -> None:
+    behind = f"{ORDER}.19991122T030556993893Z{CALLER}"
+    assert serve({"langsmith-trace": behind}).dotted_order.startswith(f"{behind}.")
 
 
 def test_headers_can_be_had_after_the_end(recording: clew.Recording) -> None:

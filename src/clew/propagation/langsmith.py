@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from calendar import isleap
 from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
@@ -34,7 +33,7 @@ MOST_CHARS = 1 << 16
 STAMP_CHARS = 22
 PART_CHARS = STAMP_CHARS + 36 + 1
 
-# From 1970 to 9999. Which years have a 29th of February is left to `isleap`.
+# From 1970 to 9999. Which years have a 29th of February is looked at afterwards.
 _DAY = (
     r"(?:19[7-9]|[2-9]\d\d)\d"
     r"(?:(?:0[1-9]|1[0-2])(?:0[1-9]|1\d|2[0-8])|(?:0[1-9]|1[0-2])29|(?:0[13-9]|1[0-2])30|(?:0[13578]|1[02])31)"
@@ -90,8 +89,8 @@ class DottedOrder:
         """
         Read the value of the header; None if any part of it is not valid, which is for a new trace.
 
-        That goes for a run that starts before its parent, too: in the order that LangSmith sorts runs by, it
-        would stand before it. What is not valid is counted as ``"langsmith_trace_refused"`` in `clew.stats()`.
+        A run may have started before its parent: their clocks may be two, and JavaScript's has no
+        microseconds. What is not valid is counted as ``"langsmith_trace_refused"`` in `clew.stats()`.
         """
         header = (
             text
@@ -105,11 +104,9 @@ class DottedOrder:
             if _FORMAT.fullmatch(header) is None:
                 refuse("langsmith_trace_refused", "a langsmith-trace is not valid, and a new trace begins", header)
                 return None
-        if (len(header) > PART_CHARS and not _are_in_order(header)) or (
-            "0229T" in header and not _are_in_leap_years(header)
-        ):
+        if "0229T" in header and not _are_in_leap_years(header):
             refuse(
-                "langsmith_trace_refused", "a langsmith-trace has times that cannot be, and a new trace begins", header
+                "langsmith_trace_refused", "a langsmith-trace has a day that is none, and a new trace begins", header
             )
             return None
         return _order_of(header)
@@ -118,7 +115,8 @@ class DottedOrder:
         """
         Return the value of the header; None if there is no run, or one that the header may not have.
 
-        That is one that started before its parent, before 1970 or after 9999. None is counted as
+        What was read is written as it was. Of what was made here, no run may have started before its parent, as
+        LangSmith sorts runs by their start, nor before 1970 or after 9999. None is counted as
         ``"langsmith_trace_dropped"`` in `clew.stats()`.
         """
         if self._text == "":
@@ -200,7 +198,8 @@ def _are_in_order(header: str) -> bool:
 
 
 def _are_in_leap_years(header: str) -> bool:
-    return all(isleap(int(year)) for year in _LEAP_DAY.findall(header))
+    years = map(int, _LEAP_DAY.findall(header))
+    return all(year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) for year in years)
 
 
 def _number(text: str, start: int, end: Optional[int]) -> int:
