@@ -30,8 +30,13 @@ def start(*command: str) -> subprocess.Popen[str]:
 
 
 def address_of(service: subprocess.Popen[str]) -> str:
-    assert service.stdout is not None
-    return service.stdout.readline().strip()
+    """
+    Return the first line that a service prints.
+    """
+    address = service.stdout.readline().strip() if service.stdout else ""
+    if not address:
+        sys.exit(f"{service.args} has not started: is what npm installs there?")
+    return address
 
 
 @clew.traceable(name="shop (Python)", tags=["order 12"])

@@ -20,7 +20,8 @@ PRICE = sys.argv[1]
 @clew.traceable(name="stock (Python)")
 def count(item: str) -> Dict[str, Any]:
     with clew.trace("ask for the price") as run:
-        with urlopen(Request(f"{PRICE}/{item}", headers=run.to_headers())) as response:
+        request = Request(f"{PRICE}/{item}", headers=run.to_headers())
+        with urlopen(request) as response:
             return {"count": 7, "price": int(response.read())}
 
 
@@ -43,7 +44,9 @@ class Quiet(WSGIRequestHandler):
     """
 
     def log_message(self, *args: Any) -> None:
-        pass
+        """
+        Do nothing.
+        """
 
 
 if __name__ == "__main__":

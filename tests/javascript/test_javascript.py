@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any, Iterator, Tuple
@@ -39,6 +42,7 @@ from tests.foreign._http import (
 
 NODE = os.environ["CLEW_NODE"]
 FOLDER = Path(os.environ["CLEW_JAVASCRIPT"])
+EXAMPLE = Path(__file__).parents[2] / "examples" / "three_services"
 # In no state of LangSmith's that the machine may have.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("LANGSMITH_", "LANGCHAIN_"))}
 
@@ -91,3 +95,27 @@ def test_run_that_node_starts_in_the_millisecond_of_our_run_stays_in_the_trace(
         child = in_empty_context(serve_in_context, served["headers"])
     assert (child["trace_id"], child["parent_id"]) == (caller["trace_id"], served["id"])
     assert (child["tags"], child["metadata"], child["project"]) == (TAGS, METADATA, PROJECT)
+
+
+def test_three_services_print_one_tree(tmp_path: Path) -> None:
+    example = tmp_path / "three_services"
+    shutil.copytree(str(EXAMPLE), str(example), ignore=shutil.ignore_patterns("node_modules"))
+    (example / "node_modules").symlink_to((FOLDER / "node_modules").resolve())
+    done = subprocess.run(
+        [sys.executable, str(example / "shop.py")],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=DEADLINE,
+        check=True,
+    )
+    assert done.stdout == textwrap.dedent(
+        """\
+        7 of them, at 3 each
+        shop (Python) ['order 12']
+          ask for the stock ['order 12']
+            stock (Python) ['order 12']
+              ask for the price ['order 12']
+                price (JavaScript) ['order 12']
+        """
+    )
