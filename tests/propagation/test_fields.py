@@ -174,6 +174,7 @@ def test_headers_are_read_from_every_shape_that_repeats_none(shape: Callable[[Pa
 @pytest.mark.parametrize("change", [str.upper, str.lower, str.title, str.swapcase])
 def test_name_is_read_in_any_letter_case(change: Callable[[str], str]) -> None:
     assert Fields.from_headers({change(key): value for key, value in SINGLE}) == READ_SINGLE
+    assert Fields.from_headers([(change(key).encode(), value) for key, value in SINGLE]) == READ_SINGLE
 
 
 def test_names_in_several_cases_are_one_name() -> None:

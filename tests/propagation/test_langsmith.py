@@ -47,7 +47,7 @@ def run_of(moment: str) -> str:
 def test_header_that_is_valid_is_read_and_written(text: str, runs: List[Tuple[int, UUID]]) -> None:
     order = DottedOrder.from_header(text)
     assert order.runs == tuple(runs)
-    assert (order.trace_number, order.number, order.start_ns) == (runs[0][1].int, runs[-1][1].int, runs[-1][0])
+    assert (order.trace_id, order.run_id, order.start_ns) == (runs[0][1].hex, runs[-1][1].hex, runs[-1][0])
     assert order == DottedOrder(runs)
     assert order.to_header() == text.strip()
     assert is_dotted_order(text.strip())
@@ -178,10 +178,10 @@ def test_runs_that_are_given_are_named_as_those_that_are_read() -> None:
     made, read = DottedOrder(runs), DottedOrder.from_header(f"{ROOT_RUN}.{CHILD_RUN}")
     for order in (made, read):
         assert order.runs == tuple(runs)
-        assert (order.trace_number, order.number, order.start_ns) == (ROOT_ID.int, CHILD_ID.int, START_NS + 1000)
+        assert (order.trace_id, order.run_id, order.start_ns) == (ROOT_ID.hex, CHILD_ID.hex, START_NS + 1000)
     # Also where they are none that a header may have.
     late = DottedOrder([(START_NS, ROOT_ID), (0, CHILD_ID)])
-    assert (late.trace_number, late.number, late.start_ns) == (ROOT_ID.int, CHILD_ID.int, 0)
+    assert (late.trace_id, late.run_id, late.start_ns) == (ROOT_ID.hex, CHILD_ID.hex, 0)
     assert late.parent == DottedOrder.from_header(ROOT_RUN)
 
 
@@ -204,7 +204,7 @@ def test_nothing_is_decoded_until_somebody_asks(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "UUID", None)
     monkeypatch.setattr(module, "_start_ns", None)
     order = DottedOrder.from_header(f"{ROOT_RUN}.{CHILD_RUN}")
-    assert order.trace_number != order.number
+    assert order.trace_id != order.run_id
     assert order.parent == DottedOrder.from_header(ROOT_RUN)
     assert order.to_header() == f"{ROOT_RUN}.{CHILD_RUN}"
     with pytest.raises(TypeError):

@@ -167,7 +167,14 @@ def test_flags_are_written_as_far_as_they_are_defined(flags: int) -> None:
     assert is_traceparent(text)
 
 
-@pytest.mark.parametrize("flags", [None, "01", b"01", 1.0, [1], object()])
+class AndMore:
+    """Be something that has bits, and is no number."""
+
+    def __and__(self, other: object) -> int:
+        return 0xFFF
+
+
+@pytest.mark.parametrize("flags", [None, "01", b"01", 1.0, [1], object(), AndMore()])
 def test_flags_that_are_no_int_are_not_written(flags: Any) -> None:
     assert TraceParent(TRACE, SPAN, flags).to_header() is None
 

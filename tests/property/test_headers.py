@@ -100,7 +100,7 @@ def read_all(value: Any) -> List[Any]:
     baggage = Baggage.from_header(value)
     order = DottedOrder.from_header(value)
     return [
-        order and (order.runs, order.trace_number, order.number, order.start_ns, order.parent),
+        order and (order.runs, order.trace_id, order.run_id, order.start_ns, order.parent),
         TraceParent.from_header(value),
         TraceState.from_header(value),
         baggage,
@@ -247,11 +247,7 @@ def test_runs_of_any_time_are_written_valid_or_not_at_all(runs: Tuple[Tuple[int,
         again = DottedOrder.from_header(text)
         assert again == DottedOrder(runs)
         assert again.runs == tuple((start // 1000 * 1000, run_id) for start, run_id in runs)
-        assert (again.start_ns, again.number, again.trace_number) == (
-            *again.runs[-1][:1],
-            runs[-1][1].int,
-            runs[0][1].int,
-        )
+        assert (again.start_ns, again.run_id, again.trace_id) == (again.runs[-1][0], runs[-1][1].hex, runs[0][1].hex)
         assert again.parent == (DottedOrder(runs[:-1]) if len(runs) > 1 else None)
 
 

@@ -134,18 +134,18 @@ class DottedOrder:
         return self._runs
 
     @property
-    def trace_number(self) -> int:
+    def trace_id(self) -> str:
         """
-        The id of the root, which is that of the trace.
+        The id of the root, which is that of the trace, as 32 hexadecimal digits.
         """
-        return _number(self._text, STAMP_CHARS, PART_CHARS - 1) if self._text else self.runs[0][1].int
+        return self._text[STAMP_CHARS : PART_CHARS - 1].replace("-", "") if self._text else self.runs[0][1].hex
 
     @property
-    def number(self) -> int:
+    def run_id(self) -> str:
         """
-        The id of the last run.
+        The id of the last run, as 32 hexadecimal digits.
         """
-        return _number(self._text, 1 + STAMP_CHARS - PART_CHARS, None) if self._text else self.runs[-1][1].int
+        return self._text[1 + STAMP_CHARS - PART_CHARS :].replace("-", "") if self._text else self.runs[-1][1].hex
 
     @property
     def start_ns(self) -> int:
@@ -200,10 +200,6 @@ def _are_in_order(header: str) -> bool:
 def _are_in_leap_years(header: str) -> bool:
     years = map(int, _LEAP_DAY.findall(header))
     return all(year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) for year in years)
-
-
-def _number(text: str, start: int, end: Optional[int]) -> int:
-    return int(text[start:end].replace("-", ""), 16)
 
 
 def _start_ns(part: str) -> int:

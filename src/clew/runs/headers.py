@@ -173,12 +173,8 @@ def read_dotted_order(text: object) -> Optional[Remote]:
 
 
 def _parent_by_span(trace_parent: TraceParent, trace_state: Optional[TraceState], baggage: Baggage) -> Remote:
-    upstream = Upstream(
-        int(trace_parent.trace_id, 16),
-        LangSmithBaggage.without(baggage),
-        trace_state,
-        is_random=trace_parent.is_random,
-    )
+    own = LangSmithBaggage.without(baggage)
+    upstream = Upstream(trace_parent.trace_id, own, trace_state, is_random=trace_parent.is_random)
     return Remote(_Sent(baggage, upstream), upstream, None, trace_parent, trace_state)
 
 
@@ -186,21 +182,24 @@ def _parent_by_order(
     order: DottedOrder, trace_parent: Optional[TraceParent], trace_state: Optional[TraceState], baggage: Baggage
 ) -> Remote:
     own = LangSmithBaggage.without(baggage)
+    trace_id = order.trace_id
+    linked = None
     if trace_parent is None:
-        upstream = Upstream(order.trace_number, own)
-        return Remote(_Sent(baggage, upstream), upstream, order)
-    trace_number = int(trace_parent.trace_id, 16)
-    is_random = trace_parent.is_random
-    if int(trace_parent.span_id, 16) == order.number & _LOW_64:
-        # The same run. Its trace may have come to it from somebody who knows W3C's format only.
-        upstream = Upstream(trace_number, own, trace_state, is_random=is_random)
-        return Remote(_Sent(baggage, upstream), upstream, order, trace_parent, trace_state)
-    if trace_number == order.trace_number:
-        upstream = Upstream(trace_number, own, trace_state, is_random=is_random)
-    else:  # and what is said of that trace is not for this one
-        upstream = Upstream(order.trace_number, own)
+        upstream = Upstream(trace_id, own)
+    else:
+        if trace_parent.span_id == order.run_id[16:]:
+            # The same run. Its trace may have come to it from somebody who knows W3C's format only.
+            trace_id = trace_parent.trace_id
+        else:
+            linked = _parent_by_span(trace_parent, None, NO_BAGGAGE)
+        # What is said of another trace is not for this one.
+        is_same = trace_parent.trace_id == trace_id
+        upstream = Upstream(
+            trace_id, own, trace_state if is_same else None, is_random=is_same and trace_parent.is_random
+        )
     remote = Remote(_Sent(baggage, upstream), upstream, order, trace_parent, trace_state)
-    remote.linked = (_parent_by_span(trace_parent, None, NO_BAGGAGE),)
+    if linked is not None:
+        remote.linked = (linked,)
     return remote
 
 
@@ -243,9 +242,10 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
         headers = _unsampled_headers(identity, span_number)
     else:
         headers = _passed_headers(identity)
-    text = own.to_header() if inherited is None else _baggage_of(inherited, own)
-    if text is not None:
-        headers["baggage"] = text
+    if inherited is not None or own:
+        text = own.to_header() if inherited is None else _baggage_of(inherited, own)
+        if text is not None:
+            headers["baggage"] = text
     if _formats:
         _write_further(headers, own)
     return headers
@@ -254,7 +254,7 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
 def _own_headers(identity: Identity, upstream: Optional[Upstream]) -> Dict[str, str]:
     flags = SAMPLED | RANDOM if upstream is None or upstream.is_random else SAMPLED
     headers = {
-        "traceparent": f"00-{identity.trace_number():032x}-{identity.number() & _LOW_64:016x}-{flags:02x}",
+        "traceparent": f"00-{identity.trace_hex()}-{identity.number() & _LOW_64:016x}-{flags:02x}",
         "langsmith-trace": identity.dotted_order,
     }
     if upstream is not None and upstream.trace_state:

@@ -46,17 +46,17 @@ class Upstream:
     Hold what came with the headers of a request and is the same for all runs under it. It never changes.
     """
 
-    __slots__ = ("baggage", "is_random", "trace_number", "trace_state")
+    __slots__ = ("baggage", "is_random", "trace_id", "trace_state")
 
-    trace_number: int
+    trace_id: str  # as in a traceparent
     is_random: bool  # whether the one who began the trace says so of its id: see `clew.propagation.traceparent`
     trace_state: Optional[TraceState]
     baggage: Baggage  # the program's own, without what is LangSmith's
 
     def __init__(
-        self, trace_number: int, baggage: Baggage, trace_state: Optional[TraceState] = None, *, is_random: bool = False
+        self, trace_id: str, baggage: Baggage, trace_state: Optional[TraceState] = None, *, is_random: bool = False
     ) -> None:
-        self.trace_number = trace_number
+        self.trace_id = trace_id
         self.is_random = is_random
         self.trace_state = trace_state
         self.baggage = baggage
@@ -125,14 +125,14 @@ class Identity:
         """
         Return the UUIDv7 of the run as a number, made when it is first asked for.
         """
-        try:
-            return self._number
-        except AttributeError:
+        number: Optional[int] = getattr(self, "_number", None)
+        if number is None:
             # Two threads may be the first to ask; both must get the same answer.
             with _number_guard.lock:
-                if not hasattr(self, "_number"):
-                    self._number = new_number(self.start_time_ns)
-                return self._number
+                number = getattr(self, "_number", None)
+                if number is None:
+                    self._number = number = new_number(self.start_time_ns)
+        return number
 
     @property
     def id(self) -> UUID:
@@ -146,20 +146,20 @@ class Identity:
         """
         The id of the trace: that of its root, or the one that came with the headers.
         """
-        return UUID(int=self.trace_number())
+        return UUID(self.trace_hex())
 
-    def trace_number(self) -> int:
+    def trace_hex(self) -> str:
         """
-        Return the id of the trace as a number.
+        Return the id of the trace as in a `traceparent`, as 32 hexadecimal digits.
         """
         inherited = self.inherited
         if inherited is not None and inherited.upstream is not None:
-            return inherited.upstream.trace_number
+            return inherited.upstream.trace_id
         root = self
         # A loop: a chain of jobs that each outlive their parent may be deeper than any stack.
         while root.parent is not None:
             root = root.parent
-        return root.number()
+        return f"{root.number():032x}"
 
     @property
     def span_id(self) -> str:
@@ -173,6 +173,18 @@ class Identity:
         """
         LangSmith's place of the run, which is start time and id of each run from the root down, joined by dots.
         """
+        order: Optional[str] = getattr(self, "_order", None)
+        if order is None:
+            above = self.parent
+            # Whoever asks for one run's asks for its siblings', too.
+            before: Optional[str] = "" if above is None else getattr(above, "_order", None)
+            if before is None and above is not None:
+                before = above._find_order()
+            part = _dotted_part(self)
+            self._order = order = f"{before}.{part}" if before else part
+        return order
+
+    def _find_order(self) -> str:
         unknown: List[Identity] = []
         above: Optional[Identity] = self
         while above is not None and not hasattr(above, "_order"):
@@ -180,12 +192,9 @@ class Identity:
             above = above.parent
         parts = [above._order] if above is not None and above._order else []
         parts.extend(map(_dotted_part, reversed(unknown)))
-        # Whoever asks for one run's asks for its siblings', too.
-        if len(unknown) > 1 and len(parts) > 1:
-            unknown[1]._order = ".".join(parts[:-1])
-        if unknown:
-            self._order = ".".join(parts)
-        return self._order
+        order = ".".join(parts)
+        self._order = order
+        return order
 
 
 class Remote(Identity):
@@ -223,7 +232,7 @@ class Remote(Identity):
         Return the UUID of the run as a number; of a run that has but a span id, that.
         """
         if self.order is not None:
-            return self.order.number
+            return int(self.order.run_id, 16)
         return 0 if self.trace_parent is None else int(self.trace_parent.span_id, 16)
 
     @property

@@ -6,6 +6,7 @@ How a run becomes the current one is in `clew.runs.current`; what collects runs,
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -226,9 +227,7 @@ class RunTree(_Identified):
             >>> parent.create_child("serve").parent_span_id
             '00f067aa0ba902b7'
         """
-        from clew.runs.headers import read_headers  # here, as to all in which no header is read it is of no use
-
-        remote, _ = read_headers(headers, is_trusted=trusted)
+        remote, _ = _headers().read_headers(headers, is_trusted=trusted)
         return None if remote is None else cls.detached(remote)
 
     @classmethod
@@ -236,9 +235,7 @@ class RunTree(_Identified):
         """
         Return the run that LangSmith's dotted order names, to make children of; None if it is not valid.
         """
-        from clew.runs.headers import read_dotted_order  # as above
-
-        remote = read_dotted_order(dotted_order)
+        remote = _headers().read_dotted_order(dotted_order)
         return None if remote is None else cls.detached(remote)
 
     def to_headers(self) -> Dict[str, str]:
@@ -259,9 +256,8 @@ class RunTree(_Identified):
             >>> headers["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
             True
         """
-        from clew.runs.headers import headers_of  # as above
-
-        return headers_of(self._identity, is_recorded=self._additions is not _IGNORED)
+        headers: Dict[str, str] = _headers().headers_of(self._identity, is_recorded=self._additions is not _IGNORED)
+        return headers
 
     @property
     def outputs(self) -> Optional[Dict[str, Any]]:
@@ -527,6 +523,14 @@ class Run(_Identified):
 
     def __repr__(self) -> str:
         return f"<clew.Run {self.name!r} {self.status}, {len(self.children)} children>"
+
+
+@lru_cache(maxsize=None)
+def _headers() -> Any:
+    # Most programs neither read nor send any.
+    from clew.runs import headers
+
+    return headers
 
 
 _new = object.__new__
