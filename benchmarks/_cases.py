@@ -22,6 +22,7 @@ TIMED_GROUPS = {
     "generators": "benchmarks.generators",
     "tasks": "benchmarks.tasks",
     "traceable": "benchmarks.traceable",
+    "propagation": "benchmarks.propagation",
     "import": "benchmarks.start_up",
 }
 

@@ -152,15 +152,19 @@ def test_docstring_examples_are_found() -> None:
     assert found >= {"clew.context.binding.bind", "clew.context.snapshot.Snapshot.run", "clew.bind"}
 
 
+# Whose names are imported from there.
+MODULES = [
+    *(f"tasks.{loop}" for loop in ("asyncio", "anyio", "trio")),
+    *(f"propagation.{part}" for part in ("baggage", "fields", "langsmith", "traceparent", "tracestate")),
+    "integrations.opentelemetry",
+]
+
+
 def test_reference_has_every_public_name() -> None:
     reference = "".join(page.read_text(encoding="utf-8") for page in PROJECT.glob("docs/reference/*.md"))
     listed = set(re.findall(r"^\.\. auto\w+:: clew\.(?:errors\.)?([\w.]+)", reference, flags=re.MULTILINE))
-    of_loops = {
-        f"tasks.{loop}.{name}"
-        for loop in ("asyncio", "anyio", "trio")
-        for name in importlib.import_module(f"clew.tasks.{loop}").__all__
-    }
-    assert listed == ({*clew.__all__, *clew.errors.__all__} - {"__version__"}) | of_loops
+    of_modules = {f"{path}.{name}" for path in MODULES for name in importlib.import_module(f"clew.{path}").__all__}
+    assert listed == ({*clew.__all__, *clew.errors.__all__} - {"__version__"}) | of_modules
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

@@ -194,3 +194,15 @@ async def tasks_of_each_loop() -> None:
 
 def test_run_keeps_the_type() -> None:
     assert_type(clew.tasks.asyncio.run(wait(1), context=contextvars.Context()), bytes)
+
+
+def test_headers_and_baggage_are_strings() -> None:
+    headers = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+    assert_type(RunTree.from_headers(headers), "RunTree | None")
+    assert_type(RunTree("run").to_headers(), "dict[str, str]")
+    assert_type(clew.get_current_headers(), "dict[str, str]")
+    assert_type(clew.get_baggage(), "dict[str, str]")
+    assert_type(clew.get_baggage("key"), "str | None")
+    for parent in (headers, [("traceparent", "x")], [(b"traceparent", b"x")], "dotted order", RunTree("run"), False):
+        with clew.tracing_context(parent=parent, tags=["t"], metadata={"k": 1}, enabled=False), clew.baggage(key="x"):
+            pass

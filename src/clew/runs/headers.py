@@ -32,7 +32,6 @@ from clew.runs.identity import (
 )
 
 __all__ = (
-    "NO_BAGGAGE",
     "HeaderFormat",
     "Received",
     "add_format",
@@ -46,7 +45,7 @@ __all__ = (
     "set_baggage",
 )
 
-NO_BAGGAGE = Baggage()
+_NO_BAGGAGE = Baggage()
 _NO_STATE = TraceState()
 _LOW_64 = (1 << 64) - 1
 
@@ -58,7 +57,7 @@ class Received(NamedTuple):
 
     trace_parent: TraceParent
     trace_state: TraceState = _NO_STATE
-    baggage: Baggage = NO_BAGGAGE
+    baggage: Baggage = _NO_BAGGAGE
 
 
 class HeaderFormat(Protocol):
@@ -135,7 +134,7 @@ def read_headers(headers: Any, *, is_trusted: bool = True) -> Tuple[Optional[Rem
     trace_parent = TraceParent.from_header(fields.traceparent)
     order = DottedOrder.from_header(fields.langsmith_trace)
     trace_state = None
-    baggage = NO_BAGGAGE
+    baggage = _NO_BAGGAGE
     if trace_parent is not None:
         trace_state = TraceState.from_header(fields.tracestate) if is_trusted else None
     elif order is None:
@@ -143,7 +142,7 @@ def read_headers(headers: Any, *, is_trusted: bool = True) -> Tuple[Optional[Rem
         if received is not None:
             trace_parent, trace_state, baggage = received
     if not is_trusted:
-        baggage, trace_state = NO_BAGGAGE, None
+        baggage, trace_state = _NO_BAGGAGE, None
         if trace_parent is not None:
             trace_parent = trace_parent._replace(flags=SAMPLED)
     elif fields.baggage is not None:
@@ -169,7 +168,7 @@ def read_dotted_order(text: object) -> Optional[Remote]:
     Return the run that LangSmith's dotted order names, None if it is not valid.
     """
     order = DottedOrder.from_header(text)
-    return None if order is None else _parent_by_order(order, None, None, NO_BAGGAGE)
+    return None if order is None else _parent_by_order(order, None, None, _NO_BAGGAGE)
 
 
 def _parent_by_span(trace_parent: TraceParent, trace_state: Optional[TraceState], baggage: Baggage) -> Remote:
@@ -191,7 +190,7 @@ def _parent_by_order(
             # The same run. Its trace may have come to it from somebody who knows W3C's format only.
             trace_id = trace_parent.trace_id
         else:
-            linked = _parent_by_span(trace_parent, None, NO_BAGGAGE)
+            linked = _parent_by_span(trace_parent, None, _NO_BAGGAGE)
         # What is said of another trace is not for this one.
         is_same = trace_parent.trace_id == trace_id
         upstream = Upstream(
@@ -233,7 +232,7 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
     upstream = None if inherited is None else inherited.upstream
     own = current_baggage.get()
     if own is None:
-        own = NO_BAGGAGE if upstream is None else upstream.baggage
+        own = _NO_BAGGAGE if upstream is None else upstream.baggage
     if identity is None:
         headers = {}
     elif not isinstance(identity, Remote):
@@ -400,7 +399,7 @@ def _current_baggage() -> Baggage:
         identity = current_identity.get()
         inherited = None if identity is None else identity.inherited
         upstream = None if inherited is None else inherited.upstream
-        found = NO_BAGGAGE if upstream is None else upstream.baggage
+        found = _NO_BAGGAGE if upstream is None else upstream.baggage
     return found
 
 
