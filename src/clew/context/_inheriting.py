@@ -39,6 +39,7 @@ class Beginning(Protocol):
         """
         Return what calls `(fn, *args)` in the generator's context; called at the first step, by its consumer.
         """
+        raise NotImplementedError
 
 
 def inheriting(context: Given, inherit: str, isolate: Optional[Iterable[ContextVar[Any]]]) -> Callable[[], Beginning]:

@@ -86,7 +86,7 @@ def remove_propagator(propagator: TextMapPropagator) -> None:
 
 class _Propagated:
     def __init__(self, propagator: TextMapPropagator) -> None:
-        self.propagator = propagator
+        self.propagator: Any = propagator
 
     def read(self, headers: Any) -> Optional[Received]:
         """

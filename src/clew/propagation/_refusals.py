@@ -6,7 +6,7 @@ The rules of each header are in its own module.
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, cast
 
 from clew.incidents import report
 
@@ -26,7 +26,7 @@ def text_of(value: object, most_chars: int, kind: str) -> str:
         return ""
     # Not isinstance, which asks the value itself.
     if issubclass(type(value), str):
-        text = str.__str__(value)  # a class of somebody's may raise in any method
+        text: str = str.__str__(cast("str", value))  # a class of somebody's may raise in any method
         if len(text) <= most_chars:
             return text
         refuse(kind, f"a header had {len(text):,} characters, of which {most_chars:,} are read at most", text)

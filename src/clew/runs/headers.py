@@ -71,11 +71,13 @@ class HeaderFormat(Protocol):
         """
         Return what the headers say in this format, None if there is nothing.
         """
+        raise NotImplementedError
 
     def write(self, sent: Received) -> Mapping[str, str]:
         """
         Return the headers that say it in this format.
         """
+        raise NotImplementedError
 
 
 # Replaced as a whole, so that no reader needs a lock.

@@ -204,7 +204,7 @@ class Remote(Identity):
 
     __slots__ = ("order", "trace_parent", "trace_state", "upstream")
 
-    name = "remote"
+    name: str = "remote"
     upstream: Upstream
     order: Optional[DottedOrder]
     # As they came, also where they are of another trace than `order`, which is linked to then.
@@ -268,6 +268,13 @@ class Ambient:
 
     __slots__ = ("inherited", "is_enabled", "is_recorded", "is_sampled", "linked", "under")
 
+    under: Optional[Identity]
+    inherited: Optional[Inherited]
+    linked: Tuple[Identity, ...]  # of the next root
+    is_enabled: bool
+    is_sampled: bool
+    is_recorded: bool
+
     def __init__(
         self,
         under: Optional[Identity],
@@ -279,7 +286,7 @@ class Ambient:
     ) -> None:
         self.under = under
         self.inherited = inherited
-        self.linked = linked  # of the next root
+        self.linked = linked
         self.is_enabled = is_enabled
         self.is_sampled = is_sampled
         self.is_recorded = is_enabled and is_sampled
