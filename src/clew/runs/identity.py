@@ -205,6 +205,7 @@ class Remote(Identity):
     __slots__ = ("order", "trace_parent", "trace_state", "upstream")
 
     name: str = "remote"
+    inherited: Optional[Inherited]
     upstream: Upstream
     order: Optional[DottedOrder]
     # As they came, also where they are of another trace than `order`, which is linked to then.
