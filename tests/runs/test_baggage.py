@@ -45,6 +45,15 @@ def test_block_sets_it_and_sets_it_back() -> None:
     in_empty_context(handle)
 
 
+def test_parent_by_a_dotted_order_says_nothing_of_it() -> None:
+    order = "20260102T030405000006Z018f0000-0000-7000-8000-000000000001"
+    for parent in (order, clew.RunTree.from_dotted_order(order)):
+        with clew.baggage(user="ada"), clew.tracing_context(parent=parent):
+            assert clew.get_baggage() == {"user": "ada"}
+    with clew.baggage(user="ada"), clew.tracing_context(parent={"langsmith-trace": order}):
+        assert clew.get_baggage() == {}
+
+
 def test_properties_of_members_that_came_stay() -> None:
     with clew.tracing_context(parent={"baggage": "user=ada;role=admin;seen, plan=a%20b+c"}), clew.baggage(
         tenant="acme"

@@ -212,14 +212,15 @@ def test_caller_who_is_not_trusted_is_linked_to_and_says_no_more(
     assert len(recording) == 1
 
 
-def test_parent_that_is_not_trusted_can_be_nested_under_by_hand(recording: clew.Recording) -> None:
-    parent = clew.RunTree.from_headers({**SAME_RUN, **UNSAMPLED}, trusted=False)
+def test_run_made_by_hand_of_who_is_not_trusted_is_linked_to_it(recording: clew.Recording) -> None:
+    parent = clew.RunTree.from_headers({**LANGSMITH, **UNSAMPLED}, trusted=False)
     assert parent is not None
     child = parent.create_child("serve")
     child.post()
-    assert (child.parent_id, child.tags, len(recording)) == (UUID(CALLER), [], 1)
-    assert "user" not in child.to_headers().get("baggage", "")
-    assert "tracestate" not in child.to_headers()
+    for run in (child, serve(parent)):
+        assert (run.parent_id, run.tags, [link.span_id for link in run.links]) == (None, [], [parent.span_id])
+        assert {*run.to_headers()} == {"traceparent", "langsmith-trace"}
+    assert len(recording) == 2
 
 
 @pytest.mark.parametrize("headers", [{}, [], {"traceparent": "00-x"}, {"langsmith-trace": "x"}, {"accept": "*/*"}])

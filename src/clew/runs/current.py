@@ -160,7 +160,7 @@ def _given(parent: Any, *, trusted: bool) -> _Given:
         return _Given(None)
     if isinstance(parent, (RunTree, Run)):
         identity = parent._identity
-        return _Given(identity, (), identity.upstream.baggage if isinstance(identity, Remote) else None)
+        return _given_remote(identity) if isinstance(identity, Remote) else _Given(identity)
     # Here, as to all in which no header is read it is of no use.
     from clew.runs.headers import read_dotted_order, read_headers
 
@@ -175,9 +175,12 @@ def _given(parent: Any, *, trusted: bool) -> _Given:
             f"pass the headers of the request, or leave it out to stay under the current run"
         )
     remote, baggage = read_headers(parent, is_trusted=trusted)
-    if not trusted:
-        return _Given(None, () if remote is None else (remote,), baggage)
-    return _Given(remote, (), baggage)
+    return _Given(None, (), baggage) if remote is None else _given_remote(remote)
+
+
+def _given_remote(remote: Remote) -> _Given:
+    baggage = remote.upstream.baggage
+    return _Given(remote, (), baggage) if remote.is_trusted else _Given(None, (remote,), baggage)
 
 
 class tracing_context:  # noqa: N801  used like a function, named as LangSmith's

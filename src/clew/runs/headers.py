@@ -155,7 +155,8 @@ def read_headers(headers: Any, *, is_trusted: bool = True) -> Tuple[Optional[Rem
         remote = _parent_by_span(trace_parent, trace_state, baggage)
     else:
         return None, LangSmithBaggage.without(baggage)
-    return remote, remote.upstream.baggage
+    remote.is_trusted = is_trusted
+    return remote, _baggage_from(remote.upstream)
 
 
 def _read_once(headers: Any) -> Any:
@@ -170,7 +171,10 @@ def read_dotted_order(text: object) -> Optional[Remote]:
     Return the run that LangSmith's dotted order names, None if it is not valid.
     """
     order = DottedOrder.from_header(text)
-    return None if order is None else _parent_by_order(order, None, None, _NO_BAGGAGE)
+    if order is None:
+        return None
+    upstream = Upstream(order.trace_id, None)
+    return Remote(_Sent(_NO_BAGGAGE, upstream), upstream, order)
 
 
 def _parent_by_span(trace_parent: TraceParent, trace_state: Optional[TraceState], baggage: Baggage) -> Remote:
@@ -234,7 +238,7 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
     upstream = None if inherited is None else inherited.upstream
     own = current_baggage.get()
     if own is None:
-        own = _NO_BAGGAGE if upstream is None else upstream.baggage
+        own = _baggage_from(upstream)
     if identity is None:
         headers = {}
     elif not isinstance(identity, Remote):
@@ -250,6 +254,10 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
     if _formats:
         _write_further(headers, own)
     return headers
+
+
+def _baggage_from(upstream: Optional[Upstream]) -> Baggage:
+    return _NO_BAGGAGE if upstream is None or upstream.baggage is None else upstream.baggage
 
 
 def _own_headers(identity: Identity, upstream: Optional[Upstream]) -> Dict[str, str]:
@@ -400,8 +408,7 @@ def _current_baggage() -> Baggage:
     if found is None:
         identity = current_identity.get()
         inherited = None if identity is None else identity.inherited
-        upstream = None if inherited is None else inherited.upstream
-        found = _NO_BAGGAGE if upstream is None else upstream.baggage
+        found = _baggage_from(None if inherited is None else inherited.upstream)
     return found
 
 

@@ -51,10 +51,15 @@ class Upstream:
     trace_id: str  # as in a traceparent
     is_random: bool  # whether the one who began the trace says so of its id: see `clew.propagation.traceparent`
     trace_state: Optional[TraceState]
-    baggage: Baggage  # the program's own, without what is LangSmith's
+    baggage: Optional[Baggage]  # the program's own, without what is LangSmith's; None where nothing could come along
 
     def __init__(
-        self, trace_id: str, baggage: Baggage, trace_state: Optional[TraceState] = None, *, is_random: bool = False
+        self,
+        trace_id: str,
+        baggage: Optional[Baggage],
+        trace_state: Optional[TraceState] = None,
+        *,
+        is_random: bool = False,
     ) -> None:
         self.trace_id = trace_id
         self.is_random = is_random
@@ -202,11 +207,12 @@ class Remote(Identity):
     Name a run of another process, by what its headers say.
     """
 
-    __slots__ = ("order", "trace_parent", "trace_state", "upstream")
+    __slots__ = ("is_trusted", "order", "trace_parent", "trace_state", "upstream")
 
     name: str = "remote"
     inherited: Optional[Inherited]
     upstream: Upstream
+    is_trusted: bool  # or to be linked to only
     order: Optional[DottedOrder]
     # As they came, also where they are of another trace than `order`, which is linked to then.
     trace_parent: Optional[TraceParent]
@@ -220,6 +226,7 @@ class Remote(Identity):
         trace_parent: Optional[TraceParent] = None,
         trace_state: Optional[TraceState] = None,
     ) -> None:
+        self.is_trusted = True
         self.inherited = inherited
         self.upstream = upstream
         self.order = order

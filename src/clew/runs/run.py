@@ -213,8 +213,8 @@ class RunTree(_Identified):
         Args:
             headers: a dict, a list of pairs, a WSGI environ, ASGI's pairs of bytes or a framework's own
                 collection; names in any case. What is not valid in them counts as not there.
-            trusted: whether project, tags, metadata, baggage, `tracestate` and the decision not to record
-                are the caller's to say.
+            trusted: False for headers of a caller that anybody may be: the runs under it are roots, which are
+                linked to it, and it says nothing of project, tags, metadata, baggage, and whether to record.
 
         Source:
             W3C Trace Context, levels 1 and 2; W3C Baggage; LangSmith's distributed tracing.
@@ -605,7 +605,12 @@ def draft_run(
     own: Optional[Inherited],
 ) -> RunTree:
     around = ambient.get()
+    linked = None
+    if isinstance(parent, Remote) and not parent.is_trusted:
+        parent, linked = None, parent
     run = open_run(parent, around, check_name(name), run_type, copy_payload(inputs, "input"), own)
+    if linked is not None:
+        run._identity.linked = (linked,)
     run._is_draft = True
     if (around is not None and not around.is_enabled) or (isinstance(parent, Remote) and not parent.is_sampled):
         run.ignore_changes()
