@@ -4,6 +4,7 @@ The run tree as headers, and headers as the parent of a run.
 
 from __future__ import annotations
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional
@@ -369,3 +370,13 @@ def test_further_format_that_fails_is_counted(recording: clew.Recording, use: Ca
     assert run.parent_span_id == SPAN
     assert "dashes" in run.to_headers()
     assert counted("formats_failed") == before + 2
+
+
+def test_variables_of_the_environment_are_a_parent(recording: clew.Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert serve(os.environ).parent_id is None
+    for name, value in {**W3C, "baggage": "user=ada"}.items():
+        monkeypatch.setenv(name.upper(), value)
+    run = serve(os.environ)
+    assert run.parent_span_id == SPAN
+    assert run.to_headers()["tracestate"] == W3C["tracestate"]
+    assert run.to_headers()["baggage"] == "user=ada"
