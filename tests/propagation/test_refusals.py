@@ -272,4 +272,4 @@ def test_work_on_a_collection_grows_with_it_up_to_a_limit(name: str) -> None:
 
     work(10)
     assert work(2000) <= 2.2 * work(1000) + 50
-    assert work(40_000) == work(20_000)
+    assert work(40_000) <= 1.01 * work(20_000)  # PyPy's collector works along
