@@ -4,6 +4,7 @@ What readers and writers refuse or drop: it is counted, it never raises, it cost
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from typing import Any, Callable, Dict, List, Optional
@@ -227,6 +228,7 @@ def work_of(function: Callable[[], object]) -> int:
         return on_event
 
     before = sys.getprofile(), sys.gettrace()
+    gc.disable()  # somebody may have asked to be told of each collection
     sys.setprofile(on_event)
     sys.settrace(on_event)
     try:
@@ -234,6 +236,7 @@ def work_of(function: Callable[[], object]) -> int:
     finally:
         sys.setprofile(before[0])
         sys.settrace(before[1])
+        gc.enable()
     return count
 
 

@@ -4,13 +4,16 @@ The program's own baggage: what it sends along with its requests.
 
 from __future__ import annotations
 
+import enum
 from contextvars import Context, copy_context
 from typing import Any, Iterator
 
 import pytest
 
 import clew
-from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.errors import AlreadyEnteredError, ArgumentTypeError, ArgumentValueError
+from clew.propagation.traceparent import TraceParent
+from clew.propagation.tracestate import TraceState
 from tests.edges._threads import DEADLINE, in_empty_context
 
 
@@ -35,8 +38,11 @@ def test_block_sets_it_and_sets_it_back() -> None:
     def handle() -> None:
         with clew.baggage({"user-id": "7"}, tenant="acme"):
             block = clew.baggage(tenant="other", plan="free")
-            with block, block:  # as often as one likes
+            with block:
                 assert clew.get_baggage() == {"user-id": "7", "tenant": "other", "plan": "free"}
+                with pytest.raises(AlreadyEnteredError, match="write a new one for each block"):
+                    block.__enter__()
+            block.__exit__(None, None, None)  # does no more
             with clew.baggage(tenant=None):
                 assert clew.get_baggage() == {"user-id": "7"}
             assert clew.get_baggage() == {"user-id": "7", "tenant": "acme"}
@@ -112,9 +118,58 @@ def test_what_does_not_fit_is_counted_and_langsmiths_does() -> None:
 
 
 def test_block_left_in_another_context_is_counted() -> None:
+    def counted() -> int:
+        stats = clew.stats()
+        return stats.get("blocks_left_in_another_context", 0) + stats.get("blocks_left_out_of_order", 0)
+
     block = clew.baggage(user="ada")
     Context().run(block.__enter__)
-    before = clew.stats().get("blocks_left_in_another_context", 0)
+    before = counted()
     block.__exit__(None, None, None)
-    assert clew.stats()["blocks_left_in_another_context"] == before + 1
+    assert counted() == before + 1
     assert clew.get_baggage() == {}
+
+
+def test_block_left_before_one_inside_it_is_counted() -> None:
+    def handle() -> None:
+        outer, inner = clew.baggage(user="ada"), clew.baggage(user="grace")
+        outer.__enter__()
+        inner.__enter__()
+        before = clew.stats().get("blocks_left_out_of_order", 0)
+        outer.__exit__(None, None, None)
+        assert clew.get_baggage() == {"user": "grace"}
+        assert clew.stats()["blocks_left_out_of_order"] == before + 1
+
+    in_empty_context(handle)
+
+
+class Key(str, enum.Enum):
+    USER = "user"
+
+
+class Liar(str):
+    """Say something else than it is."""
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        return "x\r\nSet-Cookie: y"
+
+    __str__ = __repr__ = lambda self: "x\r\n"
+
+    def isascii(self) -> bool:
+        return True
+
+    def replace(self, *args: Any) -> str:  # type: ignore[override]
+        return "x\r\n"
+
+
+def test_strings_of_a_class_of_their_own_are_written_as_what_they_hold() -> None:
+    with clew.baggage({Key.USER: Liar("a,b")}):
+        assert clew.get_baggage("user") == "a,b"
+        assert clew.get_current_headers() == {"baggage": "user=a%2Cb"}
+    parent = TraceParent(Liar("4bf92f3577b34da6a3ce929d0e0e4736"), Liar("00f067aa0ba902b7"), 1)
+    assert parent.to_header() == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert TraceState([(Key.USER, Liar("v"))]).to_header() == "user=v"
+    with clew.record(), clew.trace("call", project_name=Liar("shop"), tags=[Liar("t")]) as run:
+        assert run.to_headers()["baggage"] == "langsmith-project=shop,langsmith-tags=t"

@@ -4,6 +4,7 @@ The run tree as headers, and headers as the parent of a run.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 import clew
 from clew.propagation.baggage import Baggage
 from clew.propagation.langsmith import DottedOrder
+from clew.propagation.traceparent import TraceParent
 from clew.runs.headers import Received, add_format, remove_format
 from tests.edges._threads import DEADLINE, in_empty_context
 
@@ -279,8 +281,12 @@ def test_headers_of_a_chain_deeper_than_the_stack(recording: clew.Recording) -> 
     depth = sys.getrecursionlimit() * 5
     for number in range(depth):
         run = run.create_child(f"{number}")
-    assert run.to_headers()["langsmith-trace"].count(".") == depth
+    assert run.dotted_order.count(".") == depth
     assert run.create_child("last").dotted_order.startswith(f"{run.dotted_order}.")
+    # No server takes so long a header.
+    before = counted("langsmith_trace_dropped")
+    assert {*run.to_headers()} == {"traceparent"}
+    assert counted("langsmith_trace_dropped") == before + 1
 
 
 @pytest.mark.parametrize("name", ["traceparent", "Traceparent", "TRACEPARENT"])
@@ -320,8 +326,6 @@ class Dashes:
         trace_parent = clew.RunTree.from_headers({"traceparent": headers.get("dashes", "")})
         if trace_parent is None:
             return None
-        from clew.propagation.traceparent import TraceParent
-
         return Received(TraceParent(trace_parent.trace_id.hex, trace_parent.span_id, 1))
 
     def write(self, sent: Received) -> Mapping[str, str]:
@@ -380,3 +384,77 @@ def test_variables_of_the_environment_are_a_parent(recording: clew.Recording, mo
     assert run.parent_span_id == SPAN
     assert run.to_headers()["tracestate"] == W3C["tracestate"]
     assert run.to_headers()["baggage"] == "user=ada"
+
+
+def test_nothing_of_ours_is_sent_by_a_run_made_by_hand_where_nobody_records() -> None:
+    parent = clew.RunTree.from_headers(SAME_RUN)
+    assert parent is not None
+    child = parent.create_child("call")
+    passed = parent.to_headers()
+    assert passed["traceparent"] == SAME_RUN["traceparent"]
+    assert child.to_headers() == passed
+    child.post()
+    assert child.to_headers() == child.create_child("below").to_headers() == passed
+    assert clew.RunTree("root").to_headers() == {}
+
+
+@pytest.mark.parametrize("written", [5, "text", [1], {1: 2}])
+@pytest.mark.parametrize("read", [(1,), "abc", (1, 2, 3), Received(TraceParent("XYZ", "12", 1))])
+def test_further_format_that_gives_anything_is_harmless(
+    recording: clew.Recording, use: Callable[[Any], None], read: Any, written: Any
+) -> None:
+    class Odd:
+        def read(self, headers: Any) -> Any:
+            return read
+
+        def write(self, sent: Received) -> Any:
+            return written
+
+        def __repr__(self) -> str:
+            raise LookupError("repr")
+
+    use(Odd())
+    run = serve({})
+    assert run.parent_id is None
+    assert {*run.to_headers()} >= {"traceparent", "langsmith-trace"}
+
+
+def test_further_format_does_not_write_over_clews_own(recording: clew.Recording, use: Callable[[Any], None]) -> None:
+    class Greedy(Dashes):
+        def write(self, sent: Received) -> Mapping[str, str]:
+            return {"Baggage": "", "traceparent": "", "dashes": "-"}
+
+    use(Greedy())
+    with clew.trace("call", tags=["t"]) as run:
+        headers = run.to_headers()
+    assert (headers["baggage"], headers["dashes"]) == ("langsmith-tags=t", "-")
+    assert headers["traceparent"].split("-")[2] == run.span_id
+    assert "Baggage" not in headers
+
+
+def test_headers_without_an_end_are_read_up_to_a_limit(recording: clew.Recording, use: Callable[[Any], None]) -> None:
+    use(Dashes())
+    endless = itertools.chain(W3C.items(), itertools.repeat(("accept", "*/*")))
+    assert serve(endless).parent_span_id == SPAN
+
+
+def test_headers_that_can_only_be_looked_through_by_items_are_read(
+    recording: clew.Recording, use: Callable[[Any], None]
+) -> None:
+    from wsgiref.headers import Headers
+
+    assert serve(Headers([*W3C.items()])).parent_span_id == SPAN
+    use(Dashes())
+    assert serve(Headers([*W3C.items()])).parent_span_id == SPAN
+
+
+def test_run_joins_one_that_is_far_down_by_headers(recording: clew.Recording) -> None:
+    run = clew.RunTree("root")
+    for number in range(2_000):
+        run = run.create_child(f"{number}")
+        run.post()
+    with clew.tracing_context(parent={"traceparent": run.to_headers()["traceparent"]}), clew.trace("joined"):
+        pass
+    *_, last = recording
+    assert last.name == "joined"
+    assert len(recording.roots) == 1

@@ -124,6 +124,40 @@ def test_parent_false_is_for_a_new_trace(recording: clew.Recording) -> None:
     recording.assert_tree("request\nanother")
 
 
+UNSAMPLED = {**HEADERS, "traceparent": f"{HEADERS['traceparent'][:-2]}00"}
+
+
+@pytest.mark.parametrize("around", [{"parent": UNSAMPLED}, {"enabled": False}], ids=["unsampled", "disabled"])
+def test_run_that_nobody_records_makes_a_parent_that_nobody_records(
+    recording: clew.Recording, around: Dict[str, Any]
+) -> None:
+    with clew.tracing_context(**around), clew.trace("serve") as run:
+        expected = {name: text for name, text in run.to_headers().items() if name != "traceparent"}
+
+    def elsewhere() -> None:  # as in a thread that was handed the run
+        with clew.tracing_context(parent=run), clew.trace("child"):
+            sent = clew.get_current_headers()
+            assert sent.pop("traceparent", "-00").endswith("-00")
+            assert sent == expected
+        with clew.tracing_context(parent=run, enabled=True), clew.trace("wanted"):
+            pass
+
+    in_empty_context(elsewhere)
+    assert [run.name for run in recording] == (["wanted"] if "enabled" in around else [])
+
+
+def test_run_of_a_service_that_records_nothing_is_no_parent_of_ours() -> None:
+    with clew.tracing_context(parent=HEADERS), clew.trace("serve") as run, clew.tracing_context(parent=run):
+        assert clew.get_current_headers() == HEADERS
+
+
+@pytest.mark.parametrize("parent", [clew.RunTree.from_headers(HEADERS), HEADERS, [*HEADERS.items()]])
+def test_parent_that_is_not_trusted_is_a_link(recording: clew.Recording, parent: Any) -> None:
+    with clew.tracing_context(parent=parent, trusted=False), clew.trace("serve") as run:
+        assert clew.get_baggage() == {}
+    assert (run.parent_id, len(run.links)) == (None, 1)
+
+
 @pytest.mark.parametrize("parent", [1, b"00-", True, object(), 1.5])
 def test_parent_that_is_none_is_refused(parent: Any) -> None:
     with pytest.raises(ArgumentTypeError, match="expected parent= as a RunTree, headers, a dotted order or False"):
@@ -181,6 +215,50 @@ def test_block_left_before_a_run_in_it_leaves_that_current(recording: clew.Recor
             block.__exit__(None, None, None)
             assert clew.get_current_run_tree() is run
             assert clew.stats()["blocks_left_out_of_order"] == before + 1
+
+    in_empty_context(handle)
+
+
+def state() -> Any:
+    return clew.get_current_run_tree(), clew.get_baggage(), clew.get_current_headers()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"parent": HEADERS, "tags": ["a"]}, {"parent": {"baggage": "plan=free"}}),
+        ({"enabled": False}, {"tags": ["b"]}),
+        ({"parent": HEADERS}, {"enabled": False}),
+    ],
+)
+def test_blocks_that_overlap_leave_nothing_and_are_counted(
+    recording: clew.Recording, first: Dict[str, Any], second: Dict[str, Any]
+) -> None:
+    def handle() -> None:
+        before, counted = state(), clew.stats().get("blocks_left_out_of_order", 0)
+        blocks = [clew.tracing_context(**options) for options in (first, second, {"tags": ["c"]})]
+        for block in blocks:
+            block.__enter__()
+        for block in blocks:
+            block.__exit__(None, None, None)
+        assert state() == before
+        assert clew.stats()["blocks_left_out_of_order"] == counted + 2
+        with clew.trace("after") as run:
+            pass
+        assert what(run) == ([], {}, None)
+
+    in_empty_context(handle)
+    assert len(recording) == 1
+
+
+def test_run_that_was_left_in_a_block_is_not_brought_back_by_it(recording: clew.Recording) -> None:
+    def handle() -> None:
+        run, block = clew.trace("left first"), clew.tracing_context(parent=HEADERS)
+        run.__enter__()
+        block.__enter__()
+        run.__exit__(None, None, None)
+        block.__exit__(None, None, None)
+        assert clew.get_current_run_tree() is None
 
     in_empty_context(handle)
 

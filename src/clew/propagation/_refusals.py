@@ -6,11 +6,13 @@ The rules of each header are in its own module.
 
 from __future__ import annotations
 
-from typing import Optional, cast
+from typing import Optional, TypeVar, cast
 
 from clew.incidents import report
 
 __all__ = ("refuse", "text_of")
+
+T = TypeVar("T")
 
 # Of what somebody else has sent, as much as it takes to find out who.
 MOST_SHOWN_CHARS = 32
@@ -33,6 +35,14 @@ def text_of(value: object, most_chars: int, kind: str) -> str:
     else:
         refuse(kind, f"expected a header as a str, got an instance of {type(value).__name__}")
     return ""
+
+
+def plain(text: T) -> T:
+    """
+    Return the characters alone of a text of some class of its own, such as an enum; anything else as it is.
+    """
+    # Which would be written as what that class makes of it.
+    return str.__str__(text) if type(text) is not str and isinstance(text, str) else text  # type: ignore[return-value]
 
 
 def refuse(kind: str, what: str, text: Optional[str] = None) -> None:

@@ -10,7 +10,7 @@ import re
 from typing import Iterable, List, Optional, Sequence, Tuple, Union
 from urllib.parse import quote, unquote
 
-from clew.propagation._refusals import refuse, text_of
+from clew.propagation._refusals import plain, refuse, text_of
 
 __all__ = ("Baggage", "BaggageMember")
 
@@ -62,9 +62,9 @@ class BaggageMember:
     _text: Optional[str]
 
     def __init__(self, key: str, value: str, properties: Iterable[Tuple[str, Optional[str]]] = ()) -> None:
-        self.key = key
-        self.value = value
-        self.properties = tuple(properties)
+        self.key = plain(key)
+        self.value = plain(value)
+        self.properties = tuple([(plain(name), plain(said)) for name, said in properties])
         self._text = None
 
     @classmethod
@@ -205,7 +205,8 @@ class Baggage:
         """
         Return one with that member in the place of all that have the key, or at the end.
         """
-        new = (key, BaggageMember(key, value, properties))
+        member = BaggageMember(key, value, properties)
+        new = (member.key, member)
         entries: List[Tuple[str, Union[str, BaggageMember]]] = []
         for entry in self._entries:
             if entry[0] != key:
@@ -321,7 +322,7 @@ def _decoded(text: str) -> str:
 
 def _encoded(text: object) -> str:
     # Of what is no text nothing is known but that it should not be lost.
-    text = text if isinstance(text, str) else str(text)
+    text = text if type(text) is str else str.__str__(str(text))
     if not text.isascii() or not text.isprintable():
         return quote(text, safe=_UNRESERVED, errors="replace")
     for sign, code in _RESERVED:

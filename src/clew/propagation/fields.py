@@ -6,14 +6,14 @@ What the values mean is for the modules beside this one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from itertools import islice
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from clew.incidents import report
 from clew.propagation._refusals import refuse
 
-__all__ = ("Fields", "all_values")
+__all__ = ("Fields", "all_values", "read_once")
 
 _LISTS = frozenset(("tracestate", "baggage"))
 _NAMES = frozenset(("traceparent", "langsmith-trace", *_LISTS))
@@ -24,6 +24,8 @@ _IN_BYTES = {name.encode(): name for name in _NAMES}
 _IN_ENVIRON = tuple([(f"HTTP_{name.upper().replace('-', '_')}", name) for name in sorted(_NAMES)])
 # A request with more headers than this is none; servers stop at a hundred or so.
 MOST_HEADERS = 10_000
+# Of one name, in all of its headers: more than any reader takes.
+MOST_CHARS = 1 << 16
 
 
 class Fields(NamedTuple):
@@ -85,6 +87,20 @@ class Fields(NamedTuple):
         return cls(*found)
 
 
+def read_once(headers: Any) -> Any:
+    """
+    Return what can be read as often as one likes: the headers, or the pairs of what can be read but once.
+    """
+    if isinstance(headers, Sized) or hasattr(headers, "items") or hasattr(headers, "multi_items"):
+        return headers
+    pairs: List[Any] = []
+    try:
+        pairs.extend(islice(_pairs_of(headers), MOST_HEADERS))
+    except Exception as error:  # noqa: BLE001  as above
+        _report_unreadable(headers, error)
+    return pairs
+
+
 def all_values(headers: Any) -> Dict[str, List[str]]:
     """
     Return the values of all headers by name in lower case, for formats that have names of their own.
@@ -143,10 +159,13 @@ def _add(name: str, value: Any, found: Dict[str, str], repeated: Dict[str, List[
 
 def _combine(found: Dict[str, str], repeated: Dict[str, List[str]]) -> None:
     for name, values in repeated.items():
-        if name in _LISTS:
+        if name in _LISTS and sum(map(len, values)) <= MOST_CHARS:
             found[name] = ",".join(values)
             continue
         del found[name]
+        if name in _LISTS:
+            refuse(f"{name}_refused", f"a request had more than {MOST_CHARS:,} characters in headers named {name}")
+            continue
         kind = "traceparent_refused" if name == "traceparent" else "langsmith_trace_refused"
         refuse(kind, f"a request had {len(values)} headers named {name}, where one may be, and a new trace begins")
 
@@ -167,7 +186,7 @@ def _pairs_of(headers: Any) -> Iterable[Any]:
 
 
 def _texts_of(value: Any) -> List[str]:
-    return [_text_of(each) for each in (value if isinstance(value, (list, tuple)) else (value,))]
+    return [_text_of(each) for each in (value[:MOST_HEADERS] if isinstance(value, (list, tuple)) else (value,))]
 
 
 def _text_of(value: Any) -> str:

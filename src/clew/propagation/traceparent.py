@@ -89,8 +89,9 @@ class TraceParent(NamedTuple):
         None is counted as ``"traceparent_dropped"`` in `clew.stats()`.
         """
         try:
-            if _IDS.fullmatch(f"{str.__str__(self.trace_id)}-{str.__str__(self.span_id)}") is not None:
-                return f"00-{self.trace_id}-{self.span_id}-{index(self.flags) & (SAMPLED | RANDOM):02x}"
+            ids = f"{str.__str__(self.trace_id)}-{str.__str__(self.span_id)}"
+            if _IDS.fullmatch(ids) is not None:
+                return f"00-{ids}-{index(self.flags) & (SAMPLED | RANDOM):02x}"
         except TypeError:
             pass  # no text, or no int
         refuse("traceparent_dropped", "a traceparent has ids or flags that it may not have, and is not written")

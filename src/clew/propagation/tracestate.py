@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterable, Optional, Tuple
 
-from clew.propagation._refusals import refuse, text_of
+from clew.propagation._refusals import plain, refuse, text_of
 
 __all__ = ("TraceState",)
 
@@ -54,7 +54,8 @@ class TraceState:
     def __init__(self, members: Iterable[Tuple[str, str]] = ()) -> None:
         valid: Dict[str, str] = {}
         dropped = False
-        for key, value in members:
+        for each, said in members:
+            key, value = plain(each), plain(said)
             if len(valid) < MOST_MEMBERS and _is_member(key, value) and key not in valid:
                 valid[key] = value
             else:

@@ -24,7 +24,6 @@ from typing import (
 
 from clew.context.seams import Tracer, tracers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
-from clew.incidents import report
 from clew.runs.identity import (
     Ambient,
     Identity,
@@ -32,6 +31,7 @@ from clew.runs.identity import (
     ambient,
     current_baggage,
     current_identity,
+    report_exit_out_of_order,
     report_foreign_exit,
 )
 from clew.runs.run import Run, RunTree, hand_down
@@ -125,24 +125,14 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
         # A bare reset would take the current run from whoever is in it. But when that block is left
         # in its turn, it must not bring this one back.
         identity.exited_to = before
-        _report_exit_out_of_order(f"the trace block {identity.name!r}")
+        report_exit_out_of_order(f"the trace block {identity.name!r}")
         return
     try:
         current_identity.reset(token)
     except ValueError:
         report_foreign_exit()
         return
-    while before is not None and hasattr(before, "exited_to"):
-        before = before.exited_to
-        current_identity.set(before)
-
-
-def _report_exit_out_of_order(block: str) -> None:
-    report(
-        "blocks_left_out_of_order",
-        f"{block} was left while another run was current, or in another context; "
-        f"close blocks in the reverse order of opening, in the function that opened them",
-    )
+    _skip_exited(before)
 
 
 class _Given(NamedTuple):
@@ -153,23 +143,29 @@ class _Given(NamedTuple):
     identity: Optional[Identity]
     linked: Tuple[Identity, ...] = ()
     baggage: Optional[Baggage] = None
+    is_recorded: bool = True
 
 
 def _given(parent: Any, *, trusted: bool) -> _Given:
     if parent is False:
         return _Given(None)
+    if isinstance(parent, RunTree) and parent.is_ignored:
+        # Nobody hears of it, nor of what is under it, and what is sent from there has the parent that it has.
+        above = parent._identity.parent
+        given = _given_remote(above) if isinstance(above, Remote) else _Given(above)
+        return given._replace(is_recorded=False)
     if isinstance(parent, (RunTree, Run)):
         identity = parent._identity
-        return _given_remote(identity) if isinstance(identity, Remote) else _Given(identity)
+        return _given_remote(identity, trusted=trusted) if isinstance(identity, Remote) else _Given(identity)
     # Here, as to all in which no header is read it is of no use.
     from clew.runs.headers import read_dotted_order, read_headers
 
     if isinstance(parent, str):
         remote = read_dotted_order(parent)
-        return _Given(remote) if trusted or remote is None else _Given(None, (remote,))
+        return _Given(None) if remote is None else _given_remote(remote, trusted=trusted)
     if hasattr(parent, "to_headers"):  # a RunTree of LangSmith's own
         parent = parent.to_headers()
-    if isinstance(parent, bytes) or not isinstance(parent, (Mapping, Iterable)):
+    if isinstance(parent, bytes) or not (isinstance(parent, Iterable) or hasattr(parent, "items")):
         raise ArgumentTypeError(
             f"expected parent= as a RunTree, headers, a dotted order or False, got {type(parent).__name__} {parent!r}; "
             f"pass the headers of the request, or leave it out to stay under the current run"
@@ -178,9 +174,12 @@ def _given(parent: Any, *, trusted: bool) -> _Given:
     return _Given(None, (), baggage) if remote is None else _given_remote(remote)
 
 
-def _given_remote(remote: Remote) -> _Given:
-    baggage = remote.upstream.baggage
-    return _Given(remote, (), baggage) if remote.is_trusted else _Given(None, (remote,), baggage)
+def _given_remote(remote: Remote, *, trusted: bool = True) -> _Given:
+    if trusted and remote.is_trusted:
+        return _Given(remote, (), remote.upstream.baggage)
+    from clew.runs.headers import NO_BAGGAGE
+
+    return _Given(None, (remote,), NO_BAGGAGE)
 
 
 class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
@@ -190,11 +189,12 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
     Only what is named changes; the rest is as outside of the block.
 
     Context:
-        *When*: at the entry of the block, in its context. *What the callee sees*: jobs, tasks and
-        generators that begin in the block have it, as any ContextVar. *What comes back*: at the exit, all
-        is what it was before; a block that is left in another context, or before one that was opened
-        inside it, leaves the current run alone and is counted in `clew.stats()`. An instance is for one
-        block.
+        *When*: at the entry of the block, in its context; headers are read when it is made. *What the callee
+        sees*: jobs, tasks and generators that begin in the block have it, as any ContextVar. *What comes
+        back*: at the exit, all is what it was before; a block that is left in another context, or before
+        one that was opened inside it, leaves the current run alone and is counted in `clew.stats()`; in a
+        generator, keep it within one step, or decorate that with `context_generator`. An instance is for
+        one block.
 
     Args:
         parent: what the block's runs are children of: a `RunTree` or `Run`; the headers of a request, in
@@ -225,7 +225,7 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         ('00f067aa0ba902b7', ('api',))
     """
 
-    __slots__ = ("_enabled", "_given", "_identity", "_is_entered", "_own", "_tokens")
+    __slots__ = ("_ambient", "_enabled", "_given", "_is_entered", "_own", "_tokens")
 
     def __init__(
         self,
@@ -241,7 +241,6 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         self._own = hand_down(tags, metadata, project_name)
         self._enabled = enabled
         self._is_entered = False
-        self._identity: Optional[Identity] = None
         self._tokens: List[Tuple[ContextVar[Any], Token[Any]]] = []
 
     def __enter__(self) -> None:
@@ -252,21 +251,26 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         self._is_entered = True
         given, own = self._given, self._own
         identity, around = current_identity.get(), ambient.get()
+        before = identity, around, current_baggage.get()
+        is_enabled = around is None or around.is_enabled
         is_sampled = around is None or around.is_sampled
         linked = () if around is None else around.linked
         # Where a run has begun between that block and this one, it hands down what was said there.
         is_said_here = around is not None and (given is not None or around.under is identity)
         if given is not None:
             identity, linked = given.identity, given.linked
+            is_enabled = is_enabled and given.is_recorded
             is_sampled = not isinstance(identity, Remote) or identity.is_sampled
             self._set(current_identity, identity)
             if given.baggage is not None:
                 self._set(current_baggage, given.baggage)
         if around is not None and is_said_here and around.inherited is not None:
             own = around.inherited if own is None else around.inherited.overlaid(own)
-        is_enabled = self._enabled if self._enabled is not None else around is None or around.is_enabled
-        self._set(ambient, Ambient(identity, own, linked, is_enabled=bool(is_enabled), is_sampled=is_sampled))
-        self._identity = identity
+        if self._enabled is not None:
+            is_enabled = bool(self._enabled)
+        self._ambient = Ambient(identity, own, linked, is_enabled=is_enabled, is_sampled=is_sampled)
+        self._ambient.before = before
+        self._set(ambient, self._ambient)
 
     def _set(self, variable: ContextVar[Any], value: object) -> None:
         self._tokens.append((variable, variable.set(value)))
@@ -278,11 +282,32 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         traceback: Optional[TracebackType],
     ) -> None:
         tokens, self._tokens = self._tokens, []
-        if current_identity.get() is not self._identity:
-            _report_exit_out_of_order("a tracing_context")
+        if not tokens:
+            return
+        if ambient.get() is not self._ambient:
+            # A block that was opened inside is left later, and goes back to what was before this one.
+            self._ambient.is_left = True
+            report_exit_out_of_order("a tracing_context")
+            return
+        if current_identity.get() is not self._ambient.under:
+            report_exit_out_of_order("a tracing_context")
             tokens = [(variable, token) for variable, token in tokens if variable is not current_identity]
         try:
             for variable, token in reversed(tokens):
                 variable.reset(token)
         except ValueError:
             report_foreign_exit()
+            return
+        around = ambient.get()
+        while around is not None and around.is_left:
+            identity, around, baggage = around.before
+            current_identity.set(identity)
+            ambient.set(around)
+            current_baggage.set(baggage)
+        _skip_exited(current_identity.get())
+
+
+def _skip_exited(identity: Optional[Identity]) -> None:
+    while identity is not None and hasattr(identity, "exited_to"):
+        identity = identity.exited_to
+        current_identity.set(identity)

@@ -6,15 +6,16 @@ The formats themselves are in `clew.propagation`; who sends and who receives is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Protocol, Tuple, Type, Union, overload
+from typing import Any, Dict, Iterable, Iterator, NamedTuple, Optional, Protocol, Tuple, Type, Union, overload
 
-from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew._locks import ForkSafeLock
+from clew.errors import AlreadyEnteredError, ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
 from clew.propagation.baggage import Baggage, BaggageMember
-from clew.propagation.fields import Fields
+from clew.propagation.fields import Fields, read_once
 from clew.propagation.langsmith import METADATA, PROJECT, TAGS, DottedOrder, LangSmithBaggage
 from clew.propagation.traceparent import RANDOM, SAMPLED, TraceParent
 from clew.propagation.tracestate import TraceState
@@ -28,6 +29,7 @@ from clew.runs.identity import (
     current_identity,
     new_number,
     now_ns,
+    report_exit_out_of_order,
     report_foreign_exit,
 )
 
@@ -45,9 +47,14 @@ __all__ = (
     "set_baggage",
 )
 
-_NO_BAGGAGE = Baggage()
+NO_BAGGAGE = Baggage()
 _NO_STATE = TraceState()
 _LOW_64 = (1 << 64) - 1
+_OWN_NAMES = frozenset(("traceparent", "tracestate", "baggage", "langsmith-trace"))
+# Servers take some 8,190 bytes of a header, and refuse the request that has more.
+MOST_ORDER_CHARS = 8_000
+
+_formats_guard = ForkSafeLock()
 
 
 class Received(NamedTuple):
@@ -57,7 +64,7 @@ class Received(NamedTuple):
 
     trace_parent: TraceParent
     trace_state: TraceState = _NO_STATE
-    baggage: Baggage = _NO_BAGGAGE
+    baggage: Baggage = NO_BAGGAGE
 
 
 class HeaderFormat(Protocol):
@@ -89,7 +96,8 @@ def add_format(header_format: HeaderFormat) -> None:
     Read and write one more format of headers from now on, in the whole process.
     """
     global _formats
-    _formats = (*_formats, header_format)
+    with _formats_guard.lock:
+        _formats = (*_formats, header_format)
 
 
 def remove_format(header_format: HeaderFormat) -> None:
@@ -97,7 +105,8 @@ def remove_format(header_format: HeaderFormat) -> None:
     Undo `add_format`.
     """
     global _formats
-    _formats = tuple(other for other in _formats if other is not header_format)
+    with _formats_guard.lock:
+        _formats = tuple(other for other in _formats if other is not header_format)
 
 
 class _Sent(Inherited):
@@ -130,13 +139,13 @@ def read_headers(headers: Any, *, is_trusted: bool = True) -> Tuple[Optional[Rem
 
     Of a caller who is not trusted only the ids are read, not even whether it records the trace.
     """
-    if _formats and not isinstance(headers, Sized):
-        headers = _read_once(headers)
+    if _formats:
+        headers = read_once(headers)
     fields = Fields.from_headers(headers)
     trace_parent = TraceParent.from_header(fields.traceparent)
     order = DottedOrder.from_header(fields.langsmith_trace)
     trace_state = None
-    baggage = _NO_BAGGAGE
+    baggage = NO_BAGGAGE
     if trace_parent is not None:
         trace_state = TraceState.from_header(fields.tracestate) if is_trusted else None
     elif order is None:
@@ -144,7 +153,7 @@ def read_headers(headers: Any, *, is_trusted: bool = True) -> Tuple[Optional[Rem
         if received is not None:
             trace_parent, trace_state, baggage = received
     if not is_trusted:
-        baggage, trace_state = _NO_BAGGAGE, None
+        baggage, trace_state = NO_BAGGAGE, None
         if trace_parent is not None:
             trace_parent = trace_parent._replace(flags=SAMPLED)
     elif fields.baggage is not None:
@@ -159,13 +168,6 @@ def read_headers(headers: Any, *, is_trusted: bool = True) -> Tuple[Optional[Rem
     return remote, _baggage_from(remote.upstream)
 
 
-def _read_once(headers: Any) -> Any:
-    try:
-        return [*headers]
-    except Exception:  # noqa: BLE001  which those who read it come to in their turn, and count
-        return headers
-
-
 def read_dotted_order(text: object) -> Optional[Remote]:
     """
     Return the run that LangSmith's dotted order names, None if it is not valid.
@@ -174,7 +176,7 @@ def read_dotted_order(text: object) -> Optional[Remote]:
     if order is None:
         return None
     upstream = Upstream(order.trace_id, None)
-    return Remote(_Sent(_NO_BAGGAGE, upstream), upstream, order)
+    return Remote(_Sent(NO_BAGGAGE, upstream), upstream, order)
 
 
 def _parent_by_span(trace_parent: TraceParent, trace_state: Optional[TraceState], baggage: Baggage) -> Remote:
@@ -196,7 +198,7 @@ def _parent_by_order(
             # The same run. Its trace may have come to it from somebody who knows W3C's format only.
             trace_id = trace_parent.trace_id
         else:
-            linked = _parent_by_span(trace_parent, None, _NO_BAGGAGE)
+            linked = _parent_by_span(trace_parent, None, NO_BAGGAGE)
         # What is said of another trace is not for this one.
         is_same = trace_parent.trace_id == trace_id
         upstream = Upstream(
@@ -210,18 +212,29 @@ def _parent_by_order(
 
 def _read_further(headers: Any) -> Optional[Received]:
     for each in _formats:
-        received = _guarded(each, "read", headers)
+        received = _read_by(each, headers)
         if received is not None:
-            return received  # type: ignore[no-any-return]
+            return received
     return None
 
 
-def _guarded(header_format: HeaderFormat, verb: str, argument: object) -> Any:
+def _read_by(header_format: HeaderFormat, headers: Any) -> Optional[Received]:
     try:
-        return getattr(header_format, verb)(argument)
-    except Exception as error:  # noqa: BLE001  it is somebody else's format, and a request to be served or sent
-        report("formats_failed", f"{header_format!r} failed to {verb} headers, which go on without it", error=error)
+        received = header_format.read(headers)
+        if received is None:
+            return None
+        trace_parent, trace_state, baggage = received
+        # Which is read as the one of a request, as it may be anything.
+        read = TraceParent.from_header(trace_parent.to_header())
+        return None if read is None else Received(read, TraceState(trace_state.items()), Baggage(baggage.members))
+    except Exception as error:  # noqa: BLE001  it is somebody else's format, and a request to be served
+        _report_failure(header_format, "read", error)
         return None
+
+
+def _report_failure(header_format: HeaderFormat, verb: str, error: Exception) -> None:
+    name = getattr(type(header_format), "__name__", "")
+    report("formats_failed", f"a format of headers, {name}, failed to {verb}; they go on without it", error=error)
 
 
 def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dict[str, str]:
@@ -257,15 +270,20 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
 
 
 def _baggage_from(upstream: Optional[Upstream]) -> Baggage:
-    return _NO_BAGGAGE if upstream is None or upstream.baggage is None else upstream.baggage
+    return NO_BAGGAGE if upstream is None or upstream.baggage is None else upstream.baggage
 
 
 def _own_headers(identity: Identity, upstream: Optional[Upstream]) -> Dict[str, str]:
     flags = SAMPLED | RANDOM if upstream is None or upstream.is_random else SAMPLED
-    headers = {
-        "traceparent": f"00-{identity.trace_hex()}-{identity.number() & _LOW_64:016x}-{flags:02x}",
-        "langsmith-trace": identity.dotted_order,
-    }
+    headers = {"traceparent": f"00-{identity.trace_hex()}-{identity.number() & _LOW_64:016x}-{flags:02x}"}
+    order = identity.dotted_order
+    if len(order) <= MOST_ORDER_CHARS:
+        headers["langsmith-trace"] = order
+    else:
+        report(
+            "langsmith_trace_dropped",
+            "a run is too far down in its tree for a langsmith-trace, and is sent as a traceparent alone",
+        )
     if upstream is not None and upstream.trace_state:
         headers["tracestate"] = upstream.trace_state.to_header() or ""
     return headers
@@ -303,6 +321,8 @@ def _baggage_of(inherited: Inherited, own: Baggage) -> Optional[str]:
         text = Baggage(inherited.langsmith()).followed_by(own).to_header()  # to the letter
     else:
         text = LangSmithBaggage(inherited.metadata, inherited.tags, inherited.project_name).added_to(own).to_header()
+        if own:  # of one request, where what is handed down may be of all
+            return text
     inherited.written = own, text
     return text
 
@@ -313,7 +333,12 @@ def _write_further(headers: Dict[str, str], own: Baggage) -> None:
         return
     sent = Received(trace_parent, TraceState.from_header(headers.get("tracestate")), own)
     for each in _formats:
-        headers.update(_guarded(each, "write", sent) or {})
+        try:
+            written = {str(name): str(text) for name, text in each.write(sent).items()}
+        except Exception as error:  # noqa: BLE001  it is somebody else's format, and a request to be sent
+            _report_failure(each, "write", error)
+            continue
+        headers.update({name: text for name, text in written.items() if name.lower() not in _OWN_NAMES})
 
 
 def get_current_headers() -> Dict[str, str]:
@@ -444,8 +469,9 @@ class baggage:  # noqa: N801  used like a function
     Context:
         *When*: at the entry of the block, in its context. *What the callee sees*: jobs, tasks and
         generators that begin in the block have it as any ContextVar. *What comes back*: at the exit, the
-        baggage is what it was before; a block that is left in another context leaves that one's alone
-        and is counted in `clew.stats()`.
+        baggage is what it was before. A block that is left in another context leaves that one's alone, one
+        that is left after the baggage was set inside it leaves what was set there, and both are counted in
+        `clew.stats()`. An instance is for one block.
 
     Args:
         items: a dict, for keys that are no names in Python.
@@ -454,6 +480,7 @@ class baggage:  # noqa: N801  used like a function
     Raises:
         ArgumentTypeError: a value is no string.
         ArgumentValueError: no header may have a key, or it is one of LangSmith's.
+        AlreadyEnteredError: the instance was used for a block before.
 
     Example:
         >>> import clew
@@ -462,14 +489,20 @@ class baggage:  # noqa: N801  used like a function
         'user-id=7,tenant=acme'
     """
 
-    __slots__ = ("_items", "_tokens")
+    __slots__ = ("_baggage", "_items", "_token")
 
     def __init__(self, items: Optional[Mapping[str, Optional[str]]] = None, /, **more: Optional[str]) -> None:
         self._items: Dict[str, Optional[str]] = {**(items or {}), **more}
-        self._tokens: List[Token[Optional[Baggage]]] = []
+        self._baggage: Optional[Baggage] = None
+        self._token: Optional[Token[Optional[Baggage]]] = None
 
     def __enter__(self) -> None:
-        self._tokens.append(current_baggage.set(_changed(self._items.items())))
+        if self._baggage is not None:
+            raise AlreadyEnteredError(
+                "expected baggage to be entered once, found it entered before; write a new one for each block"
+            )
+        self._baggage = _changed(self._items.items())
+        self._token = current_baggage.set(self._baggage)
 
     def __exit__(
         self,
@@ -477,7 +510,13 @@ class baggage:  # noqa: N801  used like a function
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
+        token, self._token = self._token, None
+        if token is None:
+            return
+        if current_baggage.get() is not self._baggage:
+            report_exit_out_of_order("a block of baggage")
+            return
         try:
-            current_baggage.reset(self._tokens.pop())
+            current_baggage.reset(token)
         except ValueError:
             report_foreign_exit()

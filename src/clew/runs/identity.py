@@ -33,6 +33,7 @@ __all__ = (
     "current_identity",
     "new_number",
     "now_ns",
+    "report_exit_out_of_order",
     "report_foreign_exit",
 )
 
@@ -274,7 +275,7 @@ class Ambient:
     Runs further down have it from the run above them.
     """
 
-    __slots__ = ("inherited", "is_enabled", "is_recorded", "is_sampled", "linked", "under")
+    __slots__ = ("before", "inherited", "is_enabled", "is_left", "is_recorded", "is_sampled", "linked", "under")
 
     under: Optional[Identity]
     inherited: Optional[Inherited]
@@ -282,6 +283,9 @@ class Ambient:
     is_enabled: bool
     is_sampled: bool
     is_recorded: bool
+    # Of a block of `tracing_context`: the run, this and the baggage that were current before it.
+    before: Tuple[Optional[Identity], Optional[Ambient], Optional[Baggage]]
+    is_left: bool  # before a block that was opened inside
 
     def __init__(
         self,
@@ -298,6 +302,7 @@ class Ambient:
         self.is_enabled = is_enabled
         self.is_sampled = is_sampled
         self.is_recorded = is_enabled and is_sampled
+        self.is_left = False
 
 
 # None at the top of a program, and wherever the context was lost.
@@ -305,6 +310,17 @@ current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run"
 # The program's own, None where nobody has set any: that of the headers holds, if there were some.
 current_baggage: ContextVar[Optional[Baggage]] = ContextVar("clew_baggage", default=None)
 ambient: ContextVar[Optional[Ambient]] = ContextVar("clew_ambient", default=None)
+
+
+def report_exit_out_of_order(block: str) -> None:
+    """
+    Count that a block was left before one that was opened inside it, or in another context.
+    """
+    report(
+        "blocks_left_out_of_order",
+        f"{block} was left while another run was current, or in another context; "
+        f"close blocks in the reverse order of opening, in the function that opened them",
+    )
 
 
 def report_foreign_exit() -> None:

@@ -5,16 +5,13 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, Type
+from typing import Callable, Dict, Iterator, List, Optional, Tuple, Type
 
 from clew.errors import AlreadyEnteredError, RunLookupError
 from clew.runs import run as _run
 from clew.runs._drawing import check_tree, draw_tree
 from clew.runs.identity import Identity, Remote
 from clew.runs.run import Run, RunTree
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 __all__ = ("Recording", "record")
 
@@ -165,14 +162,15 @@ class _ByHeaders:
 
     def __init__(self, started: List[RunTree]) -> None:
         self._started = started
-        self._runs: Optional[Dict[Tuple[UUID, str], Identity]] = None  # few recordings need it
+        self._runs: Optional[Dict[str, Identity]] = None  # few recordings need it
 
     def found(self, parent: Optional[Identity]) -> Optional[Identity]:
         if not isinstance(parent, Remote):
             return parent
         if self._runs is None:
-            self._runs = {(run.trace_id, run.span_id): run._identity for run in self._started}
-        return self._runs.get((parent.trace_id, parent.span_id), parent)
+            self._runs = {run.span_id: run._identity for run in self._started}
+        found = self._runs.get(parent.span_id)
+        return parent if found is None or found.trace_hex() != parent.trace_hex() else found
 
 
 def record() -> Recording:

@@ -256,7 +256,8 @@ class RunTree(_Identified):
             >>> headers["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
             True
         """
-        headers: Dict[str, str] = _headers().headers_of(self._identity, is_recorded=self._additions is not _IGNORED)
+        is_recorded = not self.is_ignored and (bool(start_hooks) or not hasattr(self, "_is_draft"))
+        headers: Dict[str, str] = _headers().headers_of(self._identity, is_recorded=is_recorded)
         return headers
 
     @property
@@ -313,7 +314,7 @@ class RunTree(_Identified):
         """
         Return a new run under this one, which may have ended; `post()` starts it.
         """
-        is_ignored = self._additions is _IGNORED
+        is_ignored = self.is_ignored
         parent = self._identity.parent if is_ignored else self._identity
         child = draft_run(parent, name, run_type, inputs, hand_down(tags, metadata, project_name))
         if is_ignored:
@@ -328,8 +329,12 @@ class RunTree(_Identified):
             del self._is_draft  # like `live`: decides between two threads
         except AttributeError:
             return
-        if self._additions is not _IGNORED:
+        if self.is_ignored:
+            return
+        if start_hooks:
             announce(self)
+        else:
+            self.ignore_changes()
 
     def end(self, *, outputs: Optional[Mapping[str, Any]] = None, error: Optional[str] = None) -> None:
         """
@@ -409,6 +414,13 @@ class RunTree(_Identified):
         """
         if self.status == "pending":
             self.close(status_of(error), describe_error(error, traceback))
+
+    @property
+    def is_ignored(self) -> bool:
+        """
+        Whether nobody records this run, nor will.
+        """
+        return self._additions is _IGNORED
 
     def ignore_changes(self) -> None:
         """
@@ -645,7 +657,8 @@ def check_tags(tags: Any) -> Tuple[str, ...]:
         raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
     if not isinstance(tags, Iterable):
         raise ArgumentTypeError(f"expected a list of tags, got {tags!r}; pass a list of strings")
-    return tuple(map(str, tags))
+    # What an enum is, and not what it calls itself.
+    return tuple([str.__str__(tag) if isinstance(tag, str) else str(tag) for tag in tags])
 
 
 def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:

@@ -194,7 +194,7 @@ class _Recipe:
     Hold how the runs of one function are made.
     """
 
-    __slots__ = ("_fn", "_name", "_own", "_process_inputs", "_read_inputs", "_run_type", "copy_result")
+    __slots__ = ("_fn", "_name", "_origin", "_own", "_process_inputs", "_read_inputs", "_run_type", "copy_result")
 
     def __init__(
         self,
@@ -218,6 +218,8 @@ class _Recipe:
         )
         # Made at the first recorded call: reading a signature is too slow for import time.
         self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
+        # For one call with options of its own: whose it was made of.
+        self._origin: Optional[_Recipe] = None
 
     def start(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Optional[RunTree]:
         """
@@ -228,9 +230,7 @@ class _Recipe:
             return None
         run = None
         try:
-            read = self._read_inputs
-            if read is None:
-                read = self._read_inputs = input_reader(self._fn, self._process_inputs)
+            read = self._read_inputs or self._make_reader()
             try:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse this call, too, and its own error is the one to see
@@ -251,6 +251,13 @@ class _Recipe:
                 run.fail(interrupt, interrupt.__traceback__)
             raise
 
+    def _make_reader(self) -> Callable[..., Dict[str, Any]]:
+        origin = self if self._origin is None else self._origin
+        if origin._read_inputs is None:
+            origin._read_inputs = input_reader(self._fn, self._process_inputs)
+        self._read_inputs = origin._read_inputs
+        return origin._read_inputs
+
     def with_extra(self, extra: Any) -> Tuple[ContextManager[None], _Recipe]:
         """
         Return what one call with ``langsmith_extra=`` is to run in, and how its run is made.
@@ -267,10 +274,10 @@ class _Recipe:
             own = self._own if own is None else self._own.overlaid(own)
         name = self._name if name is None else check_name(name)
         recipe = _Recipe(self._fn, name, self._run_type, own, self._process_inputs, None)
-        recipe.copy_result, recipe._read_inputs = self.copy_result, self._read_inputs
+        recipe.copy_result, recipe._origin = self.copy_result, self
         if parent is None:
             return nullcontext(), recipe
-        return tracing_context(parent=False if parent == "ignore" else parent), recipe
+        return tracing_context(parent=False if isinstance(parent, str) and parent == "ignore" else parent), recipe
 
     def _unsorted_inputs(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Dict[str, Any]:
         if self._process_inputs is None:
