@@ -129,7 +129,13 @@ async def is_cancelled_on_trio(wrap: Wrap) -> object:
 async def is_seen_by_trio(wrap: Wrap) -> object:
     async def body() -> object:
         task = trio.lowlevel.current_task()
-        names = await trio.to_thread.run_sync(lambda: [f.f_code.co_name for f, _ in task.iter_await_frames()])
+
+        def look() -> List[str]:
+            return [frame.f_code.co_name for frame, _ in task.iter_await_frames()]
+
+        # On trio's thread, when the task waits.
+        names = await trio.to_thread.run_sync(trio.from_thread.run_sync, look)
+        assert "wait_task_rescheduled" in names
         return names, trio.lowlevel.currently_ki_protected()
 
     return await wrap(body())
