@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable, List
 
 import anyio
@@ -133,8 +134,9 @@ async def is_seen_by_trio(wrap: Wrap) -> object:
         def look() -> List[str]:
             return [frame.f_code.co_name for frame, _ in task.iter_await_frames()]
 
-        # On trio's thread, when the task waits.
-        names = await trio.to_thread.run_sync(trio.from_thread.run_sync, look)
+        # Given the token, trio calls it while the task waits, and not in the task.
+        look_from_outside = partial(trio.from_thread.run_sync, look, trio_token=trio.lowlevel.current_trio_token())
+        names = await trio.to_thread.run_sync(look_from_outside)
         assert "wait_task_rescheduled" in names
         return names, trio.lowlevel.currently_ki_protected()
 
