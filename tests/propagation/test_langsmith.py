@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from typing import Any, Dict, List, Optional, Tuple
 from uuid import UUID
@@ -12,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from clew.propagation import langsmith as module
-from clew.propagation.baggage import Baggage
+from clew.propagation.baggage import Baggage, BaggageMember
 from clew.propagation.langsmith import DottedOrder, LangSmithBaggage
 from tests.propagation._grammars import CHILD_RUN, ROOT_RUN, is_baggage, is_dotted_order
 
@@ -130,6 +131,28 @@ def test_child_may_come_from_a_clock_that_is_behind_its_parents(text: str) -> No
     assert order is not None
     assert order.to_header() == text
     assert DottedOrder(order.runs).to_header() is None
+
+
+def nested(depth: int, brackets: str = "[]") -> str:
+    return f'{{"k":{brackets[0] * depth}{brackets[1] * depth}}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        (nested(63), True),
+        (nested(64), False),
+        (nested(8_000), False),
+        ('{"k":"' + "[" * 500 + '"}', True),
+        ('{"k":"\\"' + "[" * 500 + '"}', True),
+        ('{"k":[' + "[]," * 500 + "[]]}", True),
+        ('{"k":' + '{"a":' * 64 + "1" + "}" * 65, False),
+        ("[" * 8_000, False),
+    ],
+)
+def test_metadata_is_read_down_to_a_depth(text: str, is_read: bool) -> None:
+    metadata = LangSmithBaggage.from_baggage(Baggage([BaggageMember("langsmith-metadata", text)])).metadata
+    assert metadata == (json.loads(text) if is_read else {})
 
 
 @pytest.mark.parametrize("nothing", [None, ROOT_RUN.encode(), 0, [ROOT_RUN], object(), DottedOrder])

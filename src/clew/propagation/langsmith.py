@@ -42,6 +42,10 @@ _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PART = rf"{_DAY}T(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{{7}}Z{_ID}"
 _FORMAT = re.compile(rf"{_PART}(?:\.{_PART})*", re.ASCII)
 _LEAP_DAY = re.compile(r"(\d{4})0229T", re.ASCII)
+# Strings, in which brackets are none, and brackets.
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Of metadata: up to 3.9, a reader that runs into the limit of recursion may end the process.
+MOST_DEPTH = 64
 _IN_LOWER_CASE = {ord(letter): letter.lower() for letter in "ABCDEF"}
 
 # `json.dumps` would make one each time.
@@ -301,9 +305,25 @@ class LangSmithBaggage(NamedTuple):
         return LangSmithBaggage, (dict(self.metadata), self.tags, self.project_name)
 
 
+def _depth_of(text: str) -> int:
+    """
+    Return how many brackets are open at once, in JSON at least.
+    """
+    if text.count("[") + text.count("{") <= MOST_DEPTH:
+        return 0
+    depth = deepest = 0
+    for sign in _BRACKETS.findall(text):
+        if sign in ("[", "{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif sign in ("]", "}"):
+            depth -= 1
+    return deepest
+
+
 def _metadata_of(text: str) -> Optional[Dict[str, Any]]:
     try:
-        found = json.loads(text)
+        found = json.loads(text) if _depth_of(text) <= MOST_DEPTH else None
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict):
