@@ -16,7 +16,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
+from typing import Any, Callable, ContextManager, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -37,7 +37,14 @@ def serving(app: Any) -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()  # from now on, whoever connects waits for the server
         config = uvicorn.Config(
-            app, loop="asyncio", http="h11", ws="none", lifespan="off", log_config=None, access_log=False
+            app,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            h11_max_incomplete_event_size=1 << 22,  # some tests send megabytes of headers
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=in_empty_context, args=(server.run, [listener]))
@@ -72,11 +79,16 @@ class _Handler(WSGIRequestHandler):
         pass
 
 
-@contextmanager
-def serving_wsgi(app: Any) -> Iterator[str]:
+def serving_wsgi(app: Any) -> ContextManager[str]:
     """Serve a WSGI application in a thread, and return its address."""
-    with make_server("127.0.0.1", 0, app, _Server, _Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    return serving_by(make_server("127.0.0.1", 0, app, _Server, _Handler))
+
+
+@contextmanager
+def serving_by(server: Any) -> Iterator[str]:
+    """Have a server of the stdlib's serve in a thread, and return its address."""
+    with server:
+        thread = threading.Thread(target=in_empty_context, args=(server.serve_forever, 0.01))
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

@@ -322,6 +322,8 @@ def test_jobs_and_generators_send_the_headers_of_their_run(recording: clew.Recor
 class Dashes:
     """Be a format that says a parent in a header of its own."""
 
+    name = "dashes"
+
     def read(self, headers: Any) -> Optional[Received]:
         trace_parent = clew.RunTree.from_headers({"traceparent": headers.get("dashes", "")})
         if trace_parent is None:
@@ -404,6 +406,8 @@ def test_further_format_that_gives_anything_is_harmless(
     recording: clew.Recording, use: Callable[[Any], None], read: Any, written: Any
 ) -> None:
     class Odd:
+        name = "odd"
+
         def read(self, headers: Any) -> Any:
             return read
 

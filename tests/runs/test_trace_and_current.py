@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import weakref
 from contextvars import copy_context
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 import pytest
 import trio
@@ -343,3 +344,28 @@ def test_ids_are_unique_and_sorted_by_time() -> None:
     ids = [clew.RunTree("x").id for _ in range(2000)]
     assert len(set(ids)) == len({one.int & (1 << 64) - 1 for one in ids}) == 2000
     assert [one.int >> 80 for one in ids] == sorted(one.int >> 80 for one in ids)
+
+
+def test_ids_of_threads_are_unique() -> None:
+    def make() -> List[str]:
+        return [clew.RunTree("x").span_id for _ in range(2000)]
+
+    with clew.ContextThreadPoolExecutor(8) as pool:
+        found = [span_id for job in [pool.submit(make) for _ in range(8)] for span_id in job.result(DEADLINE)]
+    assert len(set(found)) == len(found) == 16_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_forked_child_draws_ids_of_its_own() -> None:
+    clew.RunTree("x").span_id  # so that some are drawn already
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.write(writing, clew.RunTree("child").span_id.encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(writing)
+    with open(reading, encoding="ascii") as child:
+        assert child.read() != clew.RunTree("parent").span_id

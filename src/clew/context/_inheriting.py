@@ -7,6 +7,7 @@ One object is for one generator: made when the generator is, it gives at the fir
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, Callable, FrozenSet, Iterable, Optional, Protocol, Union
@@ -35,11 +36,11 @@ class Beginning(Protocol):
     Hold what was captured for one generator until its first step.
     """
 
+    @abstractmethod
     def begin(self) -> Runner:
         """
         Return what calls `(fn, *args)` in the generator's context; called at the first step, by its consumer.
         """
-        raise NotImplementedError
 
 
 def inheriting(context: Given, inherit: str, isolate: Optional[Iterable[ContextVar[Any]]]) -> Callable[[], Beginning]:

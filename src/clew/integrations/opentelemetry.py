@@ -87,6 +87,7 @@ def remove_propagator(propagator: TextMapPropagator) -> None:
 class _Propagated:
     def __init__(self, propagator: TextMapPropagator) -> None:
         self.propagator: Any = propagator
+        self.name = type(propagator).__name__
 
     def read(self, headers: Any) -> Optional[Received]:
         """
@@ -120,9 +121,6 @@ class _Propagated:
         headers: Dict[str, str] = {}
         self.propagator.inject(headers, context)
         return headers
-
-    def __repr__(self) -> str:
-        return repr(self.propagator)
 
 
 class _LowerCase(Getter[Dict[str, List[str]]]):

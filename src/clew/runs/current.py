@@ -34,7 +34,7 @@ from clew.runs.identity import (
     report_exit_out_of_order,
     report_foreign_exit,
 )
-from clew.runs.run import Run, RunTree, hand_down
+from clew.runs.run import Run, RunTree, hand_down, loaded_headers
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
@@ -75,18 +75,17 @@ def _has_parent() -> bool:
     if current_identity.get() is not None:
         return True
     around = ambient.get()
-    return around is not None and around.under is None and bool(around.linked)
+    return around.under is None and bool(around.linked)
 
 
 def _detach(*, link: bool) -> Callable[[], None]:
     identity = current_identity.get()
     around = ambient.get()
     linked: Tuple[Identity, ...] = () if identity is None else (identity,)
-    if identity is None and around is not None and around.under is None:
+    if identity is None and around.under is None:
         linked = around.linked
-    is_enabled = around is None or around.is_enabled
-    inherited = None if around is None else around.inherited
-    ambient_token = ambient.set(Ambient(None, inherited, linked if link else (), is_enabled=is_enabled))
+    detached = Ambient(None, around.inherited, linked if link else (), is_enabled=around.is_enabled)
+    ambient_token = ambient.set(detached)
     token = current_identity.set(None)
 
     def undo() -> None:
@@ -157,11 +156,8 @@ def _given(parent: Any, *, trusted: bool) -> _Given:
     if isinstance(parent, (RunTree, Run)):
         identity = parent._identity
         return _given_remote(identity, trusted=trusted) if isinstance(identity, Remote) else _Given(identity)
-    # Here, as to all in which no header is read it is of no use.
-    from clew.runs.headers import read_dotted_order, read_headers
-
     if isinstance(parent, str):
-        remote = read_dotted_order(parent)
+        remote = loaded_headers().read_dotted_order(parent)
         return _Given(None) if remote is None else _given_remote(remote, trusted=trusted)
     if hasattr(parent, "to_headers"):  # a RunTree of LangSmith's own
         parent = parent.to_headers()
@@ -170,16 +166,14 @@ def _given(parent: Any, *, trusted: bool) -> _Given:
             f"expected parent= as a RunTree, headers, a dotted order or False, got {type(parent).__name__} {parent!r}; "
             f"pass the headers of the request, or leave it out to stay under the current run"
         )
-    remote, baggage = read_headers(parent, is_trusted=trusted)
+    remote, baggage = loaded_headers().read_headers(parent, is_trusted=trusted)
     return _Given(None, (), baggage) if remote is None else _given_remote(remote)
 
 
 def _given_remote(remote: Remote, *, trusted: bool = True) -> _Given:
     if trusted and remote.is_trusted:
         return _Given(remote, (), remote.upstream.baggage)
-    from clew.runs.headers import NO_BAGGAGE
-
-    return _Given(None, (remote,), NO_BAGGAGE)
+    return _Given(None, (remote,), loaded_headers().NO_BAGGAGE)
 
 
 class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
@@ -252,11 +246,9 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         given, own = self._given, self._own
         identity, around = current_identity.get(), ambient.get()
         before = identity, around, current_baggage.get()
-        is_enabled = around is None or around.is_enabled
-        is_sampled = around is None or around.is_sampled
-        linked = () if around is None else around.linked
+        is_enabled, is_sampled, linked = around.is_enabled, around.is_sampled, around.linked
         # Where a run has begun between that block and this one, it hands down what was said there.
-        is_said_here = around is not None and (given is not None or around.under is identity)
+        is_said_here = given is not None or around.under is identity
         if given is not None:
             identity, linked = given.identity, given.linked
             is_enabled = is_enabled and given.is_recorded
@@ -264,7 +256,7 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
             self._set(current_identity, identity)
             if given.baggage is not None:
                 self._set(current_baggage, given.baggage)
-        if around is not None and is_said_here and around.inherited is not None:
+        if is_said_here and around.inherited is not None:
             own = around.inherited if own is None else around.inherited.overlaid(own)
         if self._enabled is not None:
             is_enabled = bool(self._enabled)
@@ -299,7 +291,7 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
             report_foreign_exit()
             return
         around = ambient.get()
-        while around is not None and around.is_left:
+        while around.is_left:
             identity, around, baggage = around.before
             current_identity.set(identity)
             ambient.set(around)

@@ -6,6 +6,7 @@ The formats themselves are in `clew.propagation`; who sends and who receives is 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from contextvars import Token
 from types import TracebackType
@@ -27,7 +28,7 @@ from clew.runs.identity import (
     Upstream,
     current_baggage,
     current_identity,
-    new_number,
+    new_id_text,
     now_ns,
     report_exit_out_of_order,
     report_foreign_exit,
@@ -49,8 +50,9 @@ __all__ = (
 
 NO_BAGGAGE = Baggage()
 _NO_STATE = TraceState()
-_LOW_64 = (1 << 64) - 1
 _ID_OF_ROOT = slice(22, 58)  # of a dotted order
+_SAMPLED_FLAGS = f"{SAMPLED:02x}"
+_RANDOM_FLAGS = f"{SAMPLED | RANDOM:02x}"
 _OWN_NAMES = frozenset(("traceparent", "tracestate", "baggage", "langsmith-trace"))
 # Servers take some 8,190 bytes of a header, and refuse the request that has more.
 MOST_ORDER_CHARS = 8_000
@@ -75,17 +77,19 @@ class HeaderFormat(Protocol):
     It is read where neither of these two names a parent, and written always. What it raises is counted.
     """
 
+    name: str
+
+    @abstractmethod
     def read(self, headers: Any) -> Optional[Received]:
         """
         Return what the headers say in this format, None if there is nothing.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, sent: Received) -> Mapping[str, str]:
         """
         Return the headers that say it in this format.
         """
-        raise NotImplementedError
 
 
 # Replaced as a whole, so that no reader needs a lock.
@@ -234,8 +238,11 @@ def _read_by(header_format: HeaderFormat, headers: Any) -> Optional[Received]:
 
 
 def _report_failure(header_format: HeaderFormat, verb: str, error: Exception) -> None:
-    name = getattr(type(header_format), "__name__", "")
-    report("formats_failed", f"a format of headers, {name}, failed to {verb}; they go on without it", error=error)
+    report(
+        "formats_failed",
+        f"a format of headers, {header_format.name}, failed to {verb}; they go on without it",
+        error=error,
+    )
 
 
 def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dict[str, str]:
@@ -244,9 +251,9 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
 
     For a run that nobody records they are those that its own parent came with.
     """
-    span_number = None
+    span_id = None
     if identity is not None and not is_recorded and not isinstance(identity, Remote):
-        span_number = identity.number() & _LOW_64
+        span_id = identity.span_id
         identity = identity.parent
     inherited = None if identity is None else identity.inherited
     upstream = None if inherited is None else inherited.upstream
@@ -258,7 +265,7 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
     elif not isinstance(identity, Remote):
         headers = _own_headers(identity, upstream)
     elif _run.start_hooks and not identity.is_sampled:
-        headers = _unsampled_headers(identity, span_number)
+        headers = _unsampled_headers(identity, span_id)
     else:
         headers = _passed_headers(identity)
     if inherited is not None or own:
@@ -275,11 +282,11 @@ def _baggage_from(upstream: Optional[Upstream]) -> Baggage:
 
 
 def _own_headers(identity: Identity, upstream: Optional[Upstream]) -> Dict[str, str]:
-    flags = SAMPLED | RANDOM if upstream is None or upstream.is_random else SAMPLED
     order = identity.dotted_order
     # Cut out of it, as making these anew takes longer.
     trace_id = order[_ID_OF_ROOT].replace("-", "") if upstream is None else upstream.trace_id
-    headers = {"traceparent": f"00-{trace_id}-{order[-17:].replace('-', '')}-{flags:02x}"}
+    flags = _RANDOM_FLAGS if upstream is None or upstream.is_random else _SAMPLED_FLAGS
+    headers = {"traceparent": f"00-{trace_id}-{order[-17:-13]}{order[-12:]}-{flags}"}
     if len(order) <= MOST_ORDER_CHARS:
         headers["langsmith-trace"] = order
     else:
@@ -303,14 +310,14 @@ def _passed_headers(remote: Remote) -> Dict[str, str]:
     return headers
 
 
-def _unsampled_headers(remote: Remote, span_number: Optional[int]) -> Dict[str, str]:
+def _unsampled_headers(remote: Remote, span_id: Optional[str]) -> Dict[str, str]:
     # It is a run of ours that sends them, though one that nobody will hear of.
     headers = _passed_headers(remote)
     headers.pop("langsmith-trace", None)
-    if span_number is None:
-        span_number = new_number(now_ns()) & _LOW_64
+    if span_id is None:
+        span_id = new_id_text(now_ns())[-17:].replace("-", "")
     if remote.trace_parent is not None:
-        headers["traceparent"] = remote.trace_parent._replace(span_id=f"{span_number:016x}").to_header() or ""
+        headers["traceparent"] = remote.trace_parent._replace(span_id=span_id).to_header() or ""
     return headers
 
 

@@ -31,15 +31,14 @@ __all__ = (
     "ambient",
     "current_baggage",
     "current_identity",
-    "new_number",
+    "new_id_text",
     "now_ns",
     "report_exit_out_of_order",
     "report_foreign_exit",
 )
 
 now_ns: Callable[[], int] = time.time_ns
-_LOW_64 = (1 << 64) - 1
-_number_guard = ForkSafeLock()
+_id_guard = ForkSafeLock()
 
 
 class Upstream:
@@ -113,39 +112,39 @@ class Identity:
     that slot, so that a timer or task that captured the context keeps no payload in memory.
     """
 
-    __slots__ = ("_number", "_order", "exited_to", "inherited", "linked", "live", "name", "parent", "start_time_ns")
+    __slots__ = ("_id_text", "_order", "exited_to", "inherited", "linked", "live", "name", "parent", "start_time_ns")
 
     name: str
     parent: Optional[Identity]
     inherited: Optional[Inherited]
     start_time_ns: int
+    _id_text: Optional[str]  # None until somebody has asked for it
+    _order: Optional[str]  # the dotted order, None until somebody has asked for it or for that of a child
     # The others are filled only when and as long as there is something to fill in, which keeps the
     # start of a run cheap.
-    _number: int  # the id, once somebody has asked for it
-    _order: str  # the dotted order, once somebody has asked for it or for that of a child
     live: RunTree  # while the run is open
     exited_to: Optional[Identity]  # once a `trace` block of this run was left out of order
-    linked: Tuple[Identity, ...]  # for a root that was started in a `detached` block
+    linked: Tuple[Identity, ...]  # for a root that was started beside somebody, or headers that name two parents
 
-    def number(self) -> int:
+    def id_text(self) -> str:
         """
-        Return the UUIDv7 of the run as a number, made when it is first asked for.
+        Return the run's UUIDv7 as it is written, made when it is first asked for.
         """
-        number: Optional[int] = getattr(self, "_number", None)
-        if number is None:
+        text = self._id_text
+        if text is None:
             # Two threads may be the first to ask; both must get the same answer.
-            with _number_guard.lock:
-                number = getattr(self, "_number", None)
-                if number is None:
-                    self._number = number = new_number(self.start_time_ns)
-        return number
+            with _id_guard.lock:
+                text = self._id_text
+                if text is None:
+                    self._id_text = text = new_id_text(self.start_time_ns)
+        return text
 
     @property
     def id(self) -> UUID:
         """
         The run's UUIDv7.
         """
-        return UUID(int=self.number())
+        return UUID(self.id_text())
 
     @property
     def trace_id(self) -> UUID:
@@ -165,27 +164,25 @@ class Identity:
         # A loop: a chain of jobs that each outlive their parent may be deeper than any stack.
         while root.parent is not None:
             root = root.parent
-        return f"{root.number():032x}"
+        return root.id_text().replace("-", "")
 
     @property
     def span_id(self) -> str:
         """
         The low 64 bits of the id, as 16 hexadecimal digits.
         """
-        return f"{self.number() & _LOW_64:016x}"
+        return self.id_text()[-17:].replace("-", "")
 
     @property
     def dotted_order(self) -> str:
         """
         LangSmith's place of the run, which is start time and id of each run from the root down, joined by dots.
         """
-        order: Optional[str] = getattr(self, "_order", None)
+        order = self._order
         if order is None:
             above = self.parent
             # Whoever asks for one run's asks for its siblings', too.
-            before: Optional[str] = "" if above is None else getattr(above, "_order", None)
-            if before is None and above is not None:
-                before = above._find_order()
+            before = "" if above is None else above._order or above._find_order()
             part = _dotted_part(self)
             self._order = order = f"{before}.{part}" if before else part
         return order
@@ -193,7 +190,7 @@ class Identity:
     def _find_order(self) -> str:
         unknown: List[Identity] = []
         above: Optional[Identity] = self
-        while above is not None and not hasattr(above, "_order"):
+        while above is not None and above._order is None:
             unknown.append(above)
             above = above.parent
         parts = [above._order] if above is not None and above._order else []
@@ -236,13 +233,14 @@ class Remote(Identity):
         # A W3C parent is no run of LangSmith's, and the first one under it is a root there.
         self._order = "" if order is None else order.to_header() or ""
 
-    def number(self) -> int:
+    def id_text(self) -> str:
         """
-        Return the UUID of the run as a number; of a run that has but a span id, that.
+        Return the UUID of the run as it is written; of a run that has but a span id, that after zeros.
         """
         if self.order is not None:
-            return int(self.order.run_id, 16)
-        return 0 if self.trace_parent is None else int(self.trace_parent.span_id, 16)
+            return (self._order or "")[-36:]
+        span_id = "0" * 16 if self.trace_parent is None else self.trace_parent.span_id
+        return f"00000000-0000-0000-{span_id[:4]}-{span_id[4:]}"
 
     @property
     def is_sampled(self) -> bool:
@@ -284,7 +282,7 @@ class Ambient:
     is_sampled: bool
     is_recorded: bool
     # Of a block of `tracing_context`: the run, this and the baggage that were current before it.
-    before: Tuple[Optional[Identity], Optional[Ambient], Optional[Baggage]]
+    before: Tuple[Optional[Identity], Ambient, Optional[Baggage]]
     is_left: bool  # before a block that was opened inside
 
     def __init__(
@@ -305,11 +303,14 @@ class Ambient:
         self.is_left = False
 
 
+# Outside of all blocks.
+_NOTHING_SAID = Ambient(None)
+
 # None at the top of a program, and wherever the context was lost.
 current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run", default=None)
 # The program's own, None where nobody has set any: that of the headers holds, if there were some.
 current_baggage: ContextVar[Optional[Baggage]] = ContextVar("clew_baggage", default=None)
-ambient: ContextVar[Optional[Ambient]] = ContextVar("clew_ambient", default=None)
+ambient: ContextVar[Ambient] = ContextVar("clew_ambient", default=_NOTHING_SAID)
 
 
 def report_exit_out_of_order(block: str) -> None:
@@ -333,19 +334,36 @@ def report_foreign_exit() -> None:
     )
 
 
-def new_number(time_ns: int) -> int:
+# Of the next ids the last 64 bits: the system takes about as long to draw those of one as those of many.
+_random_digits: List[str] = []
+_MOST_DRAWN = 64
+_RANDOM_BITS = int("3fffffffffffffff" * _MOST_DRAWN, 16)
+_VARIANT_BITS = int("8000000000000000" * _MOST_DRAWN, 16)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random_digits.clear)
+
+
+def new_id_text(time_ns: int) -> str:
     """
-    Return a new UUIDv7 as a number.
+    Return a new UUIDv7 as it is written.
 
     Source:
         RFC 9562, section 5.7, with the fraction of the millisecond in ``rand_a`` (section 6.2, method
-        3), so that ids sort by start time; the 62 bits of ``rand_b`` are the system's randomness,
-        which needs no re-seeding after a fork and no lock.
+        3), so that ids sort by start time; the 62 bits of ``rand_b`` are the system's randomness.
     """
-    milliseconds, rest_ns = divmod(time_ns, 1_000_000)
-    fraction = (rest_ns << 12) // 1_000_000
-    random_62 = int.from_bytes(os.urandom(8), "big") >> 2
-    return (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random_62
+    moment = f"{time_ns * 4096 // 1_000_000 & 0xFFF_FFFF_FFFF_FFFF:015x}"
+    try:
+        digits = _random_digits.pop()  # in one step, so that no two threads get the same
+    except IndexError:
+        digits, *others = _drawn()
+        _random_digits.extend(others)
+    return f"{moment[:8]}-{moment[8:12]}-7{moment[12:]}-{digits[:4]}-{digits[4:]}"
+
+
+def _drawn() -> List[str]:
+    drawn = int.from_bytes(os.urandom(8 * _MOST_DRAWN), "big")
+    digits = f"{drawn & _RANDOM_BITS | _VARIANT_BITS:x}"
+    return [digits[at : at + 16] for at in range(0, len(digits), 16)]
 
 
 # The last second that was written, as most runs start in the same one; replaced as a whole.
@@ -359,5 +377,4 @@ def _dotted_part(identity: Identity) -> str:
     if seconds != known:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
         _last_second = seconds, stamp
-    digits = f"{identity.number():032x}"
-    return f"{stamp}{rest_ns // 1000:06d}Z{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return f"{stamp}{rest_ns // 1000:06d}Z{identity.id_text()}"

@@ -227,7 +227,7 @@ class RunTree(_Identified):
             >>> parent.create_child("serve").parent_span_id
             '00f067aa0ba902b7'
         """
-        remote, _ = _headers().read_headers(headers, is_trusted=trusted)
+        remote, _ = loaded_headers().read_headers(headers, is_trusted=trusted)
         return None if remote is None else cls.detached(remote)
 
     @classmethod
@@ -235,7 +235,7 @@ class RunTree(_Identified):
         """
         Return the run that LangSmith's dotted order names, to make children of; None if it is not valid.
         """
-        remote = _headers().read_dotted_order(dotted_order)
+        remote = loaded_headers().read_dotted_order(dotted_order)
         return None if remote is None else cls.detached(remote)
 
     def to_headers(self) -> Dict[str, str]:
@@ -257,7 +257,7 @@ class RunTree(_Identified):
             True
         """
         is_recorded = not self.is_ignored and (bool(start_hooks) or not hasattr(self, "_is_draft"))
-        headers: Dict[str, str] = _headers().headers_of(self._identity, is_recorded=is_recorded)
+        headers: Dict[str, str] = loaded_headers().headers_of(self._identity, is_recorded=is_recorded)
         return headers
 
     @property
@@ -538,8 +538,10 @@ class Run(_Identified):
 
 
 @lru_cache(maxsize=None)
-def _headers() -> Any:
-    # Most programs neither read nor send any.
+def loaded_headers() -> Any:
+    """
+    Return the module `clew.runs.headers`, which is loaded now: most programs neither read nor send any.
+    """
     from clew.runs import headers
 
     return headers
@@ -568,7 +570,7 @@ def remove_start_hook(hook: Callable[[RunTree], object]) -> None:
 
 def open_run(
     parent: Optional[Identity],
-    around: Optional[Ambient],
+    around: Ambient,
     name: str,
     run_type: str,
     inputs: Dict[str, Any],
@@ -581,7 +583,7 @@ def open_run(
     """
     identity = Identity()
     start_time_ns = now_ns()
-    if around is not None and around.under is parent:
+    if around.under is parent:
         if parent is None and around.linked:
             identity.linked = around.linked
         if around.inherited is not None:
@@ -599,6 +601,7 @@ def open_run(
     identity.name = name
     identity.parent = parent
     identity.start_time_ns = start_time_ns
+    identity._id_text = identity._order = None
     run = _new(RunTree)  # not RunTree(), which is for people
     run._identity = identity
     run.run_type = run_type
@@ -624,7 +627,7 @@ def draft_run(
     if linked is not None:
         run._identity.linked = (linked,)
     run._is_draft = True
-    if (around is not None and not around.is_enabled) or (isinstance(parent, Remote) and not parent.is_sampled):
+    if not around.is_enabled or (isinstance(parent, Remote) and not parent.is_sampled):
         run.ignore_changes()
     return run
 

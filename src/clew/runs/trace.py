@@ -79,7 +79,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         inputs, self._inputs = self._inputs, None
         parent = current_identity.get()
         around = ambient.get()
-        is_recorded = bool(_run.start_hooks) and (around is None or around.is_recorded)
+        is_recorded = bool(_run.start_hooks) and around.is_recorded
         copied = copy_payload(inputs, "input") if is_recorded else {}
         self._run = run = _run.open_run(parent, around, self._name, self._run_type, copied, self._own)
         if not is_recorded:

@@ -226,7 +226,7 @@ class _Recipe:
         Return the run of a call that is about to be made, None if it cannot be recorded.
         """
         around = _around()
-        if around is not None and not around.is_recorded:
+        if not around.is_recorded:
             return None
         run = None
         try:

@@ -11,29 +11,22 @@ import asyncio
 import http.client
 import json
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import ThreadingMixIn
 from typing import Any, AsyncIterator, Callable, ContextManager, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
 from urllib.parse import urlsplit
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import httpx
-import uvicorn
 
 import clew
 import clew.tasks.asyncio
-
-DEADLINE = 30  # seconds; only a test that fails gets near it
+from tests.edges._threads import DEADLINE
+from tests.foreign._http import OPTIONS, serving, serving_by, serving_wsgi
 
 Call = Mapping[str, Any]
 Pairs = Iterable[Tuple[str, Union[str, bytes]]]
-
-# Of a client of httpx: nothing of the machine's.
-OPTIONS: Any = {"verify": False, "trust_env": False, "timeout": DEADLINE}
 
 
 def send(call: Call) -> None:
@@ -158,62 +151,6 @@ def wsgi_app(recording: Callable[[], ContextManager[object]], **options: Any) ->
     return app
 
 
-@contextmanager
-def serving_asgi(app: Any) -> Iterator[str]:
-    """Serve an ASGI application in a thread, and return its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()  # from now on, whoever connects waits for the server
-        address = "http://{}:{}".format(*listener.getsockname())
-        config = uvicorn.Config(
-            app,
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            h11_max_incomplete_event_size=1 << 22,
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=Context().run, args=(server.run, [listener]))
-        thread.start()
-        try:
-            yield address
-        finally:
-            server.should_exit = True
-            thread.join(DEADLINE)
-            assert not thread.is_alive()
-
-
-class ThreadingWsgiServer(ThreadingMixIn, WSGIServer):
-    daemon_threads = False  # so that closing it waits for them
-
-
-class QuietWsgiHandler(WSGIRequestHandler):
-    timeout = DEADLINE
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def serving_wsgi(app: Any) -> ContextManager[str]:
-    """Serve a WSGI application in a thread, and return its address."""
-    return serving(make_server("127.0.0.1", 0, app, ThreadingWsgiServer, QuietWsgiHandler))
-
-
-@contextmanager
-def serving(server: Any) -> Iterator[str]:
-    thread = threading.Thread(target=Context().run, args=(server.serve_forever, 0.01))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join(DEADLINE)
-        server.server_close()
-
-
 class Next:
     """Be the service that is called, which keeps the headers of each call."""
 
@@ -240,7 +177,7 @@ class Next:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = False
-        with serving(server) as self.url:
+        with serving_by(server) as self.url:
             yield self
 
 
@@ -315,7 +252,7 @@ def _carried(got: List[Tuple[str, str]]) -> Dict[str, str]:
 @contextmanager
 def serving_both(recording: Callable[[], ContextManager[object]], **options: Any) -> Iterator[Services]:
     """Serve both services and the one that they call."""
-    with serving_asgi(asgi_app(recording, **options)) as asgi, serving_wsgi(wsgi_app(recording, **options)) as wsgi:
+    with serving(asgi_app(recording, **options)) as asgi, serving_wsgi(wsgi_app(recording, **options)) as wsgi:
         called = Next()
         with called.serving():
             yield Services({"ASGI": asgi, "WSGI": wsgi}, called)
