@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, List, TextIO
 
-from clew.runs._drawing import draw_tree
+from clew.drawing import draw_tree
 from clew.runs.recording import Recording
 
 if TYPE_CHECKING:

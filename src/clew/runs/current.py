@@ -31,10 +31,11 @@ from clew.runs.identity import (
     ambient,
     current_baggage,
     current_identity,
+    hand_down,
     report_exit_out_of_order,
     report_foreign_exit,
 )
-from clew.runs.run import Run, RunTree, hand_down, loaded_headers
+from clew.runs.run import Run, RunTree, loaded_headers
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequence, Tuple
 from uuid import UUID
 
 from clew._locks import ForkSafeLock
 from clew.incidents import report
+from clew.payloads import check_mapping, check_tags, copy_value
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
@@ -31,6 +32,7 @@ __all__ = (
     "ambient",
     "current_baggage",
     "current_identity",
+    "hand_down",
     "new_id_text",
     "now_ns",
     "report_exit_out_of_order",
@@ -102,6 +104,18 @@ class Inherited:
             {**self.metadata, **own.metadata},
             self.upstream,
         )
+
+
+def hand_down(
+    tags: Optional[Sequence[str]], metadata: Optional[Mapping[str, Any]], project_name: Optional[str]
+) -> Optional[Inherited]:
+    """
+    Return what a run with these options of its own hands down, None if they are all empty.
+    """
+    if not tags and not metadata and project_name is None:
+        return None
+    copied = copy_value(dict(check_mapping(metadata or {}, "metadata")))
+    return Inherited(project_name, check_tags(tags or ()), copied)
 
 
 class Identity:

@@ -7,9 +7,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Callable, Dict, Iterator, List, Optional, Tuple, Type
 
+from clew.drawing import check_tree, draw_tree
 from clew.errors import AlreadyEnteredError, RunLookupError
 from clew.runs import run as _run
-from clew.runs._drawing import check_tree, draw_tree
 from clew.runs.identity import Identity, Remote
 from clew.runs.run import Run, RunTree
 

@@ -12,7 +12,6 @@ from typing import (
     Any,
     Callable,
     Dict,
-    Iterable,
     List,
     Mapping,
     NamedTuple,
@@ -23,10 +22,17 @@ from typing import (
 )
 
 from clew._locks import ForkSafeLock
-from clew.errors import ArgumentTypeError
 from clew.incidents import report
-from clew.runs._payload import copy_payload, copy_value, describe_error, status_of
-from clew.runs.identity import Ambient, Identity, Inherited, Remote, ambient, now_ns
+from clew.payloads import (
+    check_mapping,
+    check_name,
+    check_tags,
+    copy_payload,
+    copy_value,
+    describe_error,
+    status_of,
+)
+from clew.runs.identity import Ambient, Identity, Inherited, Remote, ambient, hand_down, now_ns
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -406,6 +412,9 @@ class RunTree(_Identified):
         end_time_ns = now_ns()
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         self.status = status
+        if end_hooks and self._additions is not _IGNORED and not hasattr(self, "_is_draft"):
+            for hook in end_hooks:
+                hook(self)
         return True
 
     def fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
@@ -554,6 +563,8 @@ _IGNORED = _Additions()
 # Who is told when a run starts. An empty tuple: recording is off, and `traceable`
 # calls its function straight away. Replaced as a whole, so that no reader needs a lock.
 start_hooks: Tuple[Callable[[RunTree], object], ...] = ()
+# Who is told when a run that was announced has ended; as above.
+end_hooks: Tuple[Callable[[RunTree], object], ...] = ()
 
 
 def add_start_hook(hook: Callable[[RunTree], object]) -> None:
@@ -566,6 +577,18 @@ def remove_start_hook(hook: Callable[[RunTree], object]) -> None:
     global start_hooks
     with _guard.lock:
         start_hooks = tuple(other for other in start_hooks if other is not hook)
+
+
+def add_end_hook(hook: Callable[[RunTree], object]) -> None:
+    global end_hooks
+    with _guard.lock:
+        end_hooks = (*end_hooks, hook)
+
+
+def remove_end_hook(hook: Callable[[RunTree], object]) -> None:
+    global end_hooks
+    with _guard.lock:
+        end_hooks = tuple(other for other in end_hooks if other is not hook)
 
 
 def open_run(
@@ -635,36 +658,3 @@ def draft_run(
 def announce(run: RunTree) -> None:
     for hook in start_hooks:
         hook(run)
-
-
-def hand_down(
-    tags: Optional[Sequence[str]], metadata: Optional[Mapping[str, Any]], project_name: Optional[str]
-) -> Optional[Inherited]:
-    """
-    Return what a run with these options of its own hands down, None if they are all empty.
-    """
-    if not tags and not metadata and project_name is None:
-        return None
-    copied = copy_value(dict(check_mapping(metadata or {}, "metadata")))
-    return Inherited(project_name, check_tags(tags or ()), copied)
-
-
-def check_name(name: object) -> str:
-    if isinstance(name, str):
-        return name
-    raise ArgumentTypeError(f"expected the name of a run as a string, got {name!r}; pass name={str(name)!r}")
-
-
-def check_tags(tags: Any) -> Tuple[str, ...]:
-    if isinstance(tags, str):
-        raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
-    if not isinstance(tags, Iterable):
-        raise ArgumentTypeError(f"expected a list of tags, got {tags!r}; pass a list of strings")
-    # What an enum is, and not what it calls itself.
-    return tuple([str.__str__(tag) if isinstance(tag, str) else str(tag) for tag in tags])
-
-
-def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
-    if isinstance(mapping, Mapping):
-        return mapping
-    raise ArgumentTypeError(f"expected the {what} as a dict, got {mapping!r}; pass {{'key': value}}")

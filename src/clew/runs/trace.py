@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, Mapping, Optional, Sequence, Type
 
 from clew.errors import AlreadyEnteredError
+from clew.payloads import check_name, copy_payload
 from clew.runs import run as _run
-from clew.runs._payload import copy_payload
 from clew.runs.current import leave_block, leave_call
-from clew.runs.identity import Identity, ambient, current_identity
-from clew.runs.run import RunTree, check_name, hand_down
+from clew.runs.identity import Identity, ambient, current_identity, hand_down
+from clew.runs.run import RunTree
 
 __all__ = ("trace",)
 

@@ -13,11 +13,11 @@ from typing import Any, Callable, ContextManager, Dict, Mapping, Optional, Seque
 from clew.context._kinds import kind_of, wrapper_assignments
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
+from clew.payloads import check_mapping, check_name, copy_value, input_reader, process_payload
 from clew.runs import run as _run
-from clew.runs._payload import copy_value, input_reader, process_payload
 from clew.runs.current import leave_call, tracing_context
-from clew.runs.identity import Inherited, ambient, current_identity, report_foreign_exit
-from clew.runs.run import RunTree, check_mapping, check_name, hand_down, open_run
+from clew.runs.identity import Inherited, ambient, current_identity, hand_down, report_foreign_exit
+from clew.runs.run import RunTree, open_run
 
 __all__ = ("traceable",)
 

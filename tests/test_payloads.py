@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, strategies as st
 
-from clew.runs import _payload as payload
-from clew.runs._payload import copy_value, input_reader
+from clew import payloads as payload
+from clew.payloads import copy_value, input_reader
 
 
 class Colour(enum.IntEnum):

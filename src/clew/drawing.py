@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Iterable, Iterator, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterable, Iterator, List, Sequence, Tuple
 
 from clew.errors import TreeMismatchError
-from clew.runs.run import Run
+
+if TYPE_CHECKING:
+    from clew.runs.run import Run
 
 __all__ = ("check_tree", "draw_tree")
 

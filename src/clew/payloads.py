@@ -14,11 +14,15 @@ from collections import deque
 from inspect import Parameter as _Parameter
 from itertools import islice
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from clew.errors import ArgumentTypeError
 from clew.incidents import report
 
 __all__ = (
+    "check_mapping",
+    "check_name",
+    "check_tags",
     "copy_payload",
     "copy_value",
     "describe_error",
@@ -284,3 +288,33 @@ def _short_repr(value: object) -> str:
         size = value.nbytes if isinstance(value, memoryview) else len(value)
         return repr(bytes(value[:64])) if size <= 64 else f"{bytes(value[:64])!r}... <cut: {size} bytes>"
     return _cut(repr(value), MAX_REPR_CHARS)
+
+
+def check_name(name: object) -> str:
+    """
+    Return the name of a run that somebody has given, or raise.
+    """
+    if isinstance(name, str):
+        return name
+    raise ArgumentTypeError(f"expected the name of a run as a string, got {name!r}; pass name={str(name)!r}")
+
+
+def check_tags(tags: Any) -> Tuple[str, ...]:
+    """
+    Return tags that somebody has given, or raise.
+    """
+    if isinstance(tags, str):
+        raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
+    if not isinstance(tags, Iterable):
+        raise ArgumentTypeError(f"expected a list of tags, got {tags!r}; pass a list of strings")
+    # What an enum is, and not what it calls itself.
+    return tuple([str.__str__(tag) if isinstance(tag, str) else str(tag) for tag in tags])
+
+
+def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
+    """
+    Return a mapping that somebody has given, or raise; `what` says of what.
+    """
+    if isinstance(mapping, Mapping):
+        return mapping
+    raise ArgumentTypeError(f"expected the {what} as a dict, got {mapping!r}; pass {{'key': value}}")
