@@ -65,22 +65,26 @@ def copy_value(value: object) -> Any:
 
 
 def input_reader(
-    fn: Callable[..., Any], process: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]]
+    fn: Callable[..., Any],
+    process: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]],
+    without: Sequence[str] = (),
 ) -> Callable[..., Dict[str, Any]]:
     """
     Return a function that takes the arguments of `fn` and returns what to record of them.
 
     That is a dict from the parameters' names to copies of the arguments, defaults filled in, without
-    `self` and `cls`, and with what ``**kwargs`` took beside the others; `process` has the last word.
+    `self` and `cls` and those of `without`, and with what ``**kwargs`` took beside the others; `process` has
+    the last word.
 
     The function has the parameters of `fn`, so that Python itself sorts the arguments, several times
     faster than `inspect.Signature.bind` can; a call that `fn` would refuse is refused likewise.
     """
     try:
-        read = _generated_reader(_parameters(fn), copy=process is None)
+        read = _generated_reader(_parameters(fn), without, copy=process is None)
     except Exception:  # noqa: BLE001  no signature, or one of the user's making: the arguments are still worth recording
         read = _generated_reader(
             [_Parameter("args", _Parameter.VAR_POSITIONAL), _Parameter("kwargs", _Parameter.VAR_KEYWORD)],
+            without,
             copy=process is None,
         )
     if process is None:
@@ -99,7 +103,9 @@ def _parameters(fn: Callable[..., Any]) -> List[inspect.Parameter]:
     return list(signature.parameters.values())
 
 
-def _generated_reader(parameters: List[inspect.Parameter], *, copy: bool) -> Callable[..., Dict[str, Any]]:
+def _generated_reader(
+    parameters: List[inspect.Parameter], without: Sequence[str], *, copy: bool
+) -> Callable[..., Dict[str, Any]]:
     taken = {p.name for p in parameters}
     names: Dict[str, Any] = {}
 
@@ -127,6 +133,7 @@ def _generated_reader(parameters: List[inspect.Parameter], *, copy: bool) -> Cal
     body = ", ".join(
         copied_rest.format(p.name) if p.kind is _Parameter.VAR_KEYWORD else f"{p.name!r}: {copied.format(p.name)}"
         for p in shown
+        if p.name not in without
     )
     read: Callable[..., Dict[str, Any]] = eval(f"lambda {head}: {{{body}}}", names)  # noqa: S307  see above
     return read

@@ -232,3 +232,42 @@ def test_live_async_generator_sees_its_consumers_values(
     program: Program, script: Script, has_loop: bool, way: str, consumer: str
 ) -> None:
     with_values(check_live, AsyncConsumption, program, script, has_loop, way, consumer)
+
+
+# What makes a run of a generator, which is nobody's business but the run tree's.
+TRACED: Dict[str, Callable[[Make], Make]] = {
+    "function": clew.traceable,
+    "reduced": lambda make: clew.traceable(reduce_fn=len, process_chunk=str)(make),
+    "returned": lambda make: clew.traceable(lambda program: make(program)),
+}
+traced = st.sampled_from(sorted(TRACED))
+
+
+def check_traced(kind: Type[Consumption], program: Program, script: Script, has_loop: bool, way: str) -> None:
+    def trace_of(wrap: Callable[[Make], Make]) -> Trace:
+        performance = Performance()
+        generator = wrap(make_of(kind, performance))(program)
+        consumption = kind(generator, ConsumerOfIsolated(), performance, has_loop=has_loop)
+        del generator
+        return consumption.take(script)
+
+    expected = with_values(trace_of, lambda make: make)
+    with clew.record() as runs:
+        found = with_values(trace_of, TRACED[way])
+    check(found, expected)
+    assert len(runs.roots) <= 1
+    assert clew.get_current_run_tree() is None
+
+
+@thorough
+@given(programs, changing_scripts, traced)
+def test_traced_generator_leaves_the_trace_of_the_bare_one(program: Program, script: Script, way: str) -> None:
+    check_traced(Consumption, program, script, False, way)
+
+
+@thorough
+@given(async_programs, changing_async_scripts, st.booleans(), traced)
+def test_traced_async_generator_leaves_the_trace_of_the_bare_one(
+    program: Program, script: Script, has_loop: bool, way: str
+) -> None:
+    check_traced(AsyncConsumption, program, script, has_loop, way)

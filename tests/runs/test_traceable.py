@@ -12,7 +12,7 @@ import inspect
 import sys
 import weakref
 from contextvars import ContextVar, copy_context
-from typing import Any, AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Callable, Coroutine, Iterator
 
 import pytest
 import trio
@@ -488,24 +488,9 @@ def test_a_recorder_that_breaks_does_not_break_the_function(caplog: pytest.LogCa
     assert clew.stats()["calls_not_recorded"] >= 2
 
 
-def generator() -> Iterator[None]:
-    yield
-
-
-async def async_generator() -> AsyncIterator[None]:
-    yield
-
-
-@pytest.mark.parametrize(
-    ("thing", "said"),
-    [
-        (5, "expected a function to trace, got int 5; write @traceable"),
-        (generator, "got generator function"),
-        (async_generator, "got async generator function"),
-    ],
-)
-def test_traceable_refuses_what_it_cannot_trace(thing: Any, said: str) -> None:
-    with pytest.raises(clew.ClewError, match=said) as caught:
+def test_traceable_refuses_what_it_cannot_trace() -> None:
+    thing: Any = 5
+    with pytest.raises(clew.ClewError, match="expected a function to trace, got int 5; write @traceable") as caught:
         clew.traceable(thing)
     assert isinstance(caught.value, TypeError)
 

@@ -310,7 +310,7 @@ def test_call_names_its_parent(recording: clew.Recording, call: Callable[..., An
 
 @calls
 def test_call_with_an_option_that_there_is_not_is_refused(call: Callable[..., Any]) -> None:
-    with pytest.raises(ArgumentValueError, match=r"expected parent, name, .* got \['parrent'\]"):
+    with pytest.raises(ArgumentValueError, match=r"expected parent, config, name, .* got \['parrent'\]"):
         call(1, langsmith_extra={"parrent": HEADERS}, k=2)
     with pytest.raises(ArgumentTypeError, match="expected the langsmith_extra as a dict"):
         call(1, langsmith_extra=[1], k=2)

@@ -16,7 +16,7 @@ from clew.context._kinds import kind_of
 from clew.context.seams import unwrappers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
 
-__all__ = ("check_body", "driver_codes", "is_driver", "is_unused", "named")
+__all__ = ("check_body", "driver_codes", "is_driver", "is_fresh", "is_unused", "named")
 
 T = TypeVar("T")
 
@@ -49,6 +49,13 @@ def is_unused(generator: object) -> bool:
     Return whether a native generator is one that can be wrapped.
     """
     return not is_driver(generator) and _state_of(generator) is None
+
+
+def is_fresh(generator: object) -> bool:
+    """
+    Return whether a native generator, one of clew's too, has made no step yet.
+    """
+    return _state_of(generator) is None
 
 
 def check_body(generator: object, kind: type, wrapper: str) -> None:

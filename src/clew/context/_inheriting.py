@@ -20,7 +20,7 @@ from clew.context._entering import (
     take_loop_from_here,
 )
 from clew.context._layers import Isolated, Live, Runner
-from clew.context._throwing import Thrown, without_frames
+from clew.context._throwing import Thrown, step_codes, without_frames
 from clew.context.accessors import Carried, carriers
 from clew.context.snapshot import Snapshot, checked_context
 from clew.context.stepping import is_current
@@ -168,3 +168,6 @@ class Shared:
             return self._run(body.throw, ContextInUseError(IN_USE))
         finally:
             del args
+
+
+step_codes.update(fn.__code__ for fn in (Live._step, Isolated._step, Shared._step, Shared._step_refused))

@@ -4,9 +4,13 @@ Throwing an exception into a body that a generator drives, without frames of the
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from types import CodeType, TracebackType
+from typing import Any, Callable, Optional, Set
 
-__all__ = ("Exit", "Thrown", "without_frames", "without_this_frame")
+__all__ = ("Exit", "Thrown", "from_body", "step_codes", "without_frames", "without_steps", "without_this_frame")
+
+# Of what stands between a driver and a body: its frames are none of the consumer's business.
+step_codes: Set[CodeType] = set()
 
 
 def without_this_frame(error: BaseException) -> BaseException:
@@ -17,16 +21,34 @@ def without_this_frame(error: BaseException) -> BaseException:
     return error.with_traceback(traceback and traceback.tb_next)
 
 
+def without_steps(error: BaseException) -> BaseException:
+    """
+    Return an exception that the caller has caught without the frames between its own and the body's.
+    """
+    return error.with_traceback(from_body(error))
+
+
+def from_body(error: BaseException) -> Optional[TracebackType]:
+    """
+    Return the traceback of an exception that the caller has caught from the body's frame on.
+    """
+    traceback = error.__traceback__ and error.__traceback__.tb_next
+    while traceback is not None and traceback.tb_frame.f_code in step_codes:
+        traceback = traceback.tb_next
+    return traceback
+
+
 class Thrown:
     """
     Be an operation on an async generator that throws: from its start, or, after `into`, where the body awaits.
     """
 
-    __slots__ = ("_operation", "error")
+    __slots__ = ("_operation", "error", "is_exit")
 
-    def __init__(self, operation: Any) -> None:
+    def __init__(self, operation: Any, *, is_exit: bool = False) -> None:
         self._operation = operation
         self.error: Optional[BaseException] = None
+        self.is_exit = is_exit
 
     @classmethod
     def into(cls, operation: Any, error: BaseException) -> Thrown:
@@ -35,6 +57,7 @@ class Thrown:
         """
         thrown = operation if isinstance(operation, cls) else cls(operation)
         thrown.error = error
+        thrown.is_exit = isinstance(error, GeneratorExit)
         return thrown
 
     def __iter__(self) -> Thrown:
@@ -106,3 +129,6 @@ def without_frames(step: Callable[..., Any], *arguments: Any) -> Any:
         if end is not None:
             end.__context__ = context  # and not what the consumer is handling
         del step, arguments, end, context
+
+
+step_codes.update(fn.__code__ for fn in (Exit.throw, Thrown.__next__, Thrown.send, Thrown.throw, without_frames))

@@ -26,7 +26,7 @@ from typing import (
 
 from clew.context._bodies import check_body, driver_codes, named
 from clew.context._inheriting import Beginning, inheriting
-from clew.context._throwing import Thrown, without_frames, without_this_frame
+from clew.context._throwing import Thrown, step_codes, without_frames, without_steps, without_this_frame
 from clew.context.snapshot import Snapshot
 
 __all__ = ("drive_async", "wrap_async_generator")
@@ -194,6 +194,7 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
     del beginning
     # In variables, which are quicker to reach than what is global, and are still there when the interpreter exits.
     step, nexts, repeated, asend, thrown, as_thrown = _Step, _NEXTS, repeat, body.asend, Thrown, without_this_frame
+    as_ended = without_steps
     operation, plain = _first_operation(body), None
     try:
         while True:
@@ -211,11 +212,11 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
                 # the body. The body gets it when this block is over: while it is handled here, it would be
                 # the body's `sys.exc_info()`, too.
                 if body.ag_frame is None or getattr(operation, "error", None) is not None:
-                    raise
+                    raise as_ended(error)  # noqa: B904  it is the same one
                 if body.ag_running:
                     operation = thrown.into(plain if operation is None else operation, as_thrown(error))
                 elif operation is None:
-                    operation = thrown(body.athrow(as_thrown(error)))
+                    operation = thrown(body.athrow(as_thrown(error)), is_exit=isinstance(error, GeneratorExit))
                 else:
                     # It comes from what the body awaits, before that could resume. This ends here.
                     await step(run, nexts, repeated(body.aclose()))
@@ -227,6 +228,7 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
 
 
 driver_codes.add(drive_async.__code__)
+step_codes.update((_Step.send.__code__, _Step.throw.__code__, _Step._run.__code__))
 
 
 def _first_operation(body: Any) -> Any:

@@ -24,7 +24,7 @@ from clew.errors import ArgumentTypeError, ArgumentValueError
 if TYPE_CHECKING:
     from clew.context.accessors import Carried
 
-__all__ = ("BoundGeneratorFunction", "GeneratorFunction", "context_generator")
+__all__ = ("BoundGeneratorFunction", "FunctionLike", "GeneratorFunction", "context_generator")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -136,7 +136,7 @@ def _innermost(fn: Any) -> Any:
             fn = type(fn).__call__
 
 
-class _FunctionLike:
+class FunctionLike:
     """
     Be taken for the function that it stands for, by `inspect`, as a method and in a pickle.
 
@@ -156,7 +156,13 @@ class _FunctionLike:
             self.__dict__.setdefault(name, getattr(self.function(), name, type(fn).__name__))
         self._fn = fn
         self._is_async = kind == "async generator"
-        self._drive = driver_for(self.__code__)
+        self._drive = self.driver_of(self.__code__)
+
+    def driver_of(self, code: CodeType) -> Callable[..., Any]:
+        """
+        Return what drives the generators of a function that has this code.
+        """
+        return drive_async if self._is_async else driver_for(code)
 
     def driven(self, beginning: Beginning, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """
@@ -166,7 +172,7 @@ class _FunctionLike:
             body = call(*args, **kwargs)
             if not isinstance(body, AsyncGeneratorType) or is_driver(body):
                 return body
-            return named(drive_async(beginning, body), self)
+            return named(self._drive(beginning, body), self)
         box: Any = []
         driver = self._drive(beginning, box)
         body = call(*args, **kwargs)
@@ -189,7 +195,7 @@ class _FunctionLike:
     @__code__.setter
     def __code__(self, code: CodeType) -> None:  # types.coroutine sets it
         self.function().__code__ = code
-        self._drive = driver_for(code)
+        self._drive = self.driver_of(code)
 
     @property
     def __defaults__(self) -> Any:
@@ -226,7 +232,7 @@ class _FunctionLike:
         return f"<clew.{type(self).__name__} of {self.__wrapped__!r}>"
 
 
-class GeneratorFunction(_FunctionLike):
+class GeneratorFunction(FunctionLike):
     """
     Be a function that captures, and makes a generator, at its call.
     """
@@ -243,6 +249,13 @@ class GeneratorFunction(_FunctionLike):
         Return the function that was decorated.
         """
         return self._fn
+
+    def redecorated(self, wrap: Callable[[Any], Any]) -> GeneratorFunction:
+        """
+        Return the same for what `wrap` makes of the function: in its contexts, and not around them.
+        """
+        kind = "async generator" if self._is_async else "generator"
+        return GeneratorFunction(wrap(self._fn), kind, self._capture, refuses_managers=self._refuses_managers)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """
@@ -263,7 +276,7 @@ class GeneratorFunction(_FunctionLike):
         )
 
 
-class BoundGeneratorFunction(_FunctionLike):
+class BoundGeneratorFunction(FunctionLike):
     """
     Be a function whose generators run in copies of one captured context.
     """

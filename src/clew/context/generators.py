@@ -27,7 +27,7 @@ from typing import (
 
 from clew.context._bodies import check_body, driver_codes, named
 from clew.context._inheriting import Beginning, inheriting
-from clew.context._throwing import Exit, without_this_frame
+from clew.context._throwing import Exit, without_steps, without_this_frame
 from clew.context.snapshot import Snapshot
 
 __all__ = ("driver_for", "wrap_generator")
@@ -135,7 +135,8 @@ def drive(beginning: Beginning, box: List[Any]) -> GeneratorOf[Any, Any, Any]:
     body = box.pop()
     del beginning
     send = step = body.send
-    as_thrown, exit_of = without_this_frame, Exit  # what is global may be gone when the interpreter exits
+    # What is global may be gone when the interpreter exits.
+    as_thrown, exit_of, as_ended = without_this_frame, Exit, without_steps
     box.append(None)
     try:
         while True:
@@ -152,7 +153,7 @@ def drive(beginning: Beginning, box: List[Any]) -> GeneratorOf[Any, Any, Any]:
                 del sent
             except BaseException as error:  # noqa: PERF203  each may be caught by the body, which goes on
                 if body.gi_frame is None:
-                    raise
+                    raise as_ended(error)  # noqa: B904  it is the same one
                 if step is not None:
                     # It comes from what the body delegates to, before that could resume. This ends here.
                     run(body.close)

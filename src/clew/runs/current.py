@@ -28,6 +28,7 @@ from clew.runs.identity import (
     Ambient,
     Identity,
     Remote,
+    Unsampled,
     ambient,
     current_baggage,
     current_identity,
@@ -35,7 +36,7 @@ from clew.runs.identity import (
     report_exit_out_of_order,
     report_foreign_exit,
 )
-from clew.runs.run import Run, RunTree, loaded_headers
+from clew.runs.run import Run, RunTree, ignored, loaded_headers
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
@@ -68,8 +69,10 @@ def get_current_run_tree() -> Optional[RunTree]:
     if identity is None:
         return None
     # Read once: another thread may end the run between a check and a use.
-    live = getattr(identity, "live", None)
-    return RunTree.detached(identity) if live is None else live
+    live: Optional[RunTree] = getattr(identity, "live", None)
+    if live is not None:
+        return live
+    return ignored(identity) if isinstance(identity, Unsampled) else RunTree.detached(identity)
 
 
 def _has_parent() -> bool:
@@ -130,8 +133,11 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
     try:
         current_identity.reset(token)
     except ValueError:
-        report_foreign_exit()
-        return
+        if not hasattr(identity, "is_carried"):
+            report_foreign_exit()
+            return
+        # A generator's consumer has taken it to another context, and with it the current run.
+        current_identity.set(before)
     _skip_exited(before)
 
 
@@ -253,7 +259,7 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         if given is not None:
             identity, linked = given.identity, given.linked
             is_enabled = is_enabled and given.is_recorded
-            is_sampled = not isinstance(identity, Remote) or identity.is_sampled
+            is_sampled = identity is None or identity.is_sampled
             self._set(current_identity, identity)
             if given.baggage is not None:
                 self._set(current_baggage, given.baggage)

@@ -25,6 +25,7 @@ from clew.runs.identity import (
     Identity,
     Inherited,
     Remote,
+    Unsampled,
     Upstream,
     current_baggage,
     current_identity,
@@ -252,7 +253,7 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
     For a run that nobody records they are those that its own parent came with.
     """
     span_id = None
-    if identity is not None and not is_recorded and not isinstance(identity, Remote):
+    if identity is not None and not is_recorded and not isinstance(identity, (Remote, Unsampled)):
         span_id = identity.span_id
         identity = identity.parent
     inherited = None if identity is None else identity.inherited
@@ -263,7 +264,7 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
     if identity is None:
         headers = {}
     elif not isinstance(identity, Remote):
-        headers = _own_headers(identity, upstream)
+        headers = _own_headers(identity, upstream) if identity.is_sampled else _headers_of_unsampled(identity)
     elif _run.start_hooks and not identity.is_sampled:
         headers = _unsampled_headers(identity, span_id)
     else:
@@ -297,6 +298,10 @@ def _own_headers(identity: Identity, upstream: Optional[Upstream]) -> Dict[str, 
     if upstream is not None and upstream.trace_state:
         headers["tracestate"] = upstream.trace_state.to_header() or ""
     return headers
+
+
+def _headers_of_unsampled(root: Identity) -> Dict[str, str]:
+    return {"traceparent": f"00-{root.trace_hex()}-{root.span_id}-{RANDOM:02x}"}
 
 
 def _passed_headers(remote: Remote) -> Dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, List, Mapping, Optional, Sequence, Tuple
 from uuid import UUID
 
 from clew._locks import ForkSafeLock
@@ -28,12 +28,14 @@ __all__ = (
     "Identity",
     "Inherited",
     "Remote",
+    "Unsampled",
     "Upstream",
     "ambient",
     "current_baggage",
     "current_identity",
     "hand_down",
     "new_id_text",
+    "new_random_digits",
     "now_ns",
     "report_exit_out_of_order",
     "report_foreign_exit",
@@ -126,7 +128,18 @@ class Identity:
     that slot, so that a timer or task that captured the context keeps no payload in memory.
     """
 
-    __slots__ = ("_id_text", "_order", "exited_to", "inherited", "linked", "live", "name", "parent", "start_time_ns")
+    __slots__ = (
+        "_id_text",
+        "_order",
+        "exited_to",
+        "inherited",
+        "is_carried",
+        "linked",
+        "live",
+        "name",
+        "parent",
+        "start_time_ns",
+    )
 
     name: str
     parent: Optional[Identity]
@@ -138,7 +151,10 @@ class Identity:
     # start of a run cheap.
     live: RunTree  # while the run is open
     exited_to: Optional[Identity]  # once a `trace` block of this run was left out of order
+    is_carried: bool  # once a traced generator was suspended in a `trace` block of this run
     linked: Tuple[Identity, ...]  # for a root that was started beside somebody, or headers that name two parents
+    # Whether the trace is recorded: that of what is made here, unless a subclass says otherwise.
+    is_sampled: ClassVar[bool] = True
 
     def id_text(self) -> str:
         """
@@ -257,7 +273,7 @@ class Remote(Identity):
         return f"00000000-0000-0000-{span_id[:4]}-{span_id[4:]}"
 
     @property
-    def is_sampled(self) -> bool:
+    def is_sampled(self) -> bool:  # type: ignore[override]  # a property, for one that can be read
         """
         Whether whoever sent the headers records the trace.
         """
@@ -278,6 +294,42 @@ class Remote(Identity):
         When the run started; 0 where that is not known.
         """
         return 0 if self.order is None else self.order.start_ns
+
+
+class Unsampled(Identity):
+    """
+    Name the root of a trace that is not recorded; in a traced call it stands where the run would, and costs less.
+    """
+
+    __slots__ = ("_digits",)
+
+    is_sampled: ClassVar[bool] = False
+    status = "unsampled"
+
+    _digits: str
+
+    def __init__(self, name: str, start_time_ns: int, digits: str, inherited: Optional[Inherited]) -> None:
+        self.name = name
+        self.parent = None
+        self.inherited = inherited
+        self.start_time_ns = start_time_ns
+        self._digits = digits
+        self._id_text = self._order = None
+
+    def id_text(self) -> str:
+        """
+        Return the UUIDv7 whose random bits have been decided by.
+        """
+        return new_id_text(self.start_time_ns, self._digits)
+
+    @property
+    def _identity(self) -> Unsampled:
+        return self
+
+    def fail(self, error: BaseException, traceback: object) -> None:
+        """
+        Say nothing.
+        """
 
 
 class Ambient:
@@ -357,20 +409,29 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_random_digits.clear)
 
 
-def new_id_text(time_ns: int) -> str:
+def new_random_digits() -> str:
     """
-    Return a new UUIDv7 as it is written.
+    Return the last 64 bits of a new id, 62 of which are random, as hexadecimal digits.
+    """
+    try:
+        return _random_digits.pop()  # in one step, so that no two threads get the same
+    except IndexError:
+        digits, *others = _drawn()
+        _random_digits.extend(others)
+        return digits
+
+
+def new_id_text(time_ns: int, digits: Optional[str] = None) -> str:
+    """
+    Return a new UUIDv7 as it is written, of the given random digits if there are any.
 
     Source:
         RFC 9562, section 5.7, with the fraction of the millisecond in ``rand_a`` (section 6.2, method
         3), so that ids sort by start time; the 62 bits of ``rand_b`` are the system's randomness.
     """
     moment = f"{time_ns * 4096 // 1_000_000 & 0xFFF_FFFF_FFFF_FFFF:015x}"
-    try:
-        digits = _random_digits.pop()  # in one step, so that no two threads get the same
-    except IndexError:
-        digits, *others = _drawn()
-        _random_digits.extend(others)
+    if digits is None:
+        digits = new_random_digits()
     return f"{moment[:8]}-{moment[8:12]}-7{moment[12:]}-{digits[:4]}-{digits[4:]}"
 
 

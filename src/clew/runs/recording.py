@@ -125,6 +125,24 @@ class Recording:
         """
         return "\n".join(draw_tree(self.roots, details=details))
 
+    def to_json(self, *, indent: Optional[int] = None) -> str:
+        """
+        Return the runs as a JSON text: a list of the roots, each with its ``children``.
+
+        Args:
+            indent: the number of blanks for each level; without it, all is on one line.
+
+        Example:
+            >>> import clew, json
+            >>> with clew.record() as runs, clew.trace("fetch"):
+            ...     pass
+            >>> json.loads(runs.to_json())[0]["name"]
+            'fetch'
+        """
+        from clew.records import json_of_trees  # here, as most programs need no JSON
+
+        return "".join(json_of_trees(self.roots, indent))
+
     def assert_tree(self, expected: str) -> None:
         """
         Check that the runs form the expected tree.

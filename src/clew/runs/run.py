@@ -32,7 +32,8 @@ from clew.payloads import (
     describe_error,
     status_of,
 )
-from clew.runs.identity import Ambient, Identity, Inherited, Remote, ambient, hand_down, now_ns
+from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, now_ns
+from clew.runs.sampling import settings
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -133,10 +134,17 @@ class _Identified:
     @property
     def project_name(self) -> Optional[str]:
         """
-        The project of the run, its own or its parent's; None where none was named.
+        The project of the run: its own, its parent's, or that of `clew.configure`; None where none was named.
         """
         inherited = self._identity.inherited
-        return None if inherited is None else inherited.project_name
+        return (None if inherited is None else inherited.project_name) or settings.project_name
+
+    @property
+    def service(self) -> Optional[str]:
+        """
+        The program that made the run, as `clew.configure` was told; None where it was not.
+        """
+        return settings.service
 
 
 class RunTree(_Identified):
@@ -412,10 +420,25 @@ class RunTree(_Identified):
         end_time_ns = now_ns()
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         self.status = status
+        if self._additions is not None and self._additions.on_end is not None:
+            self._additions.on_end(self)
         if end_hooks and self._additions is not _IGNORED and not hasattr(self, "_is_draft"):
             for hook in end_hooks:
                 hook(self)
         return True
+
+    def call_at_end(self, hook: Callable[[RunTree], object]) -> None:
+        """
+        Have a function called with this run when it has ended. What it raises is counted in `clew.stats()`.
+        """
+
+        def call(run: RunTree) -> None:
+            try:
+                hook(run)
+            except Exception as error:  # noqa: BLE001  it is the program's own, and comes from in between its calls
+                report("end_hooks_failed", f"on_end of the run {run.name!r} failed", error=error)
+
+        self._added().on_end = call
 
     def fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
         """
@@ -464,9 +487,10 @@ class _Additions:
     Hold what was added to a run while it was open; most runs have none.
     """
 
-    __slots__ = ("events", "metadata", "outputs", "tags")
+    __slots__ = ("events", "metadata", "on_end", "outputs", "tags")
 
     def __init__(self) -> None:
+        self.on_end: Optional[Callable[[RunTree], object]] = None
         self.outputs: Optional[Dict[str, Any]] = None
         self.tags: List[str] = []
         self.metadata: Dict[str, Any] = {}
@@ -563,20 +587,32 @@ _IGNORED = _Additions()
 # Who is told when a run starts. An empty tuple: recording is off, and `traceable`
 # calls its function straight away. Replaced as a whole, so that no reader needs a lock.
 start_hooks: Tuple[Callable[[RunTree], object], ...] = ()
+_added_start_hooks: Tuple[Callable[[RunTree], object], ...] = ()
 # Who is told when a run that was announced has ended; as above.
 end_hooks: Tuple[Callable[[RunTree], object], ...] = ()
 
 
 def add_start_hook(hook: Callable[[RunTree], object]) -> None:
-    global start_hooks
+    global _added_start_hooks
     with _guard.lock:
-        start_hooks = (*start_hooks, hook)
+        _added_start_hooks = (*_added_start_hooks, hook)
+        switch_recording()
 
 
 def remove_start_hook(hook: Callable[[RunTree], object]) -> None:
+    global _added_start_hooks
+    with _guard.lock:
+        _added_start_hooks = tuple(other for other in _added_start_hooks if other is not hook)
+        switch_recording()
+
+
+def switch_recording() -> None:
+    """
+    Have it as `settings.is_enabled` says, which has the last word.
+    """
     global start_hooks
     with _guard.lock:
-        start_hooks = tuple(other for other in start_hooks if other is not hook)
+        start_hooks = _added_start_hooks if settings.is_enabled else ()
 
 
 def add_end_hook(hook: Callable[[RunTree], object]) -> None:
@@ -598,9 +634,11 @@ def open_run(
     run_type: str,
     inputs: Dict[str, Any],
     own: Optional[Inherited],
-) -> RunTree:
+) -> Union[RunTree, Unsampled]:
     """
     Return a new open run under `parent`, or a root; `inputs` is a copy already.
+
+    A root of a trace that is not to be recorded is none, but `Unsampled`.
 
     The two objects are filled in here, not by an `__init__` of each: this is half the cost of a run.
     """
@@ -625,6 +663,10 @@ def open_run(
     identity.parent = parent
     identity.start_time_ns = start_time_ns
     identity._id_text = identity._order = None
+    if parent is None and settings.is_sampling:
+        unsampled = settings.decide(identity, run_type)
+        if unsampled is not None:
+            return unsampled
     run = _new(RunTree)  # not RunTree(), which is for people
     run._identity = identity
     run.run_type = run_type
@@ -647,11 +689,22 @@ def draft_run(
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
     run = open_run(parent, around, check_name(name), run_type, copy_payload(inputs, "input"), own)
+    if isinstance(run, Unsampled):
+        run = ignored(run)
     if linked is not None:
         run._identity.linked = (linked,)
     run._is_draft = True
-    if not around.is_enabled or (isinstance(parent, Remote) and not parent.is_sampled):
+    if not around.is_enabled or (parent is not None and not parent.is_sampled):
         run.ignore_changes()
+    return run
+
+
+def ignored(identity: Identity) -> RunTree:
+    """
+    Return a run that stands for one that nobody records.
+    """
+    run = RunTree.detached(identity)
+    run.ignore_changes()
     return run
 
 

@@ -12,7 +12,7 @@ from clew.errors import AlreadyEnteredError
 from clew.payloads import check_name, copy_payload
 from clew.runs import run as _run
 from clew.runs.current import leave_block, leave_call
-from clew.runs.identity import Identity, ambient, current_identity, hand_down
+from clew.runs.identity import Identity, Unsampled, ambient, current_identity, hand_down
 from clew.runs.run import RunTree
 
 __all__ = ("trace",)
@@ -79,15 +79,17 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         inputs, self._inputs = self._inputs, None
         parent = current_identity.get()
         around = ambient.get()
-        is_recorded = bool(_run.start_hooks) and around.is_recorded
+        is_recorded = bool(_run.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
         copied = copy_payload(inputs, "input") if is_recorded else {}
-        self._run = run = _run.open_run(parent, around, self._name, self._run_type, copied, self._own)
+        opened = _run.open_run(parent, around, self._name, self._run_type, copied, self._own)
+        self._run = run = _run.ignored(opened) if isinstance(opened, Unsampled) else opened
         if not is_recorded:
             run.ignore_changes()
             return run
         try:
             self._token = current_identity.set(run._identity)
-            _run.announce(run)
+            if not run.is_ignored:
+                _run.announce(run)
         except BaseException as interrupt:  # no exit follows an entry that failed
             leave_call(run._identity, self._token)
             run.fail(interrupt, interrupt.__traceback__)

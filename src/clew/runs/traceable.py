@@ -1,28 +1,47 @@
 """
 `traceable`: a function whose every call is a run.
 
-For plain functions and coroutine functions; what a generator yields over time is another matter.
+What a generator yields over time is in `clew.runs.streaming`; what is recorded of values, in `clew.payloads`.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import partial, update_wrapper
-from typing import Any, Callable, ContextManager, Dict, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
+from types import CodeType
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+    cast,
+    overload,
+)
+from uuid import UUID
 
 from clew.context._kinds import kind_of, wrapper_assignments
+from clew.context.generator_functions import GeneratorFunction
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
 from clew.payloads import check_mapping, check_name, copy_value, input_reader, process_payload
 from clew.runs import run as _run
-from clew.runs.current import leave_call, tracing_context
-from clew.runs.identity import Inherited, ambient, current_identity, hand_down, report_foreign_exit
+from clew.runs.current import get_current_run_tree, leave_call, tracing_context
+from clew.runs.identity import Inherited, Unsampled, ambient, current_identity, hand_down, now_ns, report_foreign_exit
 from clew.runs.run import RunTree, open_run
+from clew.runs.streaming import STREAM_TYPES, TracedGeneratorFunction, streamed
 
-__all__ = ("traceable",)
+__all__ = ("Recipe", "traceable")
 
-# The keyword of one call, by LangSmith's name.
+# The keyword of one call, by LangSmith's name, and the parameter that is filled in.
 _EXTRA = "langsmith_extra"
+_RUN_TREE = "run_tree"
 
 _around = ambient.get
 _current = current_identity.get
@@ -42,8 +61,11 @@ def traceable(
     tags: Optional[Sequence[str]] = None,
     metadata: Optional[Mapping[str, Any]] = None,
     project_name: Optional[str] = None,
+    reduce_fn: Optional[Callable[[List[Any]], Any]] = None,
     process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]] = None,
     process_outputs: Optional[Callable[[Any], Mapping[str, Any]]] = None,
+    process_chunk: Optional[Callable[[Any], Any]] = None,
+    enabled: Optional[bool] = None,
 ) -> Callable[[F], F]: ...
 
 
@@ -54,8 +76,11 @@ def traceable(
     tags: Optional[Sequence[str]] = None,
     metadata: Optional[Mapping[str, Any]] = None,
     project_name: Optional[str] = None,
+    reduce_fn: Optional[Callable[[List[Any]], Any]] = None,
     process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]] = None,
     process_outputs: Optional[Callable[[Any], Mapping[str, Any]]] = None,
+    process_chunk: Optional[Callable[[Any], Any]] = None,
+    enabled: Optional[bool] = None,
 ) -> Any:
     """
     Record each call of a function as a run: its inputs, its output or error, its place in the tree.
@@ -68,27 +93,39 @@ def traceable(
     The inputs are the arguments under their parameters' names, without `self` and `cls`; the output
     is the dict that is returned, or ``{"output": value}``. Both are copied at once, and bounded.
 
+    A generator, or an async generator, is a run from its first step to its last, with the list of what
+    it has yielded as its output, and an event ``new_token`` at the first item. If it is left early, the run
+    is "cancelled". So is it with a plain function, or a coroutine function, that returns a generator: the run
+    goes on until that has ended.
+
+    A parameter named `run_tree` is filled in with the run of the call, unless the caller passes one.
+
     Context:
         *When*: the parent is the current run at the call; for a coroutine function, at the first step
         of the coroutine, which runs in the context of whoever awaits it. *What the callee sees*: its
-        own run as the current one, and nothing else changed. *What comes back*: everything that the
-        undecorated function would let through; the caller's run is current again. Thread-safe and
-        re-entrant.
+        own run as the current one, and nothing else changed; in a generator, in each of its steps. *What
+        comes back*: everything that the undecorated function would let through; the caller's run is
+        current again, also while a generator is suspended. Thread-safe and re-entrant.
 
     Args:
         run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
         name: the name of the run; the function's by default.
         tags, metadata, project_name: for this run and those under it.
+        reduce_fn: from the list of all that a generator has yielded to what is recorded as its output. If it
+            raises, the list is.
         process_inputs: from the dict of inputs to the dict to record. If it raises, none is recorded.
         process_outputs: from the return value to the dict to record. If it raises, none is recorded.
+        process_chunk: from what a generator yields to what is recorded of it. If it raises, nothing is.
+        enabled: False for a function whose calls are never recorded; what it calls is under its caller's run.
 
     One call may say more, in ``langsmith_extra={...}``, which the function does not get: ``parent``, as
-    `tracing_context` takes it or "ignore" for a new trace, and ``name``, ``tags``, ``metadata`` and
-    ``project_name``.
+    `tracing_context` takes it or "ignore" for a new trace; ``name``, ``run_id``, ``tags``, ``metadata`` and
+    ``project_name``; ``on_end``, which is called with the `RunTree` once it has ended; and ``config``, a
+    LangChain config, for its tags, metadata, run name and parent.
 
     Raises:
-        ArgumentTypeError: what is decorated is not callable, or is a generator function; from the call,
-            ``langsmith_extra`` is no dict, or ``parent`` no parent.
+        ArgumentTypeError: what is decorated is not callable; from the call, ``langsmith_extra`` is no dict, or
+            ``parent`` no parent.
         ArgumentValueError: from the call, ``langsmith_extra`` has something else.
 
     Example:
@@ -108,10 +145,10 @@ def traceable(
             rewrapped: F = rewrap(decorate(fn.__func__))
             return rewrapped
         _check(fn)
-        if name is not None:
-            check_name(name)
-        recipe = _Recipe(fn, name, kind, hand_down(tags, metadata, project_name), process_inputs, process_outputs)
-        traced: F = (_traced_coroutine_function if kind_of(fn) == "coroutine" else _traced_function)(fn, recipe)
+        recipe = Recipe(fn, name, kind, hand_down(tags, metadata, project_name))
+        recipe.process(process_inputs, process_outputs, process_chunk, reduce_fn)
+        recipe.is_enabled = enabled is None or bool(enabled)
+        traced: F = _traced(fn, recipe)
         return traced
 
     if isinstance(run_type, str):
@@ -121,20 +158,33 @@ def traceable(
     return decorate(run_type)
 
 
+def _traced(fn: Any, recipe: Recipe) -> Any:
+    if type(fn) is GeneratorFunction:
+        # Each of its generators has a context of its own, and it is there that the run is current.
+        return fn.redecorated(lambda inner: _traced(inner, recipe))
+    kind = kind_of(fn)
+    if "generator" in kind:
+        return TracedGeneratorFunction(fn, kind, recipe)
+    return (_traced_coroutine_function if kind == "coroutine" else _traced_function)(fn, recipe)
+
+
 # The two wrappers differ in their `await`, and are written out, as a call between would cost each
 # recorded call some three per cent. In both, everything from making the run current on stands in the
 # `try`: an interrupt can come anywhere.
 
 
-def _traced_coroutine_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
+def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
+    is_enabled, fills_run_tree = recipe.is_enabled, recipe.fills_run_tree
 
     async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
         if _EXTRA in kwargs:
             context, recipe_of_call = recipe.with_extra(kwargs.pop(_EXTRA))
             with context:
                 return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
-        run = start(args, kwargs) if _run.start_hooks else None
+        run = start(args, kwargs) if _run.start_hooks and is_enabled else None
+        if fills_run_tree:
+            kwargs = recipe.filled(args, kwargs, run)
         if run is None:
             return await fn(*args, **kwargs)
         token = None
@@ -145,6 +195,10 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
                 reset(token)
             except ValueError:
                 report_foreign_exit()
+            if type(result) in STREAM_TYPES:
+                stream = streamed(result, recipe, run)
+                if stream is not None:
+                    return stream
             if run.status == "pending":  # not ended by hand, inside the function
                 run.result = copy_result(result)
                 run.close("success")
@@ -158,15 +212,18 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
     return update_wrapper(async_wrapper, fn, wrapper_assignments(fn))
 
 
-def _traced_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
+def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
+    is_enabled, fills_run_tree = recipe.is_enabled, recipe.fills_run_tree
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if _EXTRA in kwargs:
             context, recipe_of_call = recipe.with_extra(kwargs.pop(_EXTRA))
             with context:
                 return _traced_function(fn, recipe_of_call)(*args, **kwargs)
-        run = start(args, kwargs) if _run.start_hooks else None
+        run = start(args, kwargs) if _run.start_hooks and is_enabled else None
+        if fills_run_tree:
+            kwargs = recipe.filled(args, kwargs, run)
         if run is None:
             return fn(*args, **kwargs)
         token = None
@@ -177,6 +234,10 @@ def _traced_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
                 reset(token)
             except ValueError:
                 report_foreign_exit()
+            if type(result) in STREAM_TYPES:
+                stream = streamed(result, recipe, run)
+                if stream is not None:
+                    return stream
             if run.status == "pending":  # not ended by hand, inside the function
                 run.result = copy_result(result)
                 run.close("success")
@@ -189,44 +250,107 @@ def _traced_function(fn: Callable[..., Any], recipe: _Recipe) -> Any:
     return update_wrapper(wrapper, fn, wrapper_assignments(fn))
 
 
-class _Recipe:
+class Recipe:
     """
     Hold how the runs of one function are made.
     """
 
-    __slots__ = ("_fn", "_name", "_origin", "_own", "_process_inputs", "_read_inputs", "_run_type", "copy_result")
+    __slots__ = (
+        "_fn",
+        "_id_text",
+        "_name",
+        "_on_end",
+        "_origin",
+        "_own",
+        "_process_inputs",
+        "_read_inputs",
+        "_reduce",
+        "_run_type",
+        "copy_chunk",
+        "copy_result",
+        "fills_run_tree",
+        "is_enabled",
+    )
 
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        name: Optional[str],
-        run_type: str,
-        own: Optional[Inherited],
-        process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]],
-        process_outputs: Optional[Callable[[Any], Mapping[str, Any]]],
-    ) -> None:
+    # From a return value, or from one item of a stream, to what is recorded of it.
+    copy_result: Callable[[Any], Any]
+    copy_chunk: Callable[[Any], Any]
+
+    def __init__(self, fn: Callable[..., Any], name: Optional[str], run_type: str, own: Optional[Inherited]) -> None:
         self._fn = fn
-        self._name = name or _name_of(fn)
+        self._name = _name_of(fn) if name is None else check_name(name)
         self._run_type = run_type
         self._own = own
+        self.is_enabled = True
+        self.fills_run_tree = _has_parameter(fn, _RUN_TREE)
+        # Made at the first recorded call: reading a signature is too slow for import time.
+        self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
+        # For one call with options of its own: whose it was made of, and what it asks for.
+        self._origin: Optional[Recipe] = None
+        self._id_text: Optional[str] = None
+        self._on_end: Optional[Callable[[RunTree], object]] = None
+
+    def process(
+        self,
+        process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]],
+        process_outputs: Optional[Callable[[Any], Mapping[str, Any]]],
+        process_chunk: Optional[Callable[[Any], Any]],
+        reduce_fn: Optional[Callable[[List[Any]], Any]],
+    ) -> None:
+        """
+        Have what is recorded go through these.
+        """
         self._process_inputs = process_inputs
-        # From a return value to what is recorded of it.
-        self.copy_result: Callable[[Any], Dict[str, Any]] = (
+        self._reduce = reduce_fn
+        self.copy_result = (
             copy_value
             if process_outputs is None
             else lambda result: process_payload(process_outputs, result, "outputs")
         )
-        # Made at the first recorded call: reading a signature is too slow for import time.
-        self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
-        # For one call with options of its own: whose it was made of.
-        self._origin: Optional[_Recipe] = None
+        if process_chunk is not None:
+            self.copy_chunk = lambda chunk: _processed_chunk(process_chunk, chunk)
+        else:
+            self.copy_chunk = copy_value if reduce_fn is None else _itself
 
-    def start(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Optional[RunTree]:
+    @property
+    def reduces(self) -> bool:
+        """
+        Whether the items of a stream are all needed at its end.
+        """
+        return self._reduce is not None
+
+    def copy_chunks(self, chunks: List[Any]) -> Any:
+        """
+        Return what is recorded of a stream as its output.
+        """
+        value: Any = chunks
+        if self._reduce is not None:
+            try:
+                value = self._reduce(chunks)
+            except Exception as error:  # noqa: BLE001  it is the program's own, and has no say in what the program does
+                report(
+                    "reductions_failed",
+                    f"reduce_fn of {self._name!r} raised {type(error).__name__}, so the list of what was yielded "
+                    f"is recorded",
+                    error=error,
+                )
+        elif self.copy_result is copy_value:
+            return chunks  # which are copies
+        return self.copy_result(value)
+
+    def start(  # noqa: C901  written out, as it is in the way of every call
+        self, args: Tuple[Any, ...], kwargs: Dict[str, Any], *, later: bool = False
+    ) -> Optional[RunTree]:
         """
         Return the run of a call that is about to be made, None if it cannot be recorded.
+
+        With `later`, it is `start_late` that will start it.
         """
         around = _around()
         if not around.is_recorded:
+            return None
+        parent = _current()
+        if parent is not None and not parent.is_sampled:
             return None
         run = None
         try:
@@ -235,9 +359,15 @@ class _Recipe:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse this call, too, and its own error is the one to see
                 inputs = self._unsorted_inputs(args, kwargs)
-            run = open_run(_current(), around, self._name, self._run_type, inputs, self._own)
-            for hook in _run.start_hooks:
-                hook(run)
+            opened = open_run(parent, around, self._name, self._run_type, inputs, self._own)
+            if isinstance(opened, Unsampled):
+                return cast("RunTree", opened)  # whose part it plays
+            run = opened
+            if self._origin is not None:
+                self._give_what_the_call_asks_for(run)
+            if not later:
+                for hook in _run.start_hooks:
+                    hook(run)
             return run
         except RecursionError:
             # The function would have met the same wall one call later. Up to 3.9, going on after this
@@ -251,30 +381,75 @@ class _Recipe:
                 run.fail(interrupt, interrupt.__traceback__)
             raise
 
+    def start_late(self, run: RunTree) -> None:
+        """
+        Start the run of a generator, now that its first step is made.
+        """
+        identity = run._identity
+        if run.status != "pending":
+            return
+        if identity._id_text is None and identity._order is None:  # in which the time stands
+            parent = identity.parent
+            identity.start_time_ns = max(now_ns(), 0 if parent is None else parent.start_time_ns)
+        if _run.start_hooks:
+            _run.announce(run)
+        else:
+            run.ignore_changes()
+
+    def _give_what_the_call_asks_for(self, run: RunTree) -> None:
+        if self._id_text is not None:
+            run._identity._id_text = self._id_text
+        if self._on_end is not None:
+            run.call_at_end(self._on_end)
+
+    def filled(self, args: Tuple[Any, ...], kwargs: Dict[str, Any], run: Optional[RunTree]) -> Dict[str, Any]:
+        """
+        Return the keyword arguments of a call with `run_tree` among them, unless the caller has passed it.
+        """
+        if kwargs.get(_RUN_TREE) is not None or _is_passed(self._fn, args):
+            return kwargs
+        if isinstance(run, Unsampled):
+            run = _run.ignored(run)
+        if run is None:
+            run = get_current_run_tree()
+            if run is None:
+                run = RunTree(self._name, self._run_type)
+                run.ignore_changes()
+        return {**kwargs, _RUN_TREE: run}
+
     def _make_reader(self) -> Callable[..., Dict[str, Any]]:
         origin = self if self._origin is None else self._origin
         if origin._read_inputs is None:
-            origin._read_inputs = input_reader(self._fn, self._process_inputs)
+            origin._read_inputs = input_reader(
+                self._fn, self._process_inputs, without=(_RUN_TREE,) if self.fills_run_tree else ()
+            )
         self._read_inputs = origin._read_inputs
         return origin._read_inputs
 
-    def with_extra(self, extra: Any) -> Tuple[ContextManager[None], _Recipe]:
+    def with_extra(self, extra: Any) -> Tuple[ContextManager[None], Recipe]:
         """
         Return what one call with ``langsmith_extra=`` is to run in, and how its run is made.
         """
         options: Dict[str, Any] = dict(check_mapping(extra or {}, _EXTRA))
+        config = options.pop("config", None)
+        if config is not None:
+            options = {**_of_config(config), **{key: value for key, value in options.items() if value is not None}}
         parent, name = options.pop("parent", None), options.pop("name", None)
         own = hand_down(options.pop("tags", None), options.pop("metadata", None), options.pop("project_name", None))
+        run_id, on_end = options.pop("run_id", None), options.pop("on_end", None)
         if options:
             raise ArgumentValueError(
-                f"expected parent, name, tags, metadata or project_name in langsmith_extra=, got {sorted(options)}; "
-                f"leave them out"
+                f"expected parent, config, name, run_id, tags, metadata, project_name or on_end in langsmith_extra=, "
+                f"got {sorted(options)}; leave them out"
             )
         if self._own is not None:
             own = self._own if own is None else self._own.overlaid(own)
-        name = self._name if name is None else check_name(name)
-        recipe = _Recipe(self._fn, name, self._run_type, own, self._process_inputs, None)
-        recipe.copy_result, recipe._origin = self.copy_result, self
+        recipe = Recipe(self._fn, self._name if name is None else name, self._run_type, own)
+        for each in ("_process_inputs", "_reduce", "copy_result", "copy_chunk", "is_enabled"):
+            setattr(recipe, each, getattr(self, each))
+        recipe._origin = self
+        recipe._id_text = None if run_id is None else _checked_id(run_id)
+        recipe._on_end = None if on_end is None else _checked_hook(on_end)
         if parent is None:
             return nullcontext(), recipe
         return tracing_context(parent=False if isinstance(parent, str) and parent == "ignore" else parent), recipe
@@ -283,6 +458,70 @@ class _Recipe:
         if self._process_inputs is None:
             return {"args": copy_value(args), "kwargs": copy_value(kwargs)}
         return process_payload(self._process_inputs, {"args": args, "kwargs": kwargs}, "inputs")
+
+
+def _itself(chunk: Any) -> Any:
+    return chunk
+
+
+def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
+    try:
+        return copy_value(process(chunk))
+    except Exception as error:  # noqa: BLE001  anything; and fail closed, as with the payloads
+        kind = type(error).__name__
+        report("payloads_dropped", f"process_chunk raised {kind}, so a chunk was not recorded", error=error)
+        return {"clew.dropped": f"process_chunk raised {kind}"}
+
+
+def _checked_id(run_id: Any) -> str:
+    try:
+        return str(run_id if isinstance(run_id, UUID) else UUID(run_id))
+    except (AttributeError, TypeError, ValueError):
+        raise ArgumentValueError(
+            f"expected run_id in langsmith_extra= as a UUID or its text, got {run_id!r}; leave it out for a new one"
+        ) from None
+
+
+def _checked_hook(on_end: Any) -> Callable[[RunTree], object]:
+    if not callable(on_end):
+        raise ArgumentTypeError(f"expected on_end in langsmith_extra= as a function, got {on_end!r}; pass the function")
+    hook: Callable[[RunTree], object] = on_end
+    return hook
+
+
+def _of_config(config: Any) -> Dict[str, Any]:
+    """
+    Return what a LangChain config says, by the names of ``langsmith_extra=``; LangChain need not be there to be read.
+    """
+    config = check_mapping(config, "config in langsmith_extra=")
+    found = {"tags": config.get("tags"), "metadata": config.get("metadata"), "name": config.get("run_name")}
+    callbacks = config.get("callbacks")
+    parent_id = getattr(callbacks, "parent_run_id", None)
+    for handler in getattr(callbacks, "handlers", ()):
+        # Its tracer knows the runs that are open.
+        run = getattr(handler, "run_map", {}).get(str(parent_id))
+        order = getattr(run, "dotted_order", None)
+        if isinstance(order, str):
+            found["parent"] = order
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _code_of(fn: Any) -> Optional[CodeType]:
+    while isinstance(fn, partial):
+        fn = fn.func
+    code = getattr(getattr(fn, "__func__", fn), "__code__", None)
+    return code if isinstance(code, CodeType) else None  # there are objects that have every attribute
+
+
+def _has_parameter(fn: Any, name: str) -> bool:
+    code = _code_of(fn)
+    return code is not None and name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _is_passed(fn: Any, args: Tuple[Any, ...]) -> bool:
+    code: Any = _code_of(fn)
+    position: int = code.co_varnames.index(_RUN_TREE)
+    return position < code.co_argcount and len(args) + hasattr(fn, "__self__") > position
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
@@ -296,10 +535,4 @@ def _check(fn: object) -> None:
         raise ArgumentTypeError(
             f"expected a function to trace, got {type(fn).__name__} {fn!r}; "
             f"write @traceable, or @traceable(run_type=..., name=...) with options"
-        )
-    kind = kind_of(fn)
-    if "generator" in kind:
-        raise ArgumentTypeError(
-            f"expected a plain or a coroutine function, got {kind} function {fn!r}, whose body runs while it "
-            f"is read; trace the function that reads it, or open a trace(...) block around the loop"
         )
