@@ -293,7 +293,7 @@ def test_consumer_sees_one_frame_more_at_most(runs: clew.Recording, run: Run) ->
     assert traced == [*bare[:-1], "drive_traced", "fails"]
     bare = frames(lambda: run(lambda: read(fails_async)))
     traced = frames(lambda: run(lambda: read(clew.traceable(fails_async))))
-    assert traced[-3:] == ["read", "drive_traced", "fails_async"]
+    assert traced[-3:] == ["read", "drive_async_traced", "fails_async"]
     assert len(traced) == len(bare) + 1
 
 

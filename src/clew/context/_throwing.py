@@ -43,12 +43,11 @@ class Thrown:
     Be an operation on an async generator that throws: from its start, or, after `into`, where the body awaits.
     """
 
-    __slots__ = ("_operation", "error", "is_exit")
+    __slots__ = ("_operation", "error")
 
-    def __init__(self, operation: Any, *, is_exit: bool = False) -> None:
+    def __init__(self, operation: Any) -> None:
         self._operation = operation
         self.error: Optional[BaseException] = None
-        self.is_exit = is_exit
 
     @classmethod
     def into(cls, operation: Any, error: BaseException) -> Thrown:
@@ -57,7 +56,6 @@ class Thrown:
         """
         thrown = operation if isinstance(operation, cls) else cls(operation)
         thrown.error = error
-        thrown.is_exit = isinstance(error, GeneratorExit)
         return thrown
 
     def __iter__(self) -> Thrown:

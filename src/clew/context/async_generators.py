@@ -29,7 +29,7 @@ from clew.context._inheriting import Beginning, inheriting
 from clew.context._throwing import Thrown, step_codes, without_frames, without_steps, without_this_frame
 from clew.context.snapshot import Snapshot
 
-__all__ = ("drive_async", "wrap_async_generator")
+__all__ = ("StepHere", "drive_async", "first_operation", "wrap_async_generator")
 
 Y = TypeVar("Y")
 S = TypeVar("S")
@@ -180,6 +180,23 @@ class _Step(map):  # type: ignore[type-arg]  # no class can be subscripted befor
             del self, arguments, parts, operations, operation
 
 
+class StepHere(_Step):
+    """
+    Be awaitable for one operation on the body, in whichever context is current: a map of `next` to the operation.
+    """
+
+    __slots__ = ()
+
+    def _run(self, name: str, *arguments: Any) -> Any:
+        parts: Any = self.__reduce__()[1]
+        _, operations = parts
+        operation = next(operations)
+        try:
+            return without_frames(getattr(operation, name), *arguments)
+        finally:
+            del self, arguments, parts, operations, operation
+
+
 _NEXTS = repeat(next)
 
 
@@ -195,7 +212,7 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
     # In variables, which are quicker to reach than what is global, and are still there when the interpreter exits.
     step, nexts, repeated, asend, thrown, as_thrown = _Step, _NEXTS, repeat, body.asend, Thrown, without_this_frame
     as_ended = without_steps
-    operation, plain = _first_operation(body), None
+    operation, plain = first_operation(body), None
     try:
         while True:
             try:
@@ -216,7 +233,7 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
                 if body.ag_running:
                     operation = thrown.into(plain if operation is None else operation, as_thrown(error))
                 elif operation is None:
-                    operation = thrown(body.athrow(as_thrown(error)), is_exit=isinstance(error, GeneratorExit))
+                    operation = thrown(body.athrow(as_thrown(error)))
                 else:
                     # It comes from what the body awaits, before that could resume. This ends here.
                     await step(run, nexts, repeated(body.aclose()))
@@ -228,10 +245,10 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
 
 
 driver_codes.add(drive_async.__code__)
-step_codes.update((_Step.send.__code__, _Step.throw.__code__, _Step._run.__code__))
+step_codes.update(fn.__code__ for fn in (_Step.send, _Step.throw, _Step._run, StepHere._run))
 
 
-def _first_operation(body: Any) -> Any:
+def first_operation(body: Any) -> Any:
     """
     Return the operation that starts the body, made such that no event loop hears of the body.
 

@@ -308,13 +308,13 @@ class Unsampled(Identity):
 
     _digits: str
 
-    def __init__(self, name: str, start_time_ns: int, digits: str, inherited: Optional[Inherited]) -> None:
+    def __init__(self, name: str, digits: str, inherited: Optional[Inherited]) -> None:
         self.name = name
         self.parent = None
         self.inherited = inherited
-        self.start_time_ns = start_time_ns
+        self.start_time_ns = now_ns()
         self._digits = digits
-        self._id_text = self._order = None
+        self._order = None
 
     def id_text(self) -> str:
         """

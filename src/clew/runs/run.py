@@ -32,7 +32,7 @@ from clew.payloads import (
     describe_error,
     status_of,
 )
-from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, now_ns
+from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
 from clew.runs.sampling import settings
 
 if TYPE_CHECKING:
@@ -634,11 +634,12 @@ def open_run(
     run_type: str,
     inputs: Dict[str, Any],
     own: Optional[Inherited],
-) -> Union[RunTree, Unsampled]:
+    digits: Optional[str] = None,
+) -> RunTree:
     """
     Return a new open run under `parent`, or a root; `inputs` is a copy already.
 
-    A root of a trace that is not to be recorded is none, but `Unsampled`.
+    The random digits of its id are given if these have decided that it is recorded.
 
     The two objects are filled in here, not by an `__init__` of each: this is half the cost of a run.
     """
@@ -662,11 +663,8 @@ def open_run(
     identity.name = name
     identity.parent = parent
     identity.start_time_ns = start_time_ns
-    identity._id_text = identity._order = None
-    if parent is None and settings.is_sampling:
-        unsampled = settings.decide(identity, run_type)
-        if unsampled is not None:
-            return unsampled
+    identity._order = None
+    identity._id_text = None if digits is None else new_id_text(start_time_ns, digits)
     run = _new(RunTree)  # not RunTree(), which is for people
     run._identity = identity
     run.run_type = run_type
@@ -688,9 +686,11 @@ def draft_run(
     linked = None
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
-    run = open_run(parent, around, check_name(name), run_type, copy_payload(inputs, "input"), own)
-    if isinstance(run, Unsampled):
-        run = ignored(run)
+    decided = settings.decide(check_name(name), run_type, own) if parent is None and settings.is_sampling else None
+    if isinstance(decided, Unsampled):
+        run = ignored(decided)
+    else:
+        run = open_run(parent, around, check_name(name), run_type, copy_payload(inputs, "input"), own, decided)
     if linked is not None:
         run._identity.linked = (linked,)
     run._is_draft = True

@@ -10,7 +10,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
-from clew.runs.identity import Identity, Unsampled, new_id_text, new_random_digits
+from clew.runs.identity import Inherited, Unsampled, new_random_digits
 
 __all__ = ("Root", "Sampler", "Settings", "settings")
 
@@ -40,7 +40,7 @@ class Settings:
     Hold what `clew.configure` has said: the one default configuration of the process.
     """
 
-    __slots__ = ("_sampler", "is_enabled", "is_sampling", "project_name", "service")
+    __slots__ = ("_sampler", "_threshold", "is_enabled", "is_sampling", "project_name", "service")
 
     project_name: Optional[str]
     service: Optional[str]
@@ -52,6 +52,7 @@ class Settings:
         self.project_name = None
         self.service = None
         self._sampler: Optional[Sampler] = None
+        self._threshold: Optional[str] = None  # what is sampled is not below; that of a ratio
         self.is_sampling = False
 
     @property
@@ -78,11 +79,12 @@ class Settings:
                 f"expected a ratio from 0 to 1, got {sampler!r}; 0.1 records a tenth of all traces"
             )
         self._sampler = sampler
+        self._threshold = _threshold_of(sampler) if is_ratio else None
         self.is_sampling = sampler is not None
 
-    def decide(self, identity: Identity, run_type: str) -> Optional[Unsampled]:
+    def decide(self, name: str, run_type: str, inherited: Optional[Inherited] = None) -> Union[Unsampled, str]:
         """
-        Return None if the trace is recorded that begins with a root of that name, and who the root is otherwise.
+        Return who the root of a trace is that is not recorded; of one that is, the random digits of its id.
 
         A sampler that fails records the trace, and is counted as ``"samplers_failed"`` in `clew.stats()`.
 
@@ -91,18 +93,21 @@ class Settings:
             OpenTelemetry's consistent sampling, which records what is not below the threshold.
         """
         digits = new_random_digits()
+        # As text, the digits of two numbers of one length compare as these do.
+        threshold = self._threshold or self._threshold_for(name, run_type)
+        return Unsampled(name, digits, inherited) if digits[2:] < threshold else digits
+
+    def _threshold_for(self, name: str, run_type: str) -> str:
         try:
-            verdict: Any = self._sampler
-            if callable(verdict):
-                verdict = verdict(Root(identity.name, run_type, self.service))
-            is_sampled = int(digits, 16) % _RANDOM_SPACE >= (1 - verdict) * _RANDOM_SPACE
+            sampler: Any = self._sampler
+            return _threshold_of(float(sampler(Root(name, run_type, self.service))))
         except Exception as error:  # noqa: BLE001  it is the program's own function, and its call to be made
             report("samplers_failed", "a sampler failed, and the trace is recorded", error=error)
-            is_sampled = True
-        if is_sampled:
-            identity._id_text = new_id_text(identity.start_time_ns, digits)
-            return None
-        return Unsampled(identity.name, identity.start_time_ns, digits, identity.inherited)
+            return ""
+
+
+def _threshold_of(ratio: float) -> str:
+    return f"{round((1 - min(max(ratio, 0), 1)) * _RANDOM_SPACE):014x}" if ratio > 0 else "g"  # above every digit
 
 
 settings = Settings()

@@ -7,19 +7,21 @@ How a generator is driven is in `clew.context`; which functions are traced, in `
 from __future__ import annotations
 
 import sys
-from abc import abstractmethod
 from contextlib import suppress
+from contextvars import Token
 from functools import lru_cache
+from itertools import repeat
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType
-from typing import TYPE_CHECKING, Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, AsyncGenerator, Callable, List, Optional
 
 from clew.context._bodies import is_fresh, named
-from clew.context._throwing import Exit, Thrown, from_body, step_codes
-from clew.context.async_generators import drive_async
+from clew.context._throwing import Exit, Thrown, from_body, step_codes, without_steps, without_this_frame
+from clew.context.async_generators import StepHere, first_operation
 from clew.context.generator_functions import FunctionLike
 from clew.context.generators import driver_for
+from clew.payloads import MAX_STRING_CHARS
 from clew.runs import run as _run
-from clew.runs.identity import Ambient, Identity, ambient, current_identity
+from clew.runs.identity import Ambient, Identity, ambient, current_identity, report_foreign_exit
 
 if TYPE_CHECKING:
     from clew.runs.run import RunTree
@@ -33,36 +35,37 @@ MOST_CHUNKS = 10_000
 
 _current = current_identity.get
 _set_current = current_identity.set
+_reset_current = current_identity.reset
 _around = ambient.get
 _set_around = ambient.set
 
 
 class _Stream:
     """
-    Record one generator: its run is current in each step, and ends with the last.
+    Hold the run of one generator, and what the body has as the current one, its own or that of an open block.
 
-    It is what the generator's driver has make each step. All ContextVars but the run tree's own two are
-    the consumer's, as they are for a plain generator.
+    All ContextVars but the run tree's own two are the consumer's, as they are for a plain generator.
     """
 
-    __slots__ = ("_ambient", "_chunks", "_identity", "_number", "_recipe", "_run", "_starts")
+    __slots__ = ("_ambient", "_chunks", "_identity", "_left_out", "_most_plain", "_recipe", "_run", "_starts")
 
     _identity: Optional[Identity]
     _run: Optional[RunTree]  # until it has ended
+    _most_plain: int  # how many chunks there may be of those that need no copying
 
     def __init__(self, recipe: Recipe, run: RunTree, *, starts: bool) -> None:
         self._recipe = recipe
         self._run = run
         self._starts = starts
-        # What the body has as the current run: its own, or that of a `trace` block that is open at a yield.
         self._identity = run._identity
         self._ambient = _around()
         self._chunks: List[Any] = []
-        self._number = 0
+        self._left_out = 0
+        self._most_plain = 0
 
     def begin(self) -> Callable[..., Any]:
         """
-        Start the run, unless that was done at the call, and return what makes each step.
+        Start the run, unless that was done at the call, and return what makes each step of a plain generator.
         """
         if self._starts:
             self._starts = False
@@ -70,40 +73,98 @@ class _Stream:
                 self._recipe.start_late(self._run)
         return self.step
 
-    @abstractmethod
     def step(self, fn: Callable[..., Any], *args: Any) -> Any:
         """
         Return `fn(*args)`, in which the body's run is current.
         """
+        before, around = _current(), _around()
+        _set_current(self._identity)
+        if around is not self._ambient:
+            _set_around(self._ambient)
+        try:
+            chunk = fn(*args)
+        except BaseException as error:
+            self._suspend(before, around)
+            self.end(error, is_closed=isinstance(getattr(fn, "__self__", None), Exit))
+            raise
+        finally:
+            del args  # which may hold an exception, whose traceback holds this frame
+        # What is called here is written out for what most steps are.
+        if _current() is self._identity and _around() is around:
+            _set_current(before)
+        else:
+            self._suspend(before, around)
+        if type(chunk) is str and len(chunk) < MAX_STRING_CHARS and 0 < len(self._chunks) < self._most_plain:
+            self._chunks.append(chunk)
+        elif chunk is None and fn.__name__ == "close":
+            self.end(sys.exc_info()[1] or GeneratorExit(), is_closed=False)
+        else:
+            self.add(chunk)
+        return chunk
 
     def _suspend(self, before: Optional[Identity], around: Ambient) -> None:
-        here = _current()
-        if here is not self._identity:
-            self._identity = here
-            if here is not None:
-                here.is_carried = True
+        self._keep(_current())
         _set_current(before)
         if _around() is not around:
             self._ambient = _around()
             _set_around(around)
 
-    def _add(self, chunk: Any) -> None:
+    def _keep(self, here: Optional[Identity]) -> None:
+        if here is not self._identity:
+            self._identity = here
+            if here is not None:
+                here.is_carried = True
+
+    def enter(self, around: Ambient) -> Token[Optional[Identity]]:
+        """
+        Make the body's run current, until `leave`.
+        """
+        if around is not self._ambient:
+            _set_around(self._ambient)
+        return _set_current(self._identity)
+
+    def leave(self, token: Token[Optional[Identity]], around: Ambient) -> None:
+        """
+        Make that current again which was so before `enter`.
+        """
+        here = _current()
+        try:
+            _reset_current(token)
+        except ValueError:  # what was asked for in one context was waited for in another one
+            report_foreign_exit()
+            return
+        if here is not self._identity:
+            self._keep(here)
+        if _around() is not around:
+            self._ambient = _around()
+            _set_around(around)
+
+    def add(self, chunk: Any) -> None:
+        """
+        Record one item.
+        """
         run = self._run
         if run is None or run.status != "pending":
             return
-        if not self._number:
+        chunks = self._chunks
+        if not chunks:
             run.add_event("new_token")
-        if self._number < MOST_CHUNKS or self._recipe.reduces:
-            self._chunks.append(self._recipe.copy_chunk(chunk))
-        self._number += 1
+            self._most_plain = MOST_CHUNKS if self._recipe.copies_chunks else 0
+        if len(chunks) < MOST_CHUNKS or self._recipe.reduces:
+            chunks.append(self._recipe.copy_chunk(chunk))
+        else:
+            self._left_out += 1
 
-    def _end(self, error: BaseException, *, is_closed: bool) -> None:
+    def end(self, error: BaseException, *, is_closed: bool) -> None:
+        """
+        End the run, as the body has ended by an exception, be it the one that says that it has come to its end.
+        """
         run, self._run = self._run, None
         if run is None or run.status != "pending":
             return
         chunks, self._chunks = self._chunks, []
-        if self._number > len(chunks):
-            chunks.append(f"<cut: {self._number} chunks>")
+        if self._left_out:
+            chunks.append(f"<cut: {len(chunks) + self._left_out} chunks>")
         run.result = self._recipe.copy_chunks(chunks)
         if is_closed or isinstance(error, GeneratorExit):
             run.close("cancelled")
@@ -116,88 +177,80 @@ class _Stream:
         # Of a generator that nobody has closed: it was not begun, or no event loop was there to close it.
         if self._run is not None and not self._starts:
             with suppress(Exception):  # the interpreter exits, and what is global is gone
-                self._end(GeneratorExit(), is_closed=True)
+                self.end(GeneratorExit(), is_closed=True)
 
 
-class _SyncStream(_Stream):
-    __slots__ = ()
-
-    def step(self, fn: Callable[..., Any], *args: Any) -> Any:
-        before, around = _current(), _around()
-        _set_current(self._identity)
-        if around is not self._ambient:
-            _set_around(self._ambient)
-        try:
-            chunk = fn(*args)
-        except BaseException as error:
-            self._suspend(before, around)
-            self._end(error, is_closed=_is_exit(fn))
-            raise
-        finally:
-            del args  # which may hold an exception, whose traceback holds this frame
-        self._suspend(before, around)
-        if chunk is None and fn.__name__ == "close":
-            self._end(sys.exc_info()[1] or GeneratorExit(), is_closed=False)
-        else:
-            self._add(chunk)
-        return chunk
+step_codes.add(_Stream.step.__code__)
 
 
-class _AsyncStream(_Stream):
-    __slots__ = ()
-
-    def step(self, fn: Callable[..., Any], *args: Any) -> Any:
-        before, around = _current(), _around()
-        _set_current(self._identity)
-        if around is not self._ambient:
-            _set_around(self._ambient)
-        try:
-            # What the body awaits is returned; an item comes as the value of a StopIteration.
-            result = fn(*args)
-        except StopIteration as item:
-            self._suspend(before, around)
-            if _is_closing(args[0]):
-                self._end(item.__context__ or GeneratorExit(), is_closed=False)
-            else:
-                self._add(item.value)
-            raise
-        except BaseException as error:
-            self._suspend(before, around)
-            self._end(error, is_closed=_is_exit(fn) or _is_exit(args[0]))
-            raise
-        finally:
-            del args
-        self._suspend(before, around)
-        return result
-
-
-step_codes.update((_SyncStream.step.__code__, _AsyncStream.step.__code__))
-
-
-def _is_exit(operation: object) -> bool:
-    """
-    Return whether an operation on a body, or a method of one, throws a GeneratorExit into it.
-    """
-    owner = getattr(operation, "__self__", operation)
-    return isinstance(owner, Exit) or (isinstance(owner, Thrown) and owner.is_exit)
-
-
-def _is_closing(operation: object) -> bool:
-    # Those that throw are wrapped.
-    return type(getattr(operation, "__self__", operation)).__name__ == "async_generator_athrow"
-
-
-# Drivers of their own, as what they drive may be wrapped in a context, and that of clew's other drivers may not.
+# A driver of its own, as what it drives may be wrapped in a context, and what clew's other drivers drive is so.
 @lru_cache(maxsize=None)
-def _renamed(driver: Any) -> Any:
+def _driver_for(code: CodeType) -> Any:
+    driver: Any = driver_for(code)
     return FunctionType(driver.__code__.replace(co_name="drive_traced"), driver.__globals__, "drive_traced")
 
 
-_drive_async = _renamed(drive_async)
+async def drive_async_traced(stream: _Stream, body: Any) -> AsyncGenerator[Any, Any]:
+    """
+    Drive the async generator `body`, whose run is current from when an item is asked for until it comes.
 
-
-def _driver_for(code: CodeType) -> Any:
-    return _renamed(driver_for(code))
+    As in a traced coroutine, it is so in the context of whoever asks, also while what the body awaits is
+    waited for. All else is as in `clew.context.async_generators.drive_async`, where the reasons are.
+    """
+    stream.begin()
+    step, repeated, asend, thrown, as_thrown = StepHere, repeat, body.asend, Thrown, without_this_frame
+    enter, leave, add, get_around, as_ended, next_ = (
+        stream.enter,
+        stream.leave,
+        stream.add,
+        _around,
+        without_steps,
+        next,
+    )
+    operation, plain, is_closed = first_operation(body), None, False
+    box: List[Any] = []
+    try:
+        while True:
+            try:
+                around = get_around()
+                token = enter(around)
+                try:
+                    box.append(await step(next_, repeated(operation)))
+                finally:
+                    leave(token, around)
+                operation, is_closed = None, False
+                add(box[0])
+                sent = yield box.pop()
+                while sent is None:
+                    plain = asend(None)
+                    around = get_around()
+                    token = enter(around)
+                    try:
+                        box.append(await step(next_, repeated(plain)))
+                    finally:
+                        leave(token, around)
+                    add(box[0])
+                    sent = yield box.pop()
+                operation = asend(sent)
+                del sent
+            except BaseException as error:  # noqa: PERF203  each may be caught by the body, which goes on
+                if body.ag_frame is None or getattr(operation, "error", None) is not None:
+                    stream.end(error, is_closed=is_closed)
+                    raise as_ended(error)  # noqa: B904  it is the same one
+                is_closed = isinstance(error, GeneratorExit)
+                if body.ag_running:
+                    operation = thrown.into(plain if operation is None else operation, as_thrown(error))
+                elif operation is None:
+                    operation = thrown(body.athrow(as_thrown(error)))
+                else:
+                    # It comes from what the body awaits, before that could resume. This ends here.
+                    await step(next_, repeated(body.aclose()))
+                    stream.end(error, is_closed=is_closed)
+                    raise
+    except StopAsyncIteration:
+        pass
+    finally:
+        del operation
 
 
 class TracedGeneratorFunction(FunctionLike):
@@ -215,7 +268,7 @@ class TracedGeneratorFunction(FunctionLike):
         """
         Return what drives the generators of a function that has this code.
         """
-        driver: Callable[..., Any] = _drive_async if self._is_async else _driver_for(code)
+        driver: Callable[..., Any] = drive_async_traced if self._is_async else _driver_for(code)
         return driver
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -235,8 +288,7 @@ class TracedGeneratorFunction(FunctionLike):
             kwargs = recipe.filled(args, kwargs, run)
         if run is None:
             return self._fn(*args, **kwargs)
-        stream = (_AsyncStream if self._is_async else _SyncStream)(recipe, run, starts=True)
-        return self.driven(stream, self._fn, args, kwargs)
+        return self.driven(_Stream(recipe, run, starts=True), self._fn, args, kwargs)
 
 
 def streamed(result: Any, recipe: Recipe, run: RunTree) -> Any:
@@ -245,6 +297,7 @@ def streamed(result: Any, recipe: Recipe, run: RunTree) -> Any:
     """
     if not is_fresh(result):
         return None
+    stream = _Stream(recipe, run, starts=False)
     if isinstance(result, GeneratorType):
-        return named(_driver_for(result.gi_code)(_SyncStream(recipe, run, starts=False), [result]), result)
-    return named(_drive_async(_AsyncStream(recipe, run, starts=False), result), result)
+        return named(_driver_for(result.gi_code)(stream, [result]), result)
+    return named(drive_async_traced(stream, result), result)

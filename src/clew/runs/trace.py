@@ -14,6 +14,7 @@ from clew.runs import run as _run
 from clew.runs.current import leave_block, leave_call
 from clew.runs.identity import Identity, Unsampled, ambient, current_identity, hand_down
 from clew.runs.run import RunTree
+from clew.runs.sampling import settings
 
 __all__ = ("trace",)
 
@@ -80,9 +81,15 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         parent = current_identity.get()
         around = ambient.get()
         is_recorded = bool(_run.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
-        copied = copy_payload(inputs, "input") if is_recorded else {}
-        opened = _run.open_run(parent, around, self._name, self._run_type, copied, self._own)
-        self._run = run = _run.ignored(opened) if isinstance(opened, Unsampled) else opened
+        decided = None
+        if is_recorded and parent is None and settings.is_sampling:
+            decided = settings.decide(self._name, self._run_type, self._own)
+        if isinstance(decided, Unsampled):
+            run = _run.ignored(decided)
+        else:
+            copied = copy_payload(inputs, "input") if is_recorded else {}
+            run = _run.open_run(parent, around, self._name, self._run_type, copied, self._own, decided)
+        self._run = run
         if not is_recorded:
             run.ignore_changes()
             return run

@@ -35,6 +35,7 @@ from clew.runs import run as _run
 from clew.runs.current import get_current_run_tree, leave_call, tracing_context
 from clew.runs.identity import Inherited, Unsampled, ambient, current_identity, hand_down, now_ns, report_foreign_exit
 from clew.runs.run import RunTree, open_run
+from clew.runs.sampling import settings
 from clew.runs.streaming import STREAM_TYPES, TracedGeneratorFunction, streamed
 
 __all__ = ("Recipe", "traceable")
@@ -319,6 +320,13 @@ class Recipe:
         """
         return self._reduce is not None
 
+    @property
+    def copies_chunks(self) -> bool:
+        """
+        Whether the items of a stream are recorded as they are.
+        """
+        return self.copy_chunk is copy_value
+
     def copy_chunks(self, chunks: List[Any]) -> Any:
         """
         Return what is recorded of a stream as its output.
@@ -352,6 +360,12 @@ class Recipe:
         parent = _current()
         if parent is not None and not parent.is_sampled:
             return None
+        digits = None
+        if parent is None and settings.is_sampling:
+            decided = settings.decide(self._name, self._run_type, self._own)
+            if isinstance(decided, Unsampled):
+                return cast("RunTree", decided)  # whose part it plays
+            digits = decided
         run = None
         try:
             read = self._read_inputs or self._make_reader()
@@ -359,10 +373,7 @@ class Recipe:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse this call, too, and its own error is the one to see
                 inputs = self._unsorted_inputs(args, kwargs)
-            opened = open_run(parent, around, self._name, self._run_type, inputs, self._own)
-            if isinstance(opened, Unsampled):
-                return cast("RunTree", opened)  # whose part it plays
-            run = opened
+            run = open_run(parent, around, self._name, self._run_type, inputs, self._own, digits)
             if self._origin is not None:
                 self._give_what_the_call_asks_for(run)
             if not later:
