@@ -72,7 +72,7 @@ class Settings:
         if not (sampler is None or is_ratio or callable(sampler)):
             raise ArgumentTypeError(
                 f"expected a sampler as a ratio or a function, got {type(sampler).__name__} {sampler!r}; "
-                f"pass a number from 0 to 1, or a function of a clew.Root"
+                f"pass a number from 0 to 1, or a function that gets the root"
             )
         if is_ratio and not 0 <= sampler <= 1:
             raise ArgumentValueError(

@@ -369,6 +369,8 @@ class Recipe:
         run = None
         try:
             read = self._read_inputs or self._make_reader()
+            if self.fills_run_tree and not _is_passed(self._fn, args):
+                kwargs = {**kwargs, _RUN_TREE: None}  # for which it stands once there is a run
             try:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse this call, too, and its own error is the one to see

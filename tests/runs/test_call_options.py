@@ -1,0 +1,218 @@
+"""
+What one call may say in ``langsmith_extra=``, the parameter `run_tree`, and calls that are never recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional
+from uuid import UUID
+
+import pytest
+
+import clew
+from clew.errors import ArgumentTypeError, ArgumentValueError
+
+RUN_ID = UUID("01a20137-b201-7e4c-9aba-ed1cbb092982")
+
+
+@pytest.fixture
+def runs() -> Iterator[clew.Recording]:
+    with clew.record() as recording:
+        yield recording
+    assert clew.get_current_run_tree() is None
+
+
+def function(n: int, run_tree: Optional[clew.RunTree] = None) -> Any:
+    return run_tree
+
+
+async def coroutine(n: int, *, run_tree: clew.RunTree) -> Any:
+    return run_tree
+
+
+def generator(n: int, run_tree: Any = None) -> Iterator[Any]:
+    yield run_tree
+
+
+async def async_generator(run_tree: Any, n: int = 1) -> AsyncIterator[Any]:
+    yield run_tree
+
+
+async def first_of(stream: Any) -> Any:
+    return [item async for item in stream][0]
+
+
+def call_function(**options: Any) -> Any:
+    return clew.traceable(**options.pop("traced", {}))(function)(n=1, **options)
+
+
+def call_coroutine(**options: Any) -> Any:
+    return asyncio.run(clew.traceable(**options.pop("traced", {}))(coroutine)(n=1, **options))
+
+
+def call_generator(**options: Any) -> Any:
+    return list(clew.traceable(**options.pop("traced", {}))(generator)(n=1, **options))[0]
+
+
+def call_async_generator(**options: Any) -> Any:
+    return asyncio.run(first_of(clew.traceable(**options.pop("traced", {}))(async_generator)(n=1, **options)))
+
+
+CALLS = [call_function, call_coroutine, call_generator, call_async_generator]
+every_kind = pytest.mark.parametrize("call", CALLS)
+Call = Callable[..., Any]
+
+
+@every_kind
+def test_run_tree_is_the_run_of_the_call(runs: clew.Recording, call: Call) -> None:
+    run = call()
+    found = runs.roots[0]
+    assert (run.id, run.name, found.inputs) == (found.id, found.name, {"n": 1})
+    assert run.trace_id == found.trace_id
+
+
+@every_kind
+def test_run_tree_of_the_caller_wins(runs: clew.Recording, call: Call) -> None:
+    own = clew.RunTree("own")
+    assert call(run_tree=own) is own
+    assert runs.roots[0].inputs == {"n": 1}
+
+
+@every_kind
+def test_run_tree_is_never_none(call: Call) -> None:
+    run = call()
+    assert isinstance(run, clew.RunTree)
+    run.add_outputs({"a": 1})
+    run.end()
+
+
+def test_run_tree_that_is_passed_by_position_wins(runs: clew.Recording) -> None:
+    own = clew.RunTree("own")
+    assert clew.traceable(function)(1, own) is own
+
+    class Shop:
+        @clew.traceable
+        def method(self, n: int, run_tree: Any = None) -> Any:
+            return run_tree
+
+        def plain(self, run_tree: Any = None) -> Any:
+            return run_tree
+
+    assert Shop().method(1, own) is own
+    assert Shop().method(1).name == "method"
+    assert clew.traceable(Shop().plain)().name == "plain"
+    assert clew.traceable(Shop().plain)(own) is own
+    assert clew.traceable(partial(function, 1))().name == "function"
+
+
+def test_start_of_a_generator_that_has_its_run_is_that_of_its_call(runs: clew.Recording) -> None:
+    stream = clew.traceable(generator)(1)
+    (run,) = stream
+    assert run.dotted_order == runs.find(name="generator").dotted_order
+
+
+@every_kind
+def test_call_says_who_it_is(runs: clew.Recording, call: Call) -> None:
+    ended: List[clew.RunTree] = []
+    extra: Dict[str, Any] = {
+        "name": "named",
+        "run_id": RUN_ID,
+        "tags": ["call"],
+        "metadata": {"k": "call", "c": 1},
+        "project_name": "of the call",
+        "on_end": ended.append,
+    }
+    decorated = {"name": "decorated", "tags": ["decorator"], "metadata": {"k": "decorator", "d": 1}}
+    with clew.tracing_context(tags=["around"], metadata={"k": "around", "a": 1}, project_name="around"):
+        call(langsmith_extra=extra, traced=decorated)
+    (found,) = runs.roots
+    assert (found.name, found.id, found.project_name) == ("named", RUN_ID, "of the call")
+    assert found.tags == ("around", "decorator", "call")
+    assert found.metadata == {"k": "call", "a": 1, "d": 1, "c": 1}
+    assert [(run.id, run.status) for run in ended] == [(RUN_ID, "success")]
+
+
+@every_kind
+def test_parent_of_a_call_may_be_any(runs: clew.Recording, call: Call) -> None:
+    with clew.trace("parent") as parent:
+        pass
+    for given in (parent, parent.to_headers(), parent.dotted_order, runs.roots[0]):
+        with clew.trace("around"):
+            call(langsmith_extra={"parent": given})
+    with clew.trace("around"):
+        call(langsmith_extra={"parent": "ignore"})
+    by_name = {root.name: root for root in runs.roots}
+    assert len(by_name["parent"].children) == 4
+    assert len(runs.roots) == 1 + 5 + 1
+
+
+def test_config_of_langchain_is_read_without_it(runs: clew.Recording) -> None:
+    with clew.trace("chain") as parent:
+        pass
+    tracer = SimpleNamespace(run_map={str(parent.id): SimpleNamespace(dotted_order=parent.dotted_order)})
+    callbacks = SimpleNamespace(parent_run_id=parent.id, handlers=[object(), tracer])
+    config = {"tags": ["t"], "metadata": {"k": 1}, "run_name": "step", "callbacks": callbacks, "recursion_limit": 5}
+    call_function(langsmith_extra={"config": config})
+    call_function(langsmith_extra={"config": {"callbacks": [object()], "tags": None}, "name": "other"})
+    step = runs.find(name="step")
+    assert (step.parent_id, step.tags, step.metadata) == (parent.id, ("t",), {"k": 1})
+    assert runs.find(name="other").parent_id is None
+
+
+def test_end_hook_that_fails_is_counted(runs: clew.Recording) -> None:
+    def fails(_: clew.RunTree) -> None:
+        raise LookupError("no")
+
+    before = clew.stats().get("end_hooks_failed", 0)
+    call_function(langsmith_extra={"on_end": fails})
+    assert clew.stats()["end_hooks_failed"] == before + 1
+    assert runs.roots[0].status == "success"
+
+
+def test_end_hook_hears_of_an_error(runs: clew.Recording) -> None:
+    @clew.traceable
+    def fails() -> None:
+        raise KeyError("here")
+
+    ended: List[Optional[str]] = []
+    with pytest.raises(KeyError):
+        fails(langsmith_extra={"on_end": lambda run: ended.append(run.error)})  # type: ignore[call-arg]
+    assert ended[0] is not None
+    assert ended[0].rstrip().endswith("KeyError: 'here'")
+
+
+@pytest.mark.parametrize(
+    ("extra", "error", "said"),
+    [
+        ({"run_id": "no"}, ArgumentValueError, "expected run_id in langsmith_extra= as a UUID or its text, got 'no'"),
+        ({"on_end": 5}, ArgumentTypeError, "expected on_end in langsmith_extra= as a function, got 5"),
+        ({"config": 5}, ArgumentTypeError, "expected the config in langsmith_extra= as a dict, got 5"),
+        ({"parent": 5}, ArgumentTypeError, "expected parent= as a RunTree, headers, a dotted order or False, got int"),
+        ({"name": 5}, ArgumentTypeError, "expected the name of a run as a string, got 5"),
+    ],
+)
+@every_kind
+def test_wrong_option_is_refused(call: Call, extra: Any, error: Any, said: str) -> None:
+    with pytest.raises(error, match=said):
+        call(langsmith_extra=extra)
+
+
+@every_kind
+def test_call_that_is_not_enabled_is_not_recorded(runs: clew.Recording, call: Call) -> None:
+    with clew.trace("caller") as caller:
+        assert call(traced={"enabled": False}) is caller
+        assert call(traced={"enabled": False}, langsmith_extra={"name": "x"}) is caller
+        call(traced={"enabled": True})
+    assert [len(root.children) for root in runs.roots] == [1]
+
+
+@pytest.mark.parametrize("fn", [function, coroutine, generator, async_generator])
+def test_kind_and_signature_stay(fn: Any) -> None:
+    for traced in (clew.traceable(fn), clew.traceable(enabled=False)(fn)):
+        assert inspect.signature(traced) == inspect.signature(fn)
+        for is_kind in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
+            assert is_kind(traced) == is_kind(fn)

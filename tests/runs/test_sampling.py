@@ -1,0 +1,182 @@
+"""
+Sampling: decided once, at the root, and held to by all that is under it, also in other services.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Callable, Iterator, List
+
+import pytest
+
+import clew
+from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.runs.sampling import Root, settings
+
+
+@pytest.fixture
+def sample() -> Iterator[Callable[[Any], None]]:
+    def use(sampler: Any) -> None:
+        settings.sampler = sampler
+
+    yield use
+    settings.sampler = settings.service = settings.project_name = None
+
+
+@pytest.fixture
+def runs() -> Iterator[clew.Recording]:
+    with clew.record() as recording:
+        yield recording
+    assert clew.get_current_run_tree() is None
+
+
+@clew.traceable
+def inner() -> Any:
+    return clew.get_current_run_tree()
+
+
+@clew.traceable
+def outer(count: int = 1) -> Any:
+    return [inner() for _ in range(count)]
+
+
+@clew.traceable
+async def outer_async() -> Any:
+    await asyncio.sleep(0)
+    return inner()
+
+
+@clew.traceable
+def stream() -> Iterator[Any]:
+    yield inner()
+    yield clew.get_current_headers()
+
+
+@clew.traceable
+def returns() -> Iterator[Any]:
+    return (inner() for _ in range(2))
+
+
+def test_nothing_of_an_unsampled_trace_is_recorded(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
+    sample(0.0)
+    outer()
+    asyncio.run(outer_async())
+    for make in (stream, returns):
+        for _ in make():
+            outer()
+    with clew.trace("block") as run:
+        run.add_outputs({"a": 1})
+        inner()
+        run.create_child("child").post()
+    clew.RunTree("by hand").post()
+    assert len(runs) == 0
+
+
+def test_all_of_a_sampled_trace_is_recorded(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
+    sample(1)
+    outer()
+    assert runs.tree() == "outer\n└── inner"
+
+
+def test_ratio_is_about_that_of_all_traces_and_none_is_split(
+    runs: clew.Recording, sample: Callable[[Any], None]
+) -> None:
+    sample(0.25)
+    for _ in range(2_000):
+        outer(2)
+    assert 380 <= len(runs.roots) <= 620  # six standard deviations
+    assert {len(root.children) for root in runs.roots} == {2}
+    # By the last 56 bits of the trace id, as everybody else who samples by a ratio finds it.
+    assert all(root.trace_id.int & (1 << 56) - 1 >= 0.75 * (1 << 56) for root in runs.roots)
+
+
+def test_sampler_is_asked_for_each_root_and_for_nothing_else(
+    runs: clew.Recording, sample: Callable[[Any], None]
+) -> None:
+    asked: List[Root] = []
+
+    def by_name(root: Root) -> bool:
+        asked.append(root)
+        return root.name != "outer"
+
+    settings.service = "shop"
+    sample(by_name)
+    outer()
+    with clew.trace("kept", "tool"):
+        outer()
+    assert asked == [Root("outer", "chain", "shop"), Root("kept", "tool", "shop")]
+    runs.assert_tree("""
+        kept
+          outer
+            inner
+    """)
+
+
+def test_sampler_may_return_a_ratio_and_fail(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
+    def fails(_: Root) -> bool:
+        raise LookupError("no")
+
+    sample(lambda _: 0.0)
+    outer()
+    assert len(runs) == 0
+    before = clew.stats().get("samplers_failed", 0)
+    sample(fails)
+    outer()
+    assert len(runs) == 2
+    assert clew.stats()["samplers_failed"] == before + 1
+
+
+def test_headers_of_an_unsampled_trace_say_so(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
+    sample(0.0)
+    _, headers = list(stream())
+    assert set(headers) == {"traceparent"}
+    assert headers["traceparent"].endswith("-02")
+    with clew.trace("block") as run:
+        assert run.to_headers()["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-02"
+    sample(None)
+    with clew.tracing_context(parent=headers):
+        outer()
+    assert len(runs) == 0
+
+
+def test_run_of_an_unsampled_trace_is_one_that_takes_everything(
+    runs: clew.Recording, sample: Callable[[Any], None]
+) -> None:
+    sample(0.0)
+    before = clew.stats()
+    (run,) = outer()
+    run.add_tags("a")
+    run.add_metadata({"a": 1})
+    run.end(outputs={"a": 1})
+    assert isinstance(run, clew.RunTree)
+    assert (run.name, run.parent_id) == ("outer", None)
+    assert clew.stats() == before
+
+
+def test_error_of_an_unsampled_call_is_the_programs_own(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
+    @clew.traceable
+    def fails() -> None:
+        raise KeyError("here")
+
+    sample(0.0)
+    with pytest.raises(KeyError, match="here"):
+        fails()
+    assert len(runs) == 0
+
+
+def test_wrong_sampler_is_refused(sample: Callable[[Any], None]) -> None:
+    with pytest.raises(ArgumentValueError, match=r"expected a ratio from 0 to 1, got 10"):
+        sample(10)
+    with pytest.raises(ArgumentTypeError, match="expected a sampler as a ratio or a function, got str '0.1'"):
+        sample("0.1")
+    with pytest.raises(ArgumentTypeError, match="got bool True"):
+        sample(True)
+
+
+def test_project_and_service_are_those_of_the_process(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
+    settings.project_name, settings.service = "shop", "web"
+    outer()
+    with clew.tracing_context(project_name="own"):
+        outer()
+    assert [root.project_name for root in runs.roots] == ["shop", "own"]
+    assert {run.service for run in runs} == {"web"}
