@@ -42,8 +42,9 @@ async def async_generator(run_tree: Any, n: int = 1) -> AsyncIterator[Any]:
     yield run_tree
 
 
-async def first_of(stream: Any) -> Any:
-    return [item async for item in stream][0]
+async def only_item_of(stream: Any) -> Any:
+    (item,) = [item async for item in stream]
+    return item
 
 
 def call_function(**options: Any) -> Any:
@@ -55,11 +56,12 @@ def call_coroutine(**options: Any) -> Any:
 
 
 def call_generator(**options: Any) -> Any:
-    return list(clew.traceable(**options.pop("traced", {}))(generator)(n=1, **options))[0]
+    (item,) = clew.traceable(**options.pop("traced", {}))(generator)(n=1, **options)
+    return item
 
 
 def call_async_generator(**options: Any) -> Any:
-    return asyncio.run(first_of(clew.traceable(**options.pop("traced", {}))(async_generator)(n=1, **options)))
+    return asyncio.run(only_item_of(clew.traceable(**options.pop("traced", {}))(async_generator)(n=1, **options)))
 
 
 CALLS = [call_function, call_coroutine, call_generator, call_async_generator]

@@ -360,22 +360,19 @@ class Recipe:
         parent = _current()
         if parent is not None and not parent.is_sampled:
             return None
-        digits = None
-        if parent is None and settings.is_sampling:
-            decided = settings.decide(self._name, self._run_type, self._own)
-            if isinstance(decided, Unsampled):
-                return cast("RunTree", decided)  # whose part it plays
-            digits = decided
+        decided = (
+            settings.decide(self._name, self._run_type, self._own) if parent is None and settings.is_sampling else None
+        )
+        if isinstance(decided, Unsampled):
+            return cast("RunTree", decided)  # whose part it plays
         run = None
         try:
             read = self._read_inputs or self._make_reader()
-            if self.fills_run_tree and not _is_passed(self._fn, args):
-                kwargs = {**kwargs, _RUN_TREE: None}  # for which it stands once there is a run
             try:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse this call, too, and its own error is the one to see
                 inputs = self._unsorted_inputs(args, kwargs)
-            run = open_run(parent, around, self._name, self._run_type, inputs, self._own, digits)
+            run = open_run(parent, around, self._name, self._run_type, inputs, self._own, decided)
             if self._origin is not None:
                 self._give_what_the_call_asks_for(run)
             if not later:
@@ -433,11 +430,21 @@ class Recipe:
     def _make_reader(self) -> Callable[..., Dict[str, Any]]:
         origin = self if self._origin is None else self._origin
         if origin._read_inputs is None:
-            origin._read_inputs = input_reader(
-                self._fn, self._process_inputs, without=(_RUN_TREE,) if self.fills_run_tree else ()
-            )
+            if self.fills_run_tree:
+                origin._read_inputs = self._reader_without_run_tree()
+            else:
+                origin._read_inputs = input_reader(self._fn, self._process_inputs)
         self._read_inputs = origin._read_inputs
         return origin._read_inputs
+
+    def _reader_without_run_tree(self) -> Callable[..., Dict[str, Any]]:
+        read = input_reader(self._fn, self._process_inputs, without=(_RUN_TREE,))
+
+        def read_call(*args: Any, **kwargs: Any) -> Dict[str, Any]:
+            # Which is filled in once there is a run.
+            return read(*args, **kwargs) if _is_passed(self._fn, args) else read(*args, **{**kwargs, _RUN_TREE: None})
+
+        return read_call
 
     def with_extra(self, extra: Any) -> Tuple[ContextManager[None], Recipe]:
         """
