@@ -556,3 +556,130 @@ def test_timeout_in_the_body_fires(runs: clew.Recording) -> None:
 
     assert asyncio.run(main()) == ["timed out"]
     assert runs.find(name="slow").status == "success"
+
+
+class Tokens:
+    """Be a stream as a client of a model has it: an object with a connection, and no generator."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.left = ["a", "b"]
+        self.response = "response"
+        self.fails = fails
+
+    def __iter__(self) -> Tokens:
+        return self
+
+    def __next__(self) -> str:
+        work(0)
+        if self.left:
+            return self.left.pop(0)
+        if self.fails:
+            raise KeyError("here")
+        raise StopIteration
+
+    def __enter__(self) -> Tokens:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.left.clear()
+
+    def close(self) -> None:
+        self.left.clear()
+
+
+class AsyncTokens(Tokens):
+    def __aiter__(self) -> AsyncTokens:
+        return self
+
+    async def __anext__(self) -> str:
+        await pause()
+        try:
+            return next(self)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        await pause()
+
+
+class GeneratedTokens(Tokens):
+    def __iter__(self) -> Any:
+        while self.left:
+            work(0)
+            yield self.left.pop(0)
+
+    async def __aiter__(self) -> Any:
+        while self.left:
+            await pause()
+            work(0)
+            yield self.left.pop(0)
+
+
+@clew.traceable(reduce_fn="".join)
+def complete(kind: Any, **options: Any) -> Any:
+    return kind(**options)
+
+
+@pytest.mark.parametrize("kind", [Tokens, GeneratedTokens])
+def test_other_stream_is_tracked_where_it_is_reduced(runs: clew.Recording, kind: Any) -> None:
+    with clew.trace("consumer") as consumer:
+        stream = complete(kind)
+        assert (stream.response, isinstance(stream, kind)) == ("response", True)
+        for _ in stream:
+            assert clew.get_current_run_tree() is consumer
+    found = runs.find(name="complete")
+    assert (found.status, found.outputs) == ("success", {"output": "ab"})
+    assert {child.name for child in found.children} == {"work"}
+    assert [event["name"] for event in found.events] == ["new_token"]
+
+
+@pytest.mark.parametrize("kind", [AsyncTokens, GeneratedTokens])
+@on_every_loop
+def test_other_async_stream_is_tracked_where_it_is_reduced(runs: clew.Recording, run: Run, kind: Any) -> None:
+    async def main() -> None:
+        with clew.trace("consumer") as consumer:
+            async for _ in complete(kind):
+                assert clew.get_current_run_tree() is consumer
+
+    run(main)
+    found = runs.find(name="complete")
+    assert (found.status, found.outputs) == ("success", {"output": "ab"})
+    assert {child.name for child in found.children} == {"work"}
+
+
+def test_other_stream_that_is_closed_early_is_cancelled(runs: clew.Recording) -> None:
+    closed = complete(Tokens)
+    next(closed)
+    closed.close()
+    with complete(Tokens) as left:
+        next(left)
+    dropped = complete(Tokens)
+    next(dropped)
+    del dropped
+
+    async def main() -> None:
+        stream = complete(AsyncTokens)
+        await stream.__anext__()
+        await stream.aclose()
+
+    asyncio.run(main())
+    gc.collect()
+    assert [(run.status, run.outputs) for run in runs.find_all(name="complete")] == [("cancelled", {"output": "a"})] * 4
+
+
+def test_error_of_another_stream_is_an_error(runs: clew.Recording) -> None:
+    with pytest.raises(KeyError, match="here"):
+        list(complete(Tokens, fails=True))
+    found = runs.find(name="complete")
+    assert (found.status, found.outputs) == ("error", {"output": "ab"})
+
+
+def test_what_is_returned_and_is_no_stream_is_the_output(runs: clew.Recording) -> None:
+    assert complete(list) == []
+    assert runs.find(name="complete").outputs == {"output": []}
+
+
+def test_other_stream_is_left_alone_where_it_is_not_reduced(runs: clew.Recording) -> None:
+    stream = clew.traceable(Tokens)()
+    assert type(stream) is Tokens
+    assert runs.roots[0].status == "success"

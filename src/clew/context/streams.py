@@ -29,7 +29,7 @@ from clew.errors import ArgumentTypeError
 if TYPE_CHECKING:
     from clew.context.accessors import Carried
 
-__all__ = ("wrap_stream",)
+__all__ = ("stand_in", "wrap_stream")
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ def wrap_stream(stream: T) -> T:
         raise ArgumentTypeError(
             f"expected something to iterate over, got {type(given).__name__} {given!r}; {_remedy(given)}"
         )
-    return _wrapped(given, _StreamContext(fit_to_keep(copy_context()), capture_carried()))  # type: ignore[no-any-return]
+    return stand_in(given, _StreamContext(fit_to_keep(copy_context()), capture_carried()))  # type: ignore[no-any-return]
 
 
 def _remedy(given: object) -> str:
@@ -187,14 +187,14 @@ class _Stream:
 
     def __iter(self) -> Any:
         iterator = self.__own.run(iter, self.__stream)
-        return self if iterator is self.__stream else _wrapped(iterator, self.__own)
+        return self if iterator is self.__stream else stand_in(iterator, self.__own)
 
     def __next(self) -> Any:
         return self.__own.run(next, self.__stream)
 
     def __aiter(self) -> Any:
         iterator = self.__own.run(type(self.__stream).__aiter__, self.__stream)
-        return self if iterator is self.__stream else _wrapped(iterator, self.__own)
+        return self if iterator is self.__stream else stand_in(iterator, self.__own)
 
     def __anext(self) -> Any:
         return self.__own.stepped(self.__own.run(type(self.__stream).__anext__, self.__stream))
@@ -297,7 +297,10 @@ def _has(kind: type, name: str) -> bool:
     return any(vars(each).get(name) is not None for each in kind.__mro__)
 
 
-def _wrapped(stream: Any, own: _StreamContext) -> Any:
+def stand_in(stream: Any, own: Any) -> Any:
+    """
+    Return an object with the attributes of a stream, whose own methods it has `own` call, as `_StreamContext` does.
+    """
     if isinstance(stream, (GeneratorType, AsyncGeneratorType)) and is_unused(stream):
         if isinstance(stream, GeneratorType):
             return named(drive(own, [stream]), stream)

@@ -10,15 +10,25 @@ import sys
 from contextlib import suppress
 from contextvars import Token
 from functools import lru_cache
+from inspect import isawaitable
 from itertools import repeat
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, AsyncGenerator, Callable, List, Optional
 
 from clew.context._bodies import is_fresh, named
-from clew.context._throwing import Exit, Thrown, from_body, step_codes, without_steps, without_this_frame
+from clew.context._throwing import (
+    Exit,
+    Thrown,
+    from_body,
+    step_codes,
+    without_frames,
+    without_steps,
+    without_this_frame,
+)
 from clew.context.async_generators import StepHere, first_operation
 from clew.context.generator_functions import FunctionLike
 from clew.context.generators import driver_for
+from clew.context.streams import stand_in
 from clew.payloads import MAX_STRING_CHARS
 from clew.runs import run as _run
 from clew.runs.identity import Ambient, Identity, ambient, current_identity, report_foreign_exit
@@ -291,10 +301,89 @@ class TracedGeneratorFunction(FunctionLike):
         return self.driven(_Stream(recipe, run, starts=True), self._fn, args, kwargs)
 
 
+class _StreamObject(_Stream):
+    """
+    Record a stream that is no generator: what it gives when it is iterated over, until it ends or is closed.
+
+    It is what the object that stands for the stream has call the stream's own methods.
+    """
+
+    __slots__ = ("_called",)
+
+    def run(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """
+        Return `fn(*args, **kwargs)`, in which the run is current.
+        """
+        self._called = name = getattr(fn, "__name__", "")
+        before, around = _current(), _around()
+        self.enter(around)
+        try:
+            result = fn(*args, **kwargs)
+        except BaseException as error:
+            self._suspend(before, around)
+            self.end(error, is_closed=False)
+            raise
+        finally:
+            del args
+        self._suspend(before, around)
+        if name in ("next", "__next__", "send"):
+            self.add(result)
+        elif name in ("close", "__exit__") and not isawaitable(result):
+            self.end(GeneratorExit(), is_closed=True)
+        return result
+
+    def begin(self) -> Callable[..., Any]:
+        """
+        Return what makes each step of a native generator that the stream gives to be iterated over.
+        """
+        return self._step_native
+
+    def _step_native(self, fn: Callable[..., Any], *args: Any) -> Any:
+        if fn is not next and fn is not without_frames:
+            return self.step(fn, *args)
+        before, around = _current(), _around()
+        self.enter(around)
+        try:
+            return fn(*args)
+        except StopIteration as item:  # in which an async generator gives it
+            self.add(item.value)
+            raise
+        except BaseException as error:
+            self.end(error, is_closed=False)
+            raise
+        finally:
+            self._suspend(before, around)
+            del args
+
+    async def stepped(self, awaitable: Any) -> Any:
+        """
+        Return what one of the stream's methods gives when it is awaited.
+        """
+        name, around = self._called, _around()
+        token = self.enter(around)
+        try:
+            result = await awaitable
+        except BaseException as error:
+            self.leave(token, around)
+            self.end(error, is_closed=False)
+            raise
+        self.leave(token, around)
+        if name in ("__anext__", "asend"):
+            self.add(result)
+        elif name in ("aclose", "close", "__aexit__"):
+            self.end(GeneratorExit(), is_closed=True)
+        return result
+
+
 def streamed(result: Any, recipe: Recipe, run: RunTree) -> Any:
     """
-    Return what drives a generator that a traced function has returned, whose run goes on; None if it was begun before.
+    Return what stands for a stream that a traced function has returned, whose run goes on until it ends.
+
+    None for what is none, or was begun before.
     """
+    if type(result) not in STREAM_TYPES:
+        is_stream = hasattr(result, "__next__") or hasattr(result, "__anext__") or hasattr(result, "__aiter__")
+        return stand_in(result, _StreamObject(recipe, run, starts=False)) if is_stream else None
     if not is_fresh(result):
         return None
     stream = _Stream(recipe, run, starts=False)

@@ -176,7 +176,7 @@ def _traced(fn: Any, recipe: Recipe) -> Any:
 
 def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
-    is_enabled, fills_run_tree = recipe.is_enabled, recipe.fills_run_tree
+    is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
         if _EXTRA in kwargs:
@@ -196,7 +196,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
                 reset(token)
             except ValueError:
                 report_foreign_exit()
-            if type(result) in STREAM_TYPES:
+            if reduces or type(result) in STREAM_TYPES:
                 stream = streamed(result, recipe, run)
                 if stream is not None:
                     return stream
@@ -215,7 +215,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
 
 def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
-    is_enabled, fills_run_tree = recipe.is_enabled, recipe.fills_run_tree
+    is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if _EXTRA in kwargs:
@@ -235,7 +235,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
                 reset(token)
             except ValueError:
                 report_foreign_exit()
-            if type(result) in STREAM_TYPES:
+            if reduces or type(result) in STREAM_TYPES:
                 stream = streamed(result, recipe, run)
                 if stream is not None:
                     return stream
