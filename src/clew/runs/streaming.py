@@ -57,21 +57,21 @@ class _Stream:
     All ContextVars but the run tree's own two are the consumer's, as they are for a plain generator.
     """
 
-    __slots__ = ("_ambient", "_chunks", "_identity", "_left_out", "_most_plain", "_recipe", "_run", "_starts")
+    __slots__ = ("_left_out", "_recipe", "_run", "_starts", "ambient", "chunks", "identity", "most_plain")
 
-    _identity: Optional[Identity]
+    identity: Optional[Identity]
     _run: Optional[RunTree]  # until it has ended
-    _most_plain: int  # how many chunks there may be of those that need no copying
+    most_plain: int  # how many chunks there may be of those that need no copying
 
     def __init__(self, recipe: Recipe, run: RunTree, *, starts: bool) -> None:
         self._recipe = recipe
         self._run = run
         self._starts = starts
-        self._identity = run._identity
-        self._ambient = _around()
-        self._chunks: List[Any] = []
+        self.identity = run._identity
+        self.ambient = _around()
+        self.chunks: List[Any] = []
         self._left_out = 0
-        self._most_plain = 0
+        self.most_plain = 0
 
     def begin(self) -> Callable[..., Any]:
         """
@@ -88,9 +88,9 @@ class _Stream:
         Return `fn(*args)`, in which the body's run is current.
         """
         before, around = _current(), _around()
-        _set_current(self._identity)
-        if around is not self._ambient:
-            _set_around(self._ambient)
+        _set_current(self.identity)
+        if around is not self.ambient:
+            _set_around(self.ambient)
         try:
             chunk = fn(*args)
         except BaseException as error:
@@ -100,12 +100,12 @@ class _Stream:
         finally:
             del args  # which may hold an exception, whose traceback holds this frame
         # What is called here is written out for what most steps are.
-        if _current() is self._identity and _around() is around:
+        if _current() is self.identity and _around() is around:
             _set_current(before)
         else:
             self._suspend(before, around)
-        if type(chunk) is str and len(chunk) < MAX_STRING_CHARS and 0 < len(self._chunks) < self._most_plain:
-            self._chunks.append(chunk)
+        if type(chunk) is str and len(chunk) < MAX_STRING_CHARS and 0 < len(self.chunks) < self.most_plain:
+            self.chunks.append(chunk)
         elif chunk is None and fn.__name__ == "close":
             self.end(sys.exc_info()[1] or GeneratorExit(), is_closed=False)
         else:
@@ -116,12 +116,12 @@ class _Stream:
         self._keep(_current())
         _set_current(before)
         if _around() is not around:
-            self._ambient = _around()
+            self.ambient = _around()
             _set_around(around)
 
     def _keep(self, here: Optional[Identity]) -> None:
-        if here is not self._identity:
-            self._identity = here
+        if here is not self.identity:
+            self.identity = here
             if here is not None:
                 here.is_carried = True
 
@@ -129,9 +129,9 @@ class _Stream:
         """
         Make the body's run current, until `leave`.
         """
-        if around is not self._ambient:
-            _set_around(self._ambient)
-        return _set_current(self._identity)
+        if around is not self.ambient:
+            _set_around(self.ambient)
+        return _set_current(self.identity)
 
     def leave(self, token: Token[Optional[Identity]], around: Ambient) -> None:
         """
@@ -143,10 +143,10 @@ class _Stream:
         except ValueError:  # what was asked for in one context was waited for in another one
             report_foreign_exit()
             return
-        if here is not self._identity:
+        if here is not self.identity:
             self._keep(here)
         if _around() is not around:
-            self._ambient = _around()
+            self.ambient = _around()
             _set_around(around)
 
     def add(self, chunk: Any) -> None:
@@ -156,10 +156,10 @@ class _Stream:
         run = self._run
         if run is None or run.status != "pending":
             return
-        chunks = self._chunks
+        chunks = self.chunks
         if not chunks:
             run.add_event("new_token")
-            self._most_plain = MOST_CHUNKS if self._recipe.copies_chunks else 0
+            self.most_plain = MOST_CHUNKS if self._recipe.copies_chunks else 0
         if len(chunks) < MOST_CHUNKS or self._recipe.reduces:
             chunks.append(self._recipe.copy_chunk(chunk))
         else:
@@ -172,7 +172,7 @@ class _Stream:
         run, self._run = self._run, None
         if run is None or run.status != "pending":
             return
-        chunks, self._chunks = self._chunks, []
+        chunks, self.chunks = self.chunks, []
         if self._left_out:
             chunks.append(f"<cut: {len(chunks) + self._left_out} chunks>")
         run.result = self._recipe.copy_chunks(chunks)
@@ -200,7 +200,9 @@ def _driver_for(code: CodeType) -> Any:
     return FunctionType(driver.__code__.replace(co_name="drive_traced"), driver.__globals__, "drive_traced")
 
 
-async def drive_async_traced(stream: _Stream, body: Any) -> AsyncGenerator[Any, Any]:
+async def drive_async_traced(  # noqa: PLR0912, PLR0915  written out, as a call for each item would cost a third more
+    stream: _Stream, body: Any
+) -> AsyncGenerator[Any, Any]:
     """
     Drive the async generator `body`, whose run is current from when an item is asked for until it comes.
 
@@ -209,37 +211,38 @@ async def drive_async_traced(stream: _Stream, body: Any) -> AsyncGenerator[Any, 
     """
     stream.begin()
     step, repeated, asend, thrown, as_thrown = StepHere, repeat, body.asend, Thrown, without_this_frame
-    enter, leave, add, get_around, as_ended, next_ = (
-        stream.enter,
-        stream.leave,
-        stream.add,
-        _around,
-        without_steps,
-        next,
-    )
+    get_current, set_current, get_around, as_ended, next_ = _current, _set_current, _around, without_steps, next
+    longest = MAX_STRING_CHARS
     operation, plain, is_closed = first_operation(body), None, False
     box: List[Any] = []
     try:
         while True:
             try:
                 around = get_around()
-                token = enter(around)
+                token = stream.enter(around)
                 try:
                     box.append(await step(next_, repeated(operation)))
                 finally:
-                    leave(token, around)
+                    stream.leave(token, around)
                 operation, is_closed = None, False
-                add(box[0])
+                stream.add(box[0])
                 sent = yield box.pop()
                 while sent is None:
+                    # The same, with what is called written out for what most steps are.
                     plain = asend(None)
-                    around = get_around()
-                    token = enter(around)
+                    before, around = get_current(), get_around()
+                    token = set_current(stream.identity) if around is stream.ambient else stream.enter(around)
                     try:
                         box.append(await step(next_, repeated(plain)))
                     finally:
-                        leave(token, around)
-                    add(box[0])
+                        if get_current() is stream.identity and get_around() is around:
+                            set_current(before)
+                        else:
+                            stream.leave(token, around)
+                    if type(box[0]) is str and len(box[0]) < longest and 0 < len(stream.chunks) < stream.most_plain:
+                        stream.chunks.append(box[0])
+                    else:
+                        stream.add(box[0])
                     sent = yield box.pop()
                 operation = asend(sent)
                 del sent
