@@ -16,10 +16,11 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from clew.errors import ArgumentTypeError
+from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
 
 __all__ = (
+    "check_id",
     "check_mapping",
     "check_name",
     "check_tags",
@@ -304,6 +305,21 @@ def check_name(name: object) -> str:
     if isinstance(name, str):
         return name
     raise ArgumentTypeError(f"expected the name of a run as a string, got {name!r}; pass name={str(name)!r}")
+
+
+def check_id(run_id: Any) -> str:
+    """
+    Return the id of a run that somebody has given, as it is written, or raise.
+    """
+    # Loaded by whoever has one in most cases, and otherwise not needed.
+    from uuid import UUID
+
+    try:
+        return str(run_id if isinstance(run_id, UUID) else UUID(run_id))
+    except (AttributeError, TypeError, ValueError):
+        raise ArgumentValueError(
+            f"expected the id of a run as a UUID or its text, got {run_id!r}; leave it out for a new one"
+        ) from None
 
 
 def check_tags(tags: Any) -> Tuple[str, ...]:

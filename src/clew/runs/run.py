@@ -12,6 +12,7 @@ from typing import (
     Any,
     Callable,
     Dict,
+    FrozenSet,
     List,
     Mapping,
     NamedTuple,
@@ -24,6 +25,7 @@ from typing import (
 from clew._locks import ForkSafeLock
 from clew.incidents import report
 from clew.payloads import (
+    check_id,
     check_mapping,
     check_name,
     check_tags,
@@ -43,6 +45,18 @@ __all__ = ("Link", "Run", "RunTree")
 
 # One lock for the rare changes from outside; starting and ending a run take none.
 _guard = ForkSafeLock()
+
+
+class _Unset:
+    """
+    Say of an option that it was not given, where None says something.
+    """
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+_UNSET = _Unset()
 
 
 class Link(NamedTuple):
@@ -167,6 +181,8 @@ class RunTree(_Identified):
         inputs, metadata: dicts, copied.
         tags: strings.
         project_name: the project of the run and its children.
+        id: a UUID of your own, or its text, instead of a new one.
+        parent_run: the run above.
     """
 
     __slots__ = (
@@ -199,8 +215,16 @@ class RunTree(_Identified):
         tags: Optional[Sequence[str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
+        id: Union[UUID, str, None] = None,  # noqa: A002  LangSmith's name
+        parent_run: Optional[RunTree] = None,
     ) -> RunTree:
-        return draft_run(None, name, run_type, inputs, hand_down(tags, metadata, project_name))
+        if parent_run is not None:
+            return parent_run.create_child(
+                name, run_type, inputs=inputs, tags=tags, metadata=metadata, project_name=project_name, run_id=id
+            )
+        run = draft_run(None, name, run_type, inputs, hand_down(tags, metadata, project_name))
+        run._take_id(id)
+        return run
 
     @classmethod
     def detached(cls, identity: Identity) -> RunTree:
@@ -279,7 +303,10 @@ class RunTree(_Identified):
         """
         The outputs of the run, in a new dict: what was returned, over what was added. None where there are none.
         """
-        added = None if self._additions is None else self._additions.outputs
+        additions = self._additions
+        added = None if additions is None else additions.outputs
+        if additions is not None and "outputs" in additions.replaced:
+            return added and dict(added)
         try:
             result = self.result
         except AttributeError:
@@ -291,10 +318,11 @@ class RunTree(_Identified):
         """
         The tags of the run, in a new list, with what it inherited, what it was given and what was added.
         """
-        inherited = self._identity.inherited
+        inherited, additions = self._identity.inherited, self._additions
+        is_inherited = inherited is not None and (additions is None or "tags" not in additions.replaced)
         return [
-            *(() if inherited is None else inherited.tags),
-            *(() if self._additions is None else self._additions.tags),
+            *(inherited.tags if inherited is not None and is_inherited else ()),
+            *(() if additions is None else additions.tags),
         ]
 
     @property
@@ -302,10 +330,11 @@ class RunTree(_Identified):
         """
         The metadata of the run, in a new dict, with what it inherited, what it was given and what was added.
         """
-        inherited = self._identity.inherited
+        inherited, additions = self._identity.inherited, self._additions
+        is_inherited = inherited is not None and (additions is None or "metadata" not in additions.replaced)
         return {
-            **(_NOTHING if inherited is None else inherited.metadata),
-            **(_NOTHING if self._additions is None else self._additions.metadata),
+            **(inherited.metadata if inherited is not None and is_inherited else _NOTHING),
+            **(_NOTHING if additions is None else additions.metadata),
         }
 
     @property
@@ -324,6 +353,7 @@ class RunTree(_Identified):
         tags: Optional[Sequence[str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
+        run_id: Union[UUID, str, None] = None,
     ) -> RunTree:
         """
         Return a new run under this one, which may have ended; `post()` starts it.
@@ -333,7 +363,12 @@ class RunTree(_Identified):
         child = draft_run(parent, name, run_type, inputs, hand_down(tags, metadata, project_name))
         if is_ignored:
             child.ignore_changes()
+        child._take_id(run_id)
         return child
+
+    def _take_id(self, run_id: Union[UUID, str, None]) -> None:
+        if run_id is not None:
+            self._identity._id_text = check_id(run_id)
 
     def post(self) -> None:
         """
@@ -350,13 +385,28 @@ class RunTree(_Identified):
         else:
             self.ignore_changes()
 
-    def end(self, *, outputs: Optional[Mapping[str, Any]] = None, error: Optional[str] = None) -> None:
+    def patch(self) -> None:
+        """
+        End the run, unless it has ended. Whoever records has got it then, and there is nothing to be sent again.
+        """
+        if self.status == "pending":
+            self.end()
+
+    def end(
+        self,
+        *,
+        outputs: Optional[Mapping[str, Any]] = None,
+        error: Optional[str] = None,
+        metadata: Optional[Mapping[str, Any]] = None,
+    ) -> None:
         """
         End the run: with `outputs` as a success, with `error` as a failure. A second end is counted.
         """
         if outputs is not None:
             self.add_outputs(outputs)
-        if not self.close("success" if error is None else "error", error) and outputs is None:
+        if metadata is not None:
+            self.add_metadata(metadata)
+        if not self.close("success" if error is None else "error", error) and outputs is None and metadata is None:
             self._report_late_change()
 
     def add_tags(self, tags: Union[str, Sequence[str]]) -> None:
@@ -396,6 +446,36 @@ class RunTree(_Identified):
             return
         added = copy_payload(outputs, "output")
         self._change(lambda: self._added().add_outputs(added))
+
+    def set(
+        self,
+        *,
+        inputs: Union[Mapping[str, Any], _Unset, None] = _UNSET,
+        outputs: Union[Mapping[str, Any], _Unset, None] = _UNSET,
+        tags: Union[Sequence[str], _Unset, None] = _UNSET,
+        metadata: Union[Mapping[str, Any], _Unset, None] = _UNSET,
+    ) -> None:
+        """
+        Replace what is named, inherited tags and metadata included; None takes it out.
+
+        Outputs that are set stay: what the traced function returns does not get into them any more.
+        """
+        if self._additions is _IGNORED:
+            return
+        changes: List[Callable[[], None]] = []
+        if not isinstance(inputs, _Unset):
+            copied = copy_payload(inputs, "input")
+            changes.append(lambda: setattr(self, "inputs", copied))
+        if not isinstance(outputs, _Unset):
+            made = None if outputs is None else copy_payload(outputs, "output")
+            changes.append(lambda: self._added().replace("outputs", made))
+        if not isinstance(tags, _Unset):
+            checked = list(check_tags(tags or ()))
+            changes.append(lambda: self._added().replace("tags", checked))
+        if not isinstance(metadata, _Unset):
+            given = copy_value(dict(check_mapping(metadata or {}, "metadata")))
+            changes.append(lambda: self._added().replace("metadata", given))
+        self._change(lambda: [change() for change in changes])
 
     def add_event(self, event: Union[str, Mapping[str, Any]]) -> None:
         """
@@ -465,7 +545,7 @@ class RunTree(_Identified):
             self._additions = _Additions()
         return self._additions
 
-    def _change(self, change: Callable[[], None]) -> None:
+    def _change(self, change: Callable[[], object]) -> None:
         if self._additions is _IGNORED:
             return
         with _guard.lock:
@@ -487,7 +567,7 @@ class _Additions:
     Hold what was added to a run while it was open; most runs have none.
     """
 
-    __slots__ = ("events", "metadata", "on_end", "outputs", "tags")
+    __slots__ = ("events", "metadata", "on_end", "outputs", "replaced", "tags")
 
     def __init__(self) -> None:
         self.on_end: Optional[Callable[[RunTree], object]] = None
@@ -495,6 +575,11 @@ class _Additions:
         self.tags: List[str] = []
         self.metadata: Dict[str, Any] = {}
         self.events: List[Mapping[str, Any]] = []
+        self.replaced: FrozenSet[str] = frozenset()  # what of these stands instead of all else, and not beside it
+
+    def replace(self, name: str, value: object) -> None:
+        setattr(self, name, value)
+        self.replaced |= {name}
 
     def add_outputs(self, outputs: Dict[str, Any]) -> None:
         self.outputs = {**(self.outputs or _NOTHING), **outputs}

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Mapping, Optional, Sequence, Type
+from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence, Type, Union
 
 from clew.errors import AlreadyEnteredError
-from clew.payloads import check_name, copy_payload
+from clew.payloads import check_id, check_name, copy_payload
 from clew.runs import run as _run
-from clew.runs.current import leave_block, leave_call
+from clew.runs.current import Parent, leave_block, leave_call, tracing_context
 from clew.runs.identity import Identity, Unsampled, ambient, current_identity, hand_down
 from clew.runs.run import RunTree
 from clew.runs.sampling import settings
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 __all__ = ("trace",)
 
@@ -38,6 +41,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
         inputs: a dict, copied at the entry.
         tags, metadata, project_name: for this run and those under it.
+        parent: another run than the current one to be under, as `tracing_context` takes it, or "ignore".
+        run_id: a UUID of your own, or its text, instead of a new one.
 
     Raises:
         ArgumentTypeError: `tags` is a single string, or `name` is no string.
@@ -52,7 +57,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         {'answer': 42}
     """
 
-    __slots__ = ("_inputs", "_name", "_own", "_run", "_run_type", "_token")
+    __slots__ = ("_around", "_id_text", "_inputs", "_name", "_own", "_run", "_run_type", "_token")
 
     def __init__(
         self,
@@ -63,7 +68,11 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         tags: Optional[Sequence[str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
+        parent: Union[Parent, Literal["ignore"]] = None,
+        run_id: Union[UUID, str, None] = None,
     ) -> None:
+        self._around = None if parent is None else tracing_context(parent=False if parent == "ignore" else parent)
+        self._id_text = None if run_id is None else check_id(run_id)
         self._name = check_name(name)
         self._run_type = run_type
         self._inputs = inputs
@@ -77,6 +86,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
                 f"expected a trace block to be entered once, found {self._name!r} entered before; "
                 f"write a new trace(...) for each block"
             )
+        if self._around is not None:
+            self._around.__enter__()
         inputs, self._inputs = self._inputs, None
         parent = current_identity.get()
         around = ambient.get()
@@ -90,6 +101,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
             copied = copy_payload(inputs, "input") if is_recorded else {}
             run = _run.open_run(parent, around, self._name, self._run_type, copied, self._own, decided)
         self._run = run
+        if self._id_text is not None:
+            run._identity._id_text = self._id_text
         if not is_recorded:
             run.ignore_changes()
             return run
@@ -100,6 +113,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         except BaseException as interrupt:  # no exit follows an entry that failed
             leave_call(run._identity, self._token)
             run.fail(interrupt, interrupt.__traceback__)
+            if self._around is not None:
+                self._around.__exit__(type(interrupt), interrupt, interrupt.__traceback__)
             raise
         return run
 
@@ -115,6 +130,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
             return
         if token is not None:
             leave_block(run._identity, token)
+        if self._around is not None:
+            self._around.__exit__(exc_type, exc, traceback)
         if exc is None:
             run.close("success")
         else:

@@ -24,13 +24,12 @@ from typing import (
     cast,
     overload,
 )
-from uuid import UUID
 
 from clew.context._kinds import kind_of, wrapper_assignments
 from clew.context.generator_functions import GeneratorFunction
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
-from clew.payloads import check_mapping, check_name, copy_value, input_reader, process_payload
+from clew.payloads import check_id, check_mapping, check_name, copy_value, input_reader, process_payload
 from clew.runs import run as _run
 from clew.runs.current import get_current_run_tree, leave_call, tracing_context
 from clew.runs.identity import Inherited, Unsampled, ambient, current_identity, hand_down, now_ns, report_foreign_exit
@@ -468,7 +467,7 @@ class Recipe:
         for each in ("_process_inputs", "_reduce", "copy_result", "copy_chunk", "is_enabled"):
             setattr(recipe, each, getattr(self, each))
         recipe._origin = self
-        recipe._id_text = None if run_id is None else _checked_id(run_id)
+        recipe._id_text = None if run_id is None else check_id(run_id)
         recipe._on_end = None if on_end is None else _checked_hook(on_end)
         if parent is None:
             return nullcontext(), recipe
@@ -491,15 +490,6 @@ def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
         kind = type(error).__name__
         report("payloads_dropped", f"process_chunk raised {kind}, so a chunk was not recorded", error=error)
         return {"clew.dropped": f"process_chunk raised {kind}"}
-
-
-def _checked_id(run_id: Any) -> str:
-    try:
-        return str(run_id if isinstance(run_id, UUID) else UUID(run_id))
-    except (AttributeError, TypeError, ValueError):
-        raise ArgumentValueError(
-            f"expected run_id in langsmith_extra= as a UUID or its text, got {run_id!r}; leave it out for a new one"
-        ) from None
 
 
 def _checked_hook(on_end: Any) -> Callable[[RunTree], object]:
