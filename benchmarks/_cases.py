@@ -23,6 +23,7 @@ TIMED_GROUPS = {
     "tasks": "benchmarks.tasks",
     "traceable": "benchmarks.traceable",
     "propagation": "benchmarks.propagation",
+    "export": "benchmarks.export",
     "import": "benchmarks.start_up",
 }
 

@@ -3,6 +3,8 @@ Keep the thread of a trace whole through pools, tasks, processes and streams.
 
 The everyday names are here and are loaded on first use; importing `clew` alone imports no other
 module, no event loop and no third-party package.
+
+PYTEST_DONT_REWRITE, or pytest would warn of a clew that was imported before it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import sys
 # A plain constant, as `typing` need not be loaded for it: type checkers know the name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from clew.configuration import configure as configure, flush as flush, shutdown as shutdown
     from clew.context.accessors import (
         Accessor as Accessor,
         register_accessor as register_accessor,
@@ -62,8 +65,10 @@ __all__ = (
     "baggage",
     "bind",
     "capture",
+    "configure",
     "context_generator",
     "detached",
+    "flush",
     "get_baggage",
     "get_current_headers",
     "get_current_run_tree",
@@ -72,6 +77,7 @@ __all__ = (
     "record",
     "register_accessor",
     "set_baggage",
+    "shutdown",
     "stats",
     "thread_local_accessor",
     "trace",
@@ -101,8 +107,10 @@ _HOMES = {
     "baggage": "clew.runs.headers",
     "bind": "clew.context.binding",
     "capture": "clew.context.snapshot",
+    "configure": "clew.configuration",
     "context_generator": "clew.context.generator_functions",
     "detached": "clew.context.scopes",
+    "flush": "clew.configuration",
     "get_baggage": "clew.runs.headers",
     "get_current_headers": "clew.runs.headers",
     "get_current_run_tree": "clew.runs.current",
@@ -111,6 +119,7 @@ _HOMES = {
     "record": "clew.runs.recording",
     "register_accessor": "clew.context.accessors",
     "set_baggage": "clew.runs.headers",
+    "shutdown": "clew.configuration",
     "stats": "clew.incidents",
     "thread_local_accessor": "clew.context.accessors",
     "trace": "clew.runs.trace",

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Iterable, Iterator, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterable, Iterator, List, Sequence, Tuple, Union
 
 from clew.errors import TreeMismatchError
 
 if TYPE_CHECKING:
+    from clew.records import StoredRun
     from clew.runs.run import Run
 
 __all__ = ("check_tree", "draw_tree")
@@ -19,23 +20,24 @@ _BRANCHES = " \t│├└─|`-"  # what may stand before a name, in what is pri
 _STATUS = re.compile(r" \[(error|cancelled|pending|ended)\]$")
 
 
-def draw_tree(roots: Sequence[Run], *, details: bool = False) -> Iterator[str]:
+def draw_tree(roots: Sequence[Union[Run, StoredRun]], *, details: bool = False) -> Iterator[str]:
     """
     Yield the lines of the tree. Without recursion: a tree may be deeper than the stack.
     """
-    waiting = [(root, "", "") for root in reversed(roots)]
+    waiting: List[Tuple[Union[Run, StoredRun], str, str]] = [(root, "", "") for root in reversed(roots)]
     while waiting:
         run, head, indent = waiting.pop()
         yield head + _label(run, details=details)
-        last = len(run.children) - 1
+        children: Sequence[Union[Run, StoredRun]] = run.children
+        last = len(children) - 1
         below = [
             (child, f"{indent}{'└── ' if i == last else '├── '}", f"{indent}{'    ' if i == last else '│   '}")
-            for i, child in enumerate(run.children)
+            for i, child in enumerate(children)
         ]
         waiting.extend(reversed(below))
 
 
-def _label(run: Run, *, details: bool) -> str:
+def _label(run: Union[Run, StoredRun], *, details: bool) -> str:
     parts = [_shown(run.name)]
     if details and run.end_time_ns is not None:
         parts.append(_duration((run.end_time_ns - run.start_time_ns) / 1e6))

@@ -68,3 +68,15 @@ def run(module: Optional[str], limit: int, words: Tuple[str, ...]) -> Program:
     if not words:
         raise click.UsageError("expected a program to run, found none; write clew run FILE or clew run -m MODULE")
     return Program.of_file(words[0], words[1:], limit)
+
+
+@commands.command()
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=1000, show_default=True, help="Show so many runs at most; 0 for all."
+)
+@click.argument("file", metavar="FILE", type=click.Path())
+def show(limit: int, file: str) -> None:
+    """Show the runs in FILE as trees: what an exporter has written, one line a run."""
+    from clew.cli._show import show_file  # late, as above
+
+    show_file(file, limit)

@@ -6,16 +6,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, List, TextIO
+from typing import TYPE_CHECKING, List, Sequence, TextIO, Union
 
 from clew.drawing import draw_tree
+from clew.records import StoredRun
 from clew.runs.recording import Recording
+from clew.runs.run import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ("print_lines", "print_recording")
+__all__ = ("print_lines", "print_recording", "print_trees")
 
 _ASCII = str.maketrans({"│": "|", "├": "|", "└": "`", "─": "-"})
 _STYLES = {r"\[error\].*": "red", r"\[cancelled\]": "magenta", r"\[pending\]": "yellow", r"[│├└─]+": "dim"}
@@ -25,13 +27,18 @@ def print_recording(recording: Recording, stream: TextIO, limit: int) -> None:
     """
     Print the trees of a recording, `limit` runs at most unless that is 0.
     """
-    roots = recording.roots
-    count = len(recording)
-    if not roots:
+    if recording.roots:
+        print_trees(recording.roots, len(recording), stream, limit)
+    else:
         print_lines(
             ["clew: no runs were recorded; put @clew.traceable on functions, or clew.trace(...) around blocks"], stream
         )
-        return
+
+
+def print_trees(roots: Sequence[Union[Run, StoredRun]], count: int, stream: TextIO, limit: int) -> None:
+    """
+    Print trees that have `count` runs in all, `limit` of them at most unless that is 0.
+    """
     traces = "1 trace" if len(roots) == 1 else f"{len(roots)} traces"
     lines = [f"clew: {traces}, {'1 run' if count == 1 else f'{count} runs'}"]
     lines += islice(draw_tree(roots, details=True), limit or None)

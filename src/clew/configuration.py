@@ -1,0 +1,283 @@
+"""
+`configure()`: where finished runs go, which traces are recorded, and what they are filed under, for the whole process.
+
+What becomes of a run on its way is in `clew.exporters`; what one block of code says, in `clew.tracing_context`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+
+from clew._locks import ForkSafeLock
+from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.exporters.pipeline import Pipeline
+from clew.exporters.protocol import Exporter
+from clew.incidents import report
+from clew.runs.run import switch_recording
+from clew.runs.sampling import Sampler, Settings, settings
+
+__all__ = ("configure", "configure_from_environment", "flush", "shutdown")
+
+# How long the end of a process waits for runs to be delivered, and a new exporter for those of the old one.
+EXIT_TIMEOUT = 5.0
+
+_guard = ForkSafeLock()
+_pipeline: Optional[Pipeline] = None
+_exporters: List[Exporter] = []
+_is_watching_exit = False
+
+
+def configure(
+    *,
+    exporter: Union[Exporter, Sequence[Union[Exporter, str]], str, None] = None,
+    sampler: Optional[Sampler] = None,
+    project_name: Optional[str] = None,
+    service: Optional[str] = None,
+    enabled: Optional[bool] = None,
+) -> None:
+    """
+    Say for the whole process where finished runs go, and what is recorded. An exporter switches recording on.
+
+    What is not named stays as it was. A new exporter replaces the old one, which gets the runs that have ended by then
+    and is shut down. At the end of the process the runs that are left are delivered, for some seconds at most.
+
+    Context:
+        *When*: nothing is captured; it holds for every thread, task and context. *What the callee sees*: an exporter
+        is called in a thread of its own, in an empty context in which nothing is recorded. *What comes back*: nothing.
+        Thread-safe.
+
+    Args:
+        exporter: an exporter, or several in a list. Or one as text: ``"jsonl:runs.jsonl"``, ``"langsmith:"`` or
+            ``"memory:"``.
+        sampler: how much of all traces to record, from 0 to 1; or a function that is told of the root of each, and
+            returns that, or whether to record it.
+        project_name: of the runs that have no other.
+        service: the name of this program.
+        enabled: False switches recording off, also for `record`.
+
+    Raises:
+        ArgumentTypeError: an argument is of the wrong type.
+        ArgumentValueError: there is no exporter of that name, or the ratio is not from 0 to 1.
+        MissingExtraError: the packages of the exporter are not installed.
+
+    Example:
+        >>> import clew
+        >>> from clew.exporters.memory import MemoryExporter
+        >>> exporter = MemoryExporter()
+        >>> clew.configure(exporter=exporter)
+        >>> with clew.trace("fetch"):
+        ...     pass
+        >>> clew.shutdown(), [run.name for run in exporter.runs]
+        (True, ['fetch'])
+    """
+    _check_text(project_name, "project_name")
+    _check_text(service, "service")
+    if not (enabled is None or isinstance(enabled, bool)):
+        raise ArgumentTypeError(f"expected enabled as True or False, got {enabled!r}; pass one of them")
+    if sampler is not None:
+        Settings().sampler = sampler  # which raises before anything is changed
+    exporters = None if exporter is None else _exporters_of(exporter)
+    with _guard.lock:
+        if sampler is not None:
+            settings.sampler = sampler
+        if project_name is not None:
+            settings.project_name = project_name
+        if service is not None:
+            settings.service = service
+        if enabled is not None:
+            settings.is_enabled = enabled
+            switch_recording()
+    if exporters is not None:
+        _watch_exit()
+        _replace(exporters, EXIT_TIMEOUT)
+
+
+def flush(timeout: float = 30.0) -> bool:
+    """
+    Wait until all runs that have ended by now are delivered.
+
+    Context:
+        *When*: nothing is captured. Thread-safe. In an exporter, which would wait for itself, it returns at once.
+
+    Args:
+        timeout: for how many seconds at most.
+
+    Returns:
+        Whether they are, and no run was dropped or lost since the last call; True if there is no exporter.
+    """
+    _check_timeout(timeout)
+    pipeline = _pipeline
+    return pipeline is None or pipeline.flush(timeout)
+
+
+def shutdown(timeout: float = 30.0) -> bool:
+    """
+    Switch recording off, deliver the runs that have ended, and shut the exporter down.
+
+    What is not delivered in time is given up, and counted in `clew.stats()` as ``runs_lost``.
+    `configure` with another exporter begins anew.
+
+    Context:
+        *When*: nothing is captured. Thread-safe.
+
+    Args:
+        timeout: for how many seconds at most.
+
+    Returns:
+        Whether all is delivered, and no run was dropped or lost since the last `flush`; True if there is no exporter.
+    """
+    _check_timeout(timeout)
+    return _replace([], timeout)
+
+
+def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
+    """
+    Do what the variables of the environment say: `configure` with what they name.
+
+    They are CLEW_EXPORT (``exporter``, as text), CLEW_SAMPLE (``sampler``, a ratio), CLEW_PROJECT (``project_name``),
+    CLEW_SERVICE (``service``) and CLEW_ENABLED (``enabled``, 0 or 1). One that cannot be understood is counted in
+    `clew.stats()` as ``environment_refused``, and the others hold.
+    """
+    for name, (option, read) in _VARIABLES.items():
+        text = environ.get(name, "").strip()
+        if not text:
+            continue
+        try:
+            configure(**{option: read(text)})
+        except Exception as error:  # noqa: BLE001  whatever it is, the program did not ask for it
+            report("environment_refused", f"the environment variable {name} was refused: {error}", error=error)
+
+
+def _replace(exporters: List[Exporter], timeout: float) -> bool:
+    global _pipeline, _exporters
+    pipeline = Pipeline(exporters) if exporters else None
+    with _guard.lock:
+        old, _pipeline, _exporters = _pipeline, pipeline, exporters
+        # Before the old one is closed, so that no run falls between them.
+        if pipeline is not None:
+            pipeline.open()
+    return old is None or old.shutdown(timeout, keeping=exporters)
+
+
+def _exporters_of(exporter: object) -> List[Exporter]:
+    several = exporter if isinstance(exporter, (list, tuple)) else [exporter]
+    exporters: List[Any] = [_exporter_named(one) if isinstance(one, str) else one for one in several]
+    for one in exporters:
+        if isinstance(one, type) or not (hasattr(one, "export") and hasattr(one, "shutdown")):
+            raise ArgumentTypeError(
+                f"expected an exporter, got {one!r}; pass an object that has export(runs) and shutdown(timeout), "
+                f"or a text such as 'jsonl:runs.jsonl'"
+            )
+    if not exporters:
+        raise ArgumentValueError("expected at least one exporter, got none; call clew.shutdown() to have none")
+    return exporters
+
+
+def _exporter_named(text: str) -> Exporter:
+    kind, _, rest = text.partition(":")
+    make = _KINDS.get(kind)
+    if make is None or ":" not in text:
+        raise ArgumentValueError(
+            f"expected an exporter as one of 'jsonl:FILE', 'langsmith:' and 'memory:', got {text!r}; write one of these"
+        )
+    return make(rest)
+
+
+# Each loads what it needs when it is asked for.
+
+
+def _json_lines(path: str) -> Exporter:
+    from clew.exporters.jsonl import JSONLinesExporter
+
+    if not path:
+        raise ArgumentValueError("expected the name of a file after 'jsonl:', got none; write 'jsonl:runs.jsonl'")
+    return JSONLinesExporter(path)
+
+
+def _langsmith(project_name: str) -> Exporter:
+    from clew.exporters.langsmith import LangSmithExporter
+
+    return LangSmithExporter(project_name=project_name or None)
+
+
+def _memory(rest: str) -> Exporter:
+    from clew.exporters.memory import MemoryExporter
+
+    if rest:
+        raise ArgumentValueError(f"expected nothing after 'memory:', got {rest!r}; leave it out")
+    return MemoryExporter()
+
+
+_KINDS: Dict[str, Callable[[str], Exporter]] = {"jsonl": _json_lines, "langsmith": _langsmith, "memory": _memory}
+
+
+def _switch(text: str) -> bool:
+    is_on = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    try:
+        return is_on[text.lower()]
+    except KeyError:
+        raise ArgumentValueError(f"expected 0 or 1, got {text!r}; write one of them") from None
+
+
+def _ratio(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentValueError(f"expected a ratio from 0 to 1, got {text!r}; 0.1 records a tenth") from None
+
+
+# The exporter last, so that what it gets is as the others say.
+_VARIABLES: Dict[str, Any] = {
+    "CLEW_PROJECT": ("project_name", str),
+    "CLEW_SERVICE": ("service", str),
+    "CLEW_SAMPLE": ("sampler", _ratio),
+    "CLEW_ENABLED": ("enabled", _switch),
+    "CLEW_EXPORT": ("exporter", str),
+}
+
+
+def _check_text(value: object, what: str) -> None:
+    if not (value is None or isinstance(value, str)):
+        raise ArgumentTypeError(f"expected {what} as a string, got {value!r}; pass {str(value)!r}")
+
+
+def _check_timeout(timeout: object) -> None:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise ArgumentTypeError(f"expected a timeout in seconds, got {timeout!r}; pass a number such as 5.0")
+
+
+def _watch_exit() -> None:
+    global _is_watching_exit
+    if not _is_watching_exit:
+        _is_watching_exit = True
+        atexit.register(_at_exit)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_watch_worker)
+    _watch_worker()
+
+
+def _at_exit() -> None:
+    shutdown(EXIT_TIMEOUT)
+
+
+def _watch_worker() -> None:
+    # A process of multiprocessing's ends without what is registered with `atexit`: it has a registry of its own, which
+    # it empties as its first act and fills by these functions as its second.
+    util: Any = sys.modules.get("multiprocessing.util")
+    process: Any = sys.modules.get("multiprocessing.process")
+    if util is None or process is None:
+        return
+    util.register_after_fork(_at_exit, _end_with_worker)
+    if process.parent_process() is not None:
+        _end_with_worker(_at_exit)
+
+
+def _end_with_worker(at_exit: Callable[[], None]) -> None:
+    sys.modules["multiprocessing.util"].Finalize(None, at_exit, exitpriority=0)
+
+
+# Once, and before the program says anything itself, so that its own word is the last one.
+configure_from_environment()

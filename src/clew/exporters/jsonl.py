@@ -1,0 +1,127 @@
+"""
+Finished runs in a file, one line of JSON each, and such a file read back as trees.
+
+What stands in a line is in `clew.records`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import Dict, NamedTuple, Sequence, Tuple, Union
+from uuid import UUID
+
+from clew.errors import ArgumentValueError
+from clew.records import StoredRun, line_of, plant
+from clew.runs.run import Run
+
+__all__ = ("JSONLinesExporter", "StoredRuns", "read_runs")
+
+_HOW = os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class JSONLinesExporter:
+    """
+    Append each finished run to a file, as one line.
+
+    Several processes may append to one file: a batch is written in one go, at the end of the file as it is then. A
+    line that a process has left half-written, as it was killed or the disk was full, stays alone on its line.
+
+    Args:
+        path: of the file, which is made when there are runs to write.
+
+    Raises:
+        ArgumentValueError: there is no folder to make the file in, or a folder is where the file should be.
+    """
+
+    # It holds no open file: opening it for each batch costs next to nothing, and nothing has to be thought of when
+    # the process forks, the file is moved away, or nobody calls `shutdown`.
+    __slots__ = ("path",)
+
+    def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+        folder = os.path.dirname(self.path)
+        if not os.path.isdir(folder):
+            raise ArgumentValueError(
+                f"expected a file in a folder that exists, found no {folder!r}; make the folder first"
+            )
+        if os.path.isdir(self.path):
+            raise ArgumentValueError(
+                f"expected a file to append runs to, found the folder {self.path!r}; name a file in it"
+            )
+
+    def export(self, runs: Sequence[Run]) -> None:
+        """
+        Append the runs to the file.
+        """
+        data = memoryview("".join(map(line_of, runs)).encode("ascii"))
+        file = self._open()
+        try:
+            if not _ends_with_a_line(file):
+                data = memoryview(b"\n" + data)
+            while data:
+                data = data[os.write(file, data) :]
+        finally:
+            os.close(file)
+
+    def shutdown(self, timeout: float) -> None:
+        """
+        Do nothing: the file is closed.
+        """
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | _HOW, 0o666)
+        except PermissionError:  # which may be there to be written alone
+            return os.open(self.path, os.O_WRONLY | _HOW, 0o666)
+
+
+def _ends_with_a_line(file: int) -> bool:
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        return True
+    try:
+        size = os.lseek(file, 0, os.SEEK_END)
+        if not size:
+            return True
+        os.lseek(file, size - 1, os.SEEK_SET)  # where reading is; writing is at the end
+        return os.read(file, 1) == b"\n"
+    except OSError:  # may not be read; an empty line more does no harm
+        return False
+
+
+class StoredRuns(NamedTuple):
+    """
+    Hold what a file of runs has.
+
+    Args:
+        roots: of the trees, as `trees_of` has them.
+        run_count: how many runs there are in all.
+        broken_lines: how many lines are no runs.
+    """
+
+    roots: Tuple[StoredRun, ...]
+    run_count: int
+    broken_lines: int
+
+
+def read_runs(path: Union[str, os.PathLike[str]]) -> StoredRuns:
+    """
+    Return the trees of the runs in a file that `JSONLinesExporter` has written, and how many lines cannot be read.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    runs: Dict[UUID, StoredRun] = {}  # of two lines of one run the last one holds
+    broken_lines = 0
+    with open(path, "rb") as file:
+        for line in file:
+            if line.isspace():
+                continue
+            try:
+                run = StoredRun(json.loads(line))
+            except (AttributeError, ValueError, RecursionError):  # no dict; no JSON or no run; nested without end
+                broken_lines += 1
+            else:
+                runs[run.id] = run
+    return StoredRuns(plant(runs.values()), len(runs), broken_lines)

@@ -1,0 +1,72 @@
+"""
+`clew show` prints the trees that an exporter has stored.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_run import TRACED, python
+
+CONFIGURED = "import clew\nclew.configure(exporter='jsonl:runs.jsonl')\n" + TRACED
+
+
+def without_durations(text: str) -> str:
+    return re.sub(r" \d+\.\d+ m?s", "", text)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "program.py").write_text(CONFIGURED)
+    assert python("program.py", cwd=tmp_path).stderr == ""
+    return tmp_path
+
+
+def test_show_prints_what_run_would_have_printed(folder: Path) -> None:
+    shown = python("-m", "clew", "show", "runs.jsonl", cwd=folder)
+    (folder / "program.py").write_text(TRACED)
+    ran = python("-m", "clew", "run", "program.py", cwd=folder)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert without_durations(shown.stdout) == without_durations(ran.stderr)
+
+
+def test_show_leaves_out_broken_lines_and_says_so(folder: Path) -> None:
+    with (folder / "runs.jsonl").open("a") as file:
+        file.write("{}\nnonsense")
+    shown = python("-m", "clew", "show", "runs.jsonl", cwd=folder)
+    assert shown.returncode == 0
+    assert shown.stderr == "clew: 2 lines are no run and left out\n"
+    assert shown.stdout.startswith("clew: 1 trace, 2 runs\nouter ")
+
+
+def test_show_with_a_limit_says_how_many_runs_it_left_out(folder: Path) -> None:
+    shown = python("-m", "clew", "show", "--limit", "1", "runs.jsonl", cwd=folder)
+    assert shown.stdout.splitlines()[-1] == "... and 1 runs more; --limit 0 shows all"
+    assert len(shown.stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (["show"], 2, "Missing argument 'FILE'"),
+        (
+            ["show", "missing.jsonl"],
+            1,
+            "'missing.jsonl' cannot be read: No such file or directory; write one with",
+        ),
+        (["show", "."], 1, "found that '.' cannot be read: Is a directory"),
+        (["show", "empty.jsonl"], 1, "expected a file of runs, found none in 'empty.jsonl'; write one with"),
+        (["show", "program.py"], 1, "found none in 'program.py'"),
+    ],
+    ids=str,
+)
+def test_show_refuses_what_has_no_runs_with_a_reason(folder: Path, words: list[str], exit_code: int, said: str) -> None:
+    (folder / "empty.jsonl").touch()
+    done = python("-m", "clew", *words, cwd=folder)
+    assert done.returncode == exit_code
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr

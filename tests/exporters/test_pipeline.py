@@ -1,0 +1,395 @@
+"""
+The pipeline: every run that ends gets to every exporter, and nothing of an exporter's gets to the traced program.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+import time
+import weakref
+from contextvars import ContextVar
+from typing import List, Sequence
+
+import pytest
+
+import clew
+from clew.exporters.pipeline import Pipeline
+from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone
+from tests.exporters._exporters import Failing, Hanging, Keeping, counted, exporting_to, make_run
+
+SOON = 0.05  # seconds: a deadline that is meant to pass
+
+
+@clew.traceable
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@clew.traceable
+def outer() -> int:
+    return add(1, 2)
+
+
+def test_every_exporter_gets_each_run_once_and_whole() -> None:
+    first, second = Keeping(), Keeping()
+    with exporting_to(first, second) as pipeline:
+        in_empty_context(outer)
+        assert pipeline.flush(DEADLINE)
+    for exporter in (first, second):
+        child, root = [run for batch in exporter.batches for run in batch]
+        assert (child.name, child.parent_id, child.status) == ("add", root.id, "success")
+        assert (child.inputs, child.outputs) == ({"a": 1, "b": 2}, {"output": 3})
+        assert isinstance(root, clew.Run)
+        assert root.end_time_ns is not None
+    assert first.batches[0][0] is second.batches[0][0]
+    assert [0 <= timeout <= DEADLINE for timeout in first.shutdowns] == [True]
+
+
+def test_recording_is_on_for_as_long_as_the_pipeline_is_open() -> None:
+    keeping = Keeping()
+    make_run("before")
+    with exporting_to(keeping):
+        make_run("during")
+    make_run("after")
+    assert keeping.names == ["during"]
+
+
+def test_exporter_runs_in_one_named_daemon_thread_in_an_empty_context() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="nothing")
+    seen: List[str] = []
+
+    class Looking(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            super().export(runs)
+            seen.append(variable.get())
+
+    def trace() -> None:
+        variable.set("mine")
+        make_run("run")
+        assert pipeline.flush(DEADLINE)
+
+    looking = Looking()
+    with exporting_to(looking) as pipeline:
+        in_empty_context(trace)
+        in_empty_context(trace)
+    assert seen == ["nothing", "nothing"]
+    (thread,) = set(looking.threads)
+    assert (thread.name, thread.daemon) == ("clew-exporter", True)
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+def test_no_thread_is_there_before_there_is_a_run() -> None:
+    def exporting() -> List[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name == "clew-exporter"]
+
+    before = len(exporting())
+    with exporting_to(Keeping()) as pipeline:
+        assert pipeline.flush(DEADLINE)
+        assert len(exporting()) == before
+        make_run("run")
+        assert len(exporting()) == before + 1
+
+
+def test_runs_of_an_exporter_are_not_exported() -> None:
+    class Traced(Keeping):
+        @clew.traceable
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            super().export(runs)
+            with clew.trace("inside"):
+                add(1, 2)
+            thread = clew.ContextThread(target=make_run, args=("in a thread of its own",))
+            thread.start()
+            thread.join(DEADLINE)
+
+    traced = Traced()
+    with clew.record() as runs, exporting_to(traced) as pipeline:
+        make_run("run")
+        assert pipeline.flush(DEADLINE)
+        assert pipeline.flush(DEADLINE)
+    assert traced.names == ["run"]
+    assert [run.name for run in runs] == ["run"]
+
+
+@pytest.mark.parametrize("error", [OSError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+def test_failing_export_is_tried_again(error: BaseException) -> None:
+    failing, keeping = Failing(error, error), Keeping()
+    with exporting_to(failing, keeping) as pipeline:
+
+        def export() -> None:
+            make_run("first")
+            assert pipeline.flush(DEADLINE)
+            make_run("second")
+            assert pipeline.flush(DEADLINE)
+
+        assert counted("exports_failed", export) == 2
+    assert failing.names == ["first", "second"]
+    assert keeping.names == ["first", "second"], "who has not failed is not asked again"
+
+
+def test_export_that_keeps_failing_is_given_up_and_the_next_one_is_tried() -> None:
+    failing = Failing(*[OSError("no")] * 3)
+    with exporting_to(failing, attempts=3, max_batch=2, delay=DEADLINE) as pipeline:
+
+        def export() -> None:
+            with clew.trace("outer"):
+                make_run("inner")
+            assert not pipeline.flush(DEADLINE)
+
+        assert counted("runs_lost", export) == 2
+        make_run("next")
+        assert pipeline.flush(DEADLINE), "what was lost before the last call is told"
+    assert failing.names == ["next"]
+
+
+def test_exporter_that_fails_to_shut_down_is_counted() -> None:
+    class Stuck(Keeping):
+        def shutdown(self, timeout: float) -> None:
+            raise OSError("no")
+
+    stuck, keeping = Stuck(), Keeping()
+    pipeline = Pipeline([stuck, keeping])
+    pipeline.open()
+    make_run("run")
+    assert counted("exports_failed", lambda: pipeline.shutdown(DEADLINE)) == 1
+    assert stuck.names == ["run"]
+    assert len(keeping.shutdowns) == 1
+
+
+def test_full_queue_drops_the_newest_and_never_waits() -> None:
+    hanging = Hanging()
+    with exporting_to(hanging, max_queued=3) as pipeline:
+        make_run("0")
+        assert hanging.is_in.wait(DEADLINE)
+        assert counted("runs_dropped", lambda: [make_run(str(number)) for number in range(1, 6)]) == 2
+        assert not pipeline.flush(SOON)
+        hanging.may_go.set()
+        assert not pipeline.flush(DEADLINE), "all that is left is delivered, and some is not left"
+        make_run("6")
+        assert pipeline.flush(DEADLINE)
+    assert hanging.names == ["0", "1", "2", "3", "6"]
+
+
+def test_queue_smaller_than_a_batch_is_emptied_before_it_is_full() -> None:
+    is_done = threading.Event()
+
+    class Telling(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            super().export(runs)
+            is_done.set()
+
+    keeping = Telling()
+    with exporting_to(keeping, max_queued=2, max_batch=100, delay=DEADLINE) as pipeline:
+        make_run("0")
+        make_run("1")
+        assert is_done.wait(DEADLINE)
+        assert pipeline.flush(DEADLINE)
+    assert keeping.names == ["0", "1"]
+
+
+def test_batches_are_bounded_and_wait_for_others() -> None:
+    keeping = Keeping()
+    with exporting_to(keeping, max_batch=4, delay=DEADLINE) as pipeline:
+        for number in range(10):
+            make_run(str(number))
+        assert pipeline.flush(DEADLINE)
+    assert keeping.names == [str(number) for number in range(10)]
+    assert max(len(batch) for batch in keeping.batches) <= 4
+    assert len(keeping.batches) <= 5
+
+
+def test_deadlines_are_kept_when_an_exporter_hangs() -> None:
+    hanging = Hanging()
+    pipeline = Pipeline([hanging], delay=0.0)
+    pipeline.open()
+    make_run("first")
+    assert hanging.is_in.wait(DEADLINE)
+    make_run("second")
+    start = time.monotonic()
+    assert not pipeline.flush(SOON)
+    assert counted("runs_lost", lambda: pipeline.shutdown(SOON)) == 2
+    assert not pipeline.shutdown(SOON)
+    assert not pipeline.flush(SOON)
+    assert time.monotonic() - start < DEADLINE / 2
+    make_run("after")
+    hanging.may_go.set()
+    (thread,) = [t for t in threading.enumerate() if t is pipeline._thread]
+    thread.join(DEADLINE)
+    assert not thread.is_alive(), "it ends when it can"
+    assert hanging.shutdowns == [0.0]
+    assert hanging.names == ["first"]
+
+
+def test_shutdown_twice_waits_for_the_same_end() -> None:
+    keeping = Keeping()
+    with exporting_to(keeping) as pipeline:
+        make_run("run")
+        assert pipeline.shutdown(DEADLINE)
+        assert pipeline.shutdown(DEADLINE)
+        assert pipeline.flush(DEADLINE)
+    assert len(keeping.shutdowns) == 1
+
+
+def test_flush_from_two_threads_tells_both() -> None:
+    hanging = Hanging()
+    told: List[bool] = []
+    with exporting_to(hanging) as pipeline:
+        make_run("run")
+        assert hanging.is_in.wait(DEADLINE)
+        threads = [threading.Thread(target=lambda: told.append(pipeline.flush(DEADLINE))) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        hanging.may_go.set()
+        for thread in threads:
+            thread.join(DEADLINE)
+    assert told == [True, True]
+
+
+def test_flush_and_shutdown_in_an_exporter_do_not_wait_for_themselves() -> None:
+    told: List[bool] = []
+
+    class Impatient(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            super().export(runs)
+            told.extend([pipeline.flush(DEADLINE), pipeline.shutdown(DEADLINE)])
+
+    impatient = Impatient()
+    pipeline = Pipeline([impatient], delay=0.0)
+    pipeline.open()
+    make_run("run")
+    pipeline.shutdown(DEADLINE)
+    assert told == [False, False]
+    assert impatient.names == ["run"]
+    assert len(impatient.shutdowns) == 1
+
+
+def test_flush_cuts_the_wait_before_the_next_try_short() -> None:
+    failed = threading.Event()
+
+    class Telling(Failing):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            failed.set()
+            super().export(runs)
+
+    failing = Telling(OSError("no"))
+    with exporting_to(failing, back_off=1000.0) as pipeline:
+        make_run("run")
+        assert failed.wait(DEADLINE)
+        assert pipeline.flush(DEADLINE)
+    assert failing.names == ["run"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer")
+def test_signal_ends_a_flush_and_the_runs_still_arrive() -> None:
+    class Alarm(Exception):
+        pass
+
+    def handle(*_: object) -> None:
+        make_run("in a signal handler")
+        raise Alarm
+
+    hanging = Hanging()
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        with exporting_to(hanging) as pipeline:
+            make_run("run")
+            assert hanging.is_in.wait(DEADLINE)
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+            with pytest.raises(Alarm):
+                pipeline.flush(DEADLINE)
+            hanging.may_go.set()
+            assert pipeline.flush(DEADLINE)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert hanging.names == ["run", "in a signal handler"]
+
+
+def test_run_that_ends_on_top_of_a_wake_up_does_not_wait_for_it() -> None:
+    # As a finaliser or a signal handler may come anywhere: here, while the thread is being started.
+    keeping = Keeping()
+    with exporting_to(keeping) as pipeline:
+        assert pipeline._starting.acquire(blocking=False)
+        make_run("first")
+        make_run("second")
+        pipeline._starting.release()
+        assert pipeline.flush(DEADLINE)
+    assert keeping.names == ["first", "second"]
+
+
+def test_starts_are_told_of_runs_that_are_still_open() -> None:
+    class Live(Keeping):
+        def __init__(self) -> None:
+            super().__init__()
+            self.started: List[clew.Run] = []
+
+        def export_starts(self, runs: Sequence[clew.Run]) -> None:
+            self.started.extend(runs)
+
+    live, other = Live(), Keeping()
+    with exporting_to(live, other) as pipeline:
+        with clew.trace("long"):
+            assert pipeline.flush(DEADLINE)
+            assert [(run.name, run.status, run.end_time_ns) for run in live.started] == [("long", "pending", None)]
+            pipeline._delay = DEADLINE
+            make_run("short")
+            pipeline._delay = 0.0
+        assert pipeline.flush(DEADLINE)
+    assert live.names == other.names == ["short", "long"]
+    assert {run.name for run in live.started} <= {"long", "short"}
+
+
+def test_starts_that_are_refused_lose_nothing() -> None:
+    class Refusing(Keeping):
+        def export_starts(self, runs: Sequence[clew.Run]) -> None:
+            raise OSError("no")
+
+    refusing = Refusing()
+    with exporting_to(refusing, max_queued=4) as pipeline:
+        with clew.trace("outer"):
+            assert pipeline.flush(DEADLINE)
+            make_run("inner")
+        assert pipeline.flush(DEADLINE)
+    assert refusing.names == ["inner", "outer"]
+
+
+def test_payloads_are_let_go_of_once_they_are_delivered(no_collector: None) -> None:
+    class Forgetting(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            pass
+
+    value = Value()
+    with exporting_to(Forgetting()) as pipeline:
+        with clew.trace("run") as run:
+            run.result = value
+        reference = weakref.ref(value)
+        del value, run
+        assert pipeline.flush(DEADLINE)
+        make_run("so that the thread has put away what it had")
+        assert pipeline.flush(DEADLINE)
+        assert is_gone(reference)
+
+
+def test_two_hundred_thousand_runs_of_several_threads_all_arrive() -> None:
+    count, threads = 50_000, 4
+    seen = 0
+
+    class Counting(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            nonlocal seen
+            seen += len(runs)
+
+    def work() -> None:
+        for number in range(count):
+            add(number, 1)
+
+    with exporting_to(Counting(), max_queued=count * threads) as pipeline:
+        workers = [threading.Thread(target=work) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(4 * DEADLINE)
+        assert pipeline.flush(4 * DEADLINE)
+    assert seen == count * threads
+    gc.collect()

@@ -1,0 +1,198 @@
+"""
+`configure`, `flush`, `shutdown`, and the variables of the environment that do the same.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+import pytest
+
+import clew
+from clew.configuration import configure_from_environment
+from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.exporters.jsonl import read_runs
+from clew.exporters.memory import MemoryExporter
+from clew.runs.run import switch_recording
+from clew.runs.sampling import settings
+from tests.edges._threads import DEADLINE
+from tests.exporters._exporters import Keeping, counted, make_run
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    before = {name: getattr(settings, name) for name in ("is_enabled", "project_name", "service", "sampler")}
+    yield
+    clew.shutdown(DEADLINE)
+    for name, value in before.items():
+        setattr(settings, name, value)
+    switch_recording()
+
+
+def test_exporter_switches_recording_on_and_shutdown_off() -> None:
+    exporter = MemoryExporter()
+    make_run("before")
+    clew.configure(exporter=exporter)
+    make_run("during")
+    assert clew.flush(DEADLINE)
+    assert [run.name for run in exporter.runs] == ["during"]
+    assert clew.shutdown(DEADLINE)
+    make_run("after")
+    assert clew.flush()
+    assert clew.shutdown()
+    assert [run.name for run in exporter.runs] == ["during"]
+
+
+def test_memory_keeps_the_newest_runs_until_it_is_cleared() -> None:
+    exporter = MemoryExporter(max_runs=2)
+    clew.configure(exporter=exporter)
+    for name in "abc":
+        make_run(name)
+    assert clew.flush(DEADLINE)
+    assert [run.name for run in exporter.runs] == ["b", "c"]
+    exporter.clear()
+    assert exporter.runs == ()
+    with pytest.raises(ArgumentValueError, match="expected a positive number of runs to keep, got 0"):
+        MemoryExporter(max_runs=0)
+
+
+def test_new_exporter_replaces_the_old_one_which_is_flushed_and_shut_down() -> None:
+    old, new, both = Keeping(), Keeping(), Keeping()
+    clew.configure(exporter=[old, both])
+    make_run("first")
+    clew.configure(exporter=(new, both))
+    make_run("second")
+    assert clew.shutdown(DEADLINE)
+    assert (old.names, new.names, both.names) == (["first"], ["second"], ["first", "second"])
+    assert [len(exporter.shutdowns) for exporter in (old, new, both)] == [1, 1, 1]
+
+
+def test_what_is_not_named_stays_as_it_was() -> None:
+    exporter = MemoryExporter()
+    clew.configure(exporter=exporter, project_name="p", service="s", sampler=1.0)
+    clew.configure(service="t")
+    clew.configure()
+    make_run("run")
+    assert clew.flush(DEADLINE)
+    (run,) = exporter.runs
+    assert (run.project_name, run.service, settings.sampler) == ("p", "t", 1.0)
+
+
+def test_enabled_false_switches_all_recording_off() -> None:
+    exporter = MemoryExporter()
+    clew.configure(exporter=exporter, enabled=False)
+    with clew.record() as runs:
+        make_run("off")
+        clew.configure(enabled=True)
+        make_run("on")
+    assert clew.flush(DEADLINE)
+    assert [run.name for run in exporter.runs] == [run.name for run in runs] == ["on"]
+
+
+def test_exporter_as_text_is_made(tmp_path: Path) -> None:
+    clew.configure(exporter=[f"jsonl:{tmp_path}/runs.jsonl", "memory:"])
+    make_run("run")
+    assert clew.shutdown(DEADLINE)
+    assert len(read_runs(tmp_path / "runs.jsonl").roots) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        (
+            {"exporter": "sqlite:///runs.db"},
+            ArgumentValueError,
+            "'langsmith:' and 'memory:', got 'sqlite:",
+        ),
+        ({"exporter": "jsonl"}, ArgumentValueError, "got 'jsonl'"),
+        ({"exporter": "jsonl:"}, ArgumentValueError, "the name of a file after 'jsonl:'"),
+        ({"exporter": "jsonl:missing/runs.jsonl"}, ArgumentValueError, "make the folder first"),
+        ({"exporter": "memory:x"}, ArgumentValueError, "expected nothing after 'memory:'"),
+        ({"exporter": []}, ArgumentValueError, "expected at least one exporter"),
+        ({"exporter": 3}, ArgumentTypeError, "expected an exporter, got 3"),
+        ({"exporter": MemoryExporter}, ArgumentTypeError, "expected an exporter, got <class"),
+        ({"exporter": [Keeping(), None]}, ArgumentTypeError, "expected an exporter, got None"),
+        ({"sampler": 2}, ArgumentValueError, "expected a ratio from 0 to 1"),
+        ({"sampler": "0.1"}, ArgumentTypeError, "expected a sampler"),
+        ({"project_name": 1}, ArgumentTypeError, "expected project_name as a string, got 1"),
+        ({"service": b"x"}, ArgumentTypeError, "expected service as a string"),
+        ({"enabled": "no"}, ArgumentTypeError, "expected enabled as True or False, got 'no'"),
+    ],
+    ids=str,
+)
+def test_wrong_option_is_refused_and_changes_nothing(options: Dict[str, Any], error: Any, said: str) -> None:
+    exporter = MemoryExporter()
+    clew.configure(exporter=exporter, project_name="p")
+    with pytest.raises(error, match=said):
+        clew.configure(**{"project_name": "other", **options})
+    make_run("run")
+    assert clew.flush(DEADLINE)
+    assert [run.project_name for run in exporter.runs] == ["p"]
+
+
+@pytest.mark.parametrize("timeout", [None, "1", True])
+def test_wrong_timeout_is_refused(timeout: Any) -> None:
+    for call in (clew.flush, clew.shutdown):
+        with pytest.raises(ArgumentTypeError, match="expected a timeout in seconds"):
+            call(timeout)
+
+
+def test_environment_says_the_same(tmp_path: Path) -> None:
+    environ = {
+        "CLEW_EXPORT": f" jsonl:{tmp_path}/runs.jsonl ",
+        "CLEW_PROJECT": "p",
+        "CLEW_SERVICE": "s",
+        "CLEW_SAMPLE": "1",
+        "CLEW_ENABLED": "Yes",
+    }
+    configure_from_environment(environ)
+    make_run("run")
+    assert clew.shutdown(DEADLINE)
+    (run,) = read_runs(tmp_path / "runs.jsonl").roots
+    assert (run.project_name, run.service, settings.sampler) == ("p", "s", 1.0)
+    configure_from_environment({"CLEW_ENABLED": "0", "CLEW_EXPORT": ""})
+    assert not settings.is_enabled
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CLEW_EXPORT", "nowhere:"),
+        ("CLEW_EXPORT", "jsonl:missing/runs.jsonl"),
+        ("CLEW_SAMPLE", "2"),
+        ("CLEW_SAMPLE", "often"),
+        ("CLEW_SAMPLE", "nan"),
+        ("CLEW_ENABLED", "perhaps"),
+    ],
+)
+def test_bad_variable_is_counted_and_the_others_hold(name: str, value: str, caplog: pytest.LogCaptureFixture) -> None:
+    environ = {name: value, "CLEW_PROJECT": "p"}
+    assert counted("environment_refused", lambda: configure_from_environment(environ)) == 1
+    assert settings.project_name == "p"
+
+
+def python_with(variables: Dict[str, str], code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+
+
+def test_bad_variable_is_logged_with_the_remedy() -> None:
+    done = python_with({"CLEW_EXPORT": "nowhere:"}, "import clew; clew.configure()")
+    assert "the environment variable CLEW_EXPORT was refused: expected an exporter as one of 'jsonl:" in done.stderr
+
+
+def test_what_the_program_says_holds_over_the_environment(tmp_path: Path) -> None:
+    variables = {"CLEW_EXPORT": f"jsonl:{tmp_path}/runs.jsonl", "CLEW_PROJECT": "theirs", "CLEW_SERVICE": "s"}
+    python_with(variables, "import clew\nclew.configure(project_name='mine')\nwith clew.trace('run'):\n    pass")
+    (run,) = read_runs(tmp_path / "runs.jsonl").roots
+    assert (run.project_name, run.service) == ("mine", "s")
