@@ -8,12 +8,13 @@ away, so what they would spend on batching and serialising comes on top of their
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Callable
+from time import perf_counter
+from typing import Callable, Iterator
 
 import clew
-from benchmarks._cases import Case, Measure, Section, calls, echo
+from benchmarks._cases import BATCH, Case, Measure, Section, calls, echo
 
 __all__ = ("SECTIONS",)
 
@@ -24,8 +25,107 @@ async def echo_later(value):
     return value
 
 
+def echo_each(count):
+    for _ in range(count):
+        yield "token"
+
+
+async def echo_each_later(count):
+    for _ in range(count):
+        yield "token"
+
+
 traced = clew.traceable(echo)
 traced_later = clew.traceable(echo_later)
+never_traced = clew.traceable(enabled=False)(echo)
+traced_each = clew.traceable(echo_each)
+traced_each_later = clew.traceable(echo_each_later)
+
+
+def items(function: Callable, recording: Callable = nullcontext) -> Measure:
+    """
+    Measure one item of a generator that `function` makes.
+    """
+
+    def measure(loops: int) -> float:
+        taken = 0.0
+        for _ in range(loops):
+            with recording():
+                generator = function(BATCH)
+                next(generator)
+                start = perf_counter()
+                for _ in generator:
+                    pass
+                taken += perf_counter() - start
+        return taken
+
+    return measure
+
+
+def items_later(function: Callable, recording: Callable = nullcontext) -> Measure:
+    """
+    Measure one item of an async generator that `function` makes, and that never waits.
+    """
+
+    async def consume() -> float:
+        generator = function(BATCH)
+        await generator.__anext__()
+        start = perf_counter()
+        async for _ in generator:
+            pass
+        return perf_counter() - start
+
+    def measure(loops: int) -> float:
+        taken = 0.0
+        for _ in range(loops):
+            with recording():
+                try:
+                    consume().send(None)
+                except StopIteration as stop:
+                    taken += stop.value
+        return taken
+
+    return measure
+
+
+@contextmanager
+def unsampled() -> Iterator[None]:
+    """
+    Record no trace, though somebody wants to.
+    """
+    clew.configure(sampler=0.0)
+    try:
+        with clew.record():
+            yield
+    finally:
+        clew.configure(sampler=1.0)
+
+
+def logfire_span(loops: int) -> float:
+    import logfire
+
+    local = logfire.configure(local=True, send_to_logfire=False, console=False, inspect_arguments=False)
+
+    def block(_: int) -> None:
+        with local.span("block"):
+            pass
+
+    return calls(block)(loops)
+
+
+def langsmith_items(loops: int) -> float:
+    from langsmith import Client, traceable
+    from langsmith.run_helpers import tracing_context
+
+    class SilentClient(Client):
+        def create_run(self, *_args, **_kwargs) -> None:
+            pass
+
+        def update_run(self, *_args, **_kwargs) -> None:
+            pass
+
+    client = SilentClient(api_url="http://localhost:1", api_key="none", auto_batch_tracing=False)
+    return items(traceable(client=client)(echo_each), partial(tracing_context, enabled=True))(loops)
 
 
 def stepped(function: Callable) -> Callable:
@@ -93,6 +193,8 @@ SECTIONS = (
             Case("bare", calls(echo)),
             Case("clew.traceable, off", calls(traced), most_us=0.8),
             Case("clew.traceable, recording", calls(traced, clew.record), most_us=MOST_RECORDED_US),
+            Case("clew.traceable(enabled=False)", calls(never_traced, clew.record), most_above_us=0.15),
+            Case("clew.traceable, not sampled", calls(traced, unsampled), most_above_us=0.7),
             Case("langsmith.traceable, off", langsmith_calls(enabled=False), package="langsmith"),
             Case("langsmith.traceable, on", langsmith_calls(enabled=True), package="langsmith"),
         ),
@@ -102,7 +204,7 @@ SECTIONS = (
         (
             Case("bare", calls(stepped(echo_later))),
             Case("clew.traceable, off", calls(stepped(traced_later))),
-            Case("clew.traceable, recording", calls(stepped(traced_later), clew.record)),
+            Case("clew.traceable, recording", calls(stepped(traced_later), clew.record), most_above_us=2.5),
         ),
     ),
     Section(
@@ -112,6 +214,24 @@ SECTIONS = (
             Case("clew.trace, off", calls(clew_block)),
             Case("clew.trace, recording", calls(clew_block, clew.record)),
             Case("opentelemetry span", opentelemetry_block, package="opentelemetry-sdk"),
+            Case("logfire span", logfire_span, package="logfire"),
+        ),
+    ),
+    Section(
+        "an item of a generator",
+        (
+            Case("bare", items(echo_each)),
+            Case("clew.traceable, off", items(traced_each)),
+            Case("clew.traceable, recording", items(traced_each, clew.record), most_above_us=0.2),
+            Case("langsmith.traceable, on", langsmith_items, package="langsmith"),
+        ),
+    ),
+    Section(
+        "an item of an async generator",
+        (
+            Case("bare", items_later(echo_each_later)),
+            Case("clew.traceable, off", items_later(traced_each_later)),
+            Case("clew.traceable, recording", items_later(traced_each_later, clew.record), most_above_us=0.6),
         ),
     ),
 )
