@@ -9,6 +9,7 @@ import json
 import math
 import threading
 from collections import OrderedDict, deque
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
@@ -199,3 +200,27 @@ def test_input_reader_names_arguments_as_the_function_does(data: Any) -> None:
     if has_rest:
         expected["rest"] = list(expected["rest"])
     assert read(*args, **kwargs) == expected
+
+
+def test_dataclasses_and_models_are_recorded_by_their_fields() -> None:
+    @dataclass
+    class Point:
+        x: int
+        y: object
+
+    class Model:
+        def model_dump(self) -> object:
+            return {"a": (1, 2)}
+
+    class Broken:
+        def model_dump(self) -> object:
+            raise ValueError("no")
+
+    class Odd:
+        def model_dump(self) -> object:
+            return 5
+
+    assert copy_value([Point(1, Point(2, {3})), Model()]) == [{"x": 1, "y": {"x": 2, "y": [3]}}, {"a": [1, 2]}]
+    assert copy_value(Broken()) == "<Broken that cannot be copied: ValueError>"
+    assert copy_value(Odd()).startswith("<")
+    assert copy_value(Point) == repr(Point)

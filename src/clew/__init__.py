@@ -135,12 +135,18 @@ _HOMES = {
 }
 
 
+# Of the environment: what they say takes effect with the first everyday name of the run tree.
+_VARIABLES = frozenset(("CLEW_ENABLED", "CLEW_EXPORT", "CLEW_PROJECT", "CLEW_SAMPLE", "CLEW_SERVICE"))
+
+
 def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # `__import__` and not importlib.import_module: importlib's Python side is not loaded by every interpreter.
     __import__(home)
+    if home.startswith("clew.runs.") and not _VARIABLES.isdisjoint(sys.modules["os"].environ):
+        __import__("clew.configuration")  # which reads them, once
     value = getattr(sys.modules[home], name)
     # Tracebacks, reprs and documentation should show the name people import.
     value.__module__ = __name__

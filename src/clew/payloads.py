@@ -11,7 +11,7 @@ import builtins
 import inspect
 import sys
 from collections import deque
-from inspect import Parameter as _Parameter
+from inspect import Parameter as _Parameter, isfunction
 from itertools import islice
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -27,7 +27,9 @@ __all__ = (
     "copy_payload",
     "copy_value",
     "describe_error",
+    "ignore_langsmiths",
     "input_reader",
+    "metadata_of_extra",
     "process_payload",
     "status_of",
 )
@@ -250,7 +252,8 @@ class _Copier:
         for kind in (list, tuple, set, frozenset, deque):
             if isinstance(value, kind):
                 return self._copy_items(value, kind.__iter__(value), depth)
-        return _short_repr(value)
+        fields = _fields_of(value)
+        return _short_repr(value) if fields is None else self._copy_dict(fields, depth)
 
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
@@ -284,6 +287,19 @@ class _Copier:
         return copied
 
 
+def _fields_of(value: object) -> Optional[Dict[str, Any]]:
+    """
+    Return what an instance of a dataclass or of a model of Pydantic's holds, by name; None of anything else.
+    """
+    kind = type(value)
+    names = getattr(kind, "__dataclass_fields__", None)
+    if isinstance(names, dict):
+        return {name: getattr(value, name) for name in names if hasattr(value, name)}
+    dump = getattr(kind, "model_dump", None)
+    found = dump(value) if isfunction(dump) else None
+    return found if isinstance(found, dict) else None
+
+
 def _cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
@@ -305,6 +321,53 @@ def check_name(name: object) -> str:
     if isinstance(name, str):
         return name
     raise ArgumentTypeError(f"expected the name of a run as a string, got {name!r}; pass name={str(name)!r}")
+
+
+# What LangSmith's own take, and means nothing without its client.
+_LANGSMITHS = frozenset(
+    (
+        "attachments",
+        "client",
+        "dangerously_allow_filesystem",
+        "extra",
+        "ls_client",
+        "reference_example_id",
+        "replicas",
+        "run_extra",
+        "serialized",
+    )
+)
+
+
+def ignore_langsmiths(options: Dict[str, Any], where: str) -> None:
+    """
+    Count the options that are LangSmith's alone; raise for what is nobody's.
+    """
+    unknown = sorted(options.keys() - _LANGSMITHS)
+    if unknown:
+        raise ArgumentTypeError(
+            f"expected the options that {where} has, got {', '.join(unknown)}; leave them out, or look for a typo"
+        )
+    named = sorted(name for name, value in options.items() if value is not None)
+    if named:
+        report(
+            "options_ignored",
+            f"{where} was given {', '.join(named)}, which is LangSmith's alone and does nothing here; leave it out",
+        )
+
+
+def metadata_of_extra(
+    options: Dict[str, Any], metadata: Optional[Mapping[str, Any]], where: str
+) -> Optional[Mapping[str, Any]]:
+    """
+    Return the metadata of a run, with that of LangSmith's ``extra`` among its further options; look at the others.
+    """
+    if not options:
+        return metadata
+    extra = options.pop("extra", None)
+    ignore_langsmiths(options, where)
+    given = check_mapping(extra or {}, "extra").get("metadata")
+    return metadata if given is None else {**given, **(metadata or {})}
 
 
 def check_id(run_id: Any) -> str:

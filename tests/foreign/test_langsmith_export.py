@@ -57,7 +57,7 @@ def test_tree_arrives_as_the_server_wants_it(server: LangSmithServer, client: la
         run.add_event({"name": "odd", "time_ns": "never"})
         return question.upper()
 
-    with exporting_to(LangSmithExporter(client)), clew.trace("root"):
+    with exporting_to(LangSmithExporter(client)), clew.trace("root", project_name="of the root"):
         answer("who?")
         with pytest.raises(ValueError, match="no"), clew.trace("failing"):
             raise ValueError("no")
@@ -65,7 +65,7 @@ def test_tree_arrives_as_the_server_wants_it(server: LangSmithServer, client: la
     root, child, failed = runs["root"], runs["answer"], runs["failing"]
     assert root["parent_run_id"] is None
     assert child["parent_run_id"] == failed["parent_run_id"] == root["id"]
-    assert (child["run_type"], child["tags"], child["session_name"]) == ("llm", ["t"], "p")
+    assert (child["run_type"], child["tags"], child["session_name"]) == ("llm", ["t"], "of the root")
     assert child["extra"]["metadata"]["m"] == 1
     assert (child["inputs"], child["outputs"], child.get("error")) == ({"question": "who?"}, {"output": "WHO?"}, None)
     assert "ValueError: no" in failed["error"]
@@ -73,7 +73,7 @@ def test_tree_arrives_as_the_server_wants_it(server: LangSmithServer, client: la
     assert token["name"] == "new_token"
     assert child["start_time"][:19] <= token["time"][:19]
     assert odd == {"name": "odd"}
-    assert root["session_name"] == "default"
+    assert root["session_name"] == "of the root"
     assert server.requests[0] == "/runs/multipart"
 
 

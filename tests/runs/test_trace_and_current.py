@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pickle
 import threading
 import weakref
 from contextvars import copy_context
 from typing import Any, Callable, List
+from uuid import UUID
 
 import pytest
 import trio
@@ -369,3 +371,86 @@ def test_forked_child_draws_ids_of_its_own() -> None:
     os.close(writing)
     with open(reading, encoding="ascii") as child:
         assert child.read() != clew.RunTree("parent").span_id
+
+
+def test_tags_and_metadata_can_be_added_in_place() -> None:
+    with clew.record() as runs, clew.trace("x", tags=["a"], metadata={"a": 1}) as run:
+        run.tags.append("b")
+        tags = run.tags
+        tags += ["c", "d"]
+        run.metadata["b"] = 2
+        run.metadata.update({"c": 3}, d=4)
+        assert run.metadata.setdefault("a", 5) == 1
+        assert run.metadata.setdefault("e", 5) == 5
+        copied = pickle.loads(pickle.dumps((run.tags, run.metadata)))
+    found = runs.find(name="x")
+    assert found.tags == ("a", "b", "c", "d")
+    assert found.metadata == {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
+    assert copied == (["a", "b", "c", "d"], found.metadata)
+
+
+def test_what_is_set_replaces_what_there_was() -> None:
+    @clew.traceable(tags=["a"], metadata={"a": 1})
+    def fn(n: int, run_tree: Any = None) -> int:
+        run_tree.set(inputs={"i": 1}, outputs={"o": 1}, tags=["b"], metadata={"b": 2})
+        clew.traceable(lambda: None)()
+        return n
+
+    with clew.record() as runs:
+        fn(5)
+        with clew.trace("nothing", inputs={"a": 1}, tags=["a"]) as run:
+            run.set(inputs=None, outputs=None, tags=None)
+    found, nothing = runs.roots
+    assert (found.inputs, found.outputs, found.tags, found.metadata) == ({"i": 1}, {"o": 1}, ("b",), {"b": 2})
+    assert found.children[0].tags == ("a",)
+    assert (nothing.inputs, nothing.outputs, nothing.tags) == ({}, None, ())
+
+
+def test_block_may_be_under_another_run_and_have_an_id_of_its_own() -> None:
+    run_id = UUID("01a20137-b201-7e4c-9aba-ed1cbb092982")
+    with clew.record() as runs:
+        with clew.trace("parent") as parent:
+            pass
+        with clew.trace("around") as around:
+            for given in (parent, parent.to_headers(), parent.dotted_order):
+                with clew.trace("child", parent=given):
+                    clew.traceable(lambda: None)()
+            with clew.trace("root", parent="ignore", run_id=run_id):
+                pass
+            assert clew.get_current_run_tree() is around
+    by_name = {root.name: root for root in runs.roots}
+    assert [len(child.children) for child in by_name["parent"].children] == [1, 1, 1]
+    assert by_name["root"].id == run_id
+
+
+def test_run_by_hand_has_the_id_and_the_parent_that_it_is_given() -> None:
+    run_id = UUID("01a20137-b201-7e4c-9aba-ed1cbb092982")
+    with clew.record() as runs:
+        above = clew.RunTree("above", id=str(run_id), extra={"metadata": {"k": 1}})
+        above.post()
+        below = clew.RunTree("below", parent_run=above)
+        below.post()
+        below.patch()
+        below.patch()
+        above.create_child("last", run_id=UUID(int=run_id.int + 1)).post()
+        above.end(metadata={"end": 2})
+    (root,) = runs.roots
+    assert (root.id, root.metadata, root.status) == (run_id, {"k": 1, "end": 2}, "success")
+    assert [(run.name, run.parent_run_id, run.status) for run in root.children] == [
+        ("below", run_id, "success"),
+        ("last", run_id, "pending"),
+    ]
+    assert root.children[1].id.int == run_id.int + 1
+
+
+def test_options_that_are_langsmiths_alone_are_counted() -> None:
+    before = clew.stats().get("options_ignored", 0)
+    client: Any = object()
+    with clew.trace("x", client=client, attachments=None):
+        pass
+    clew.RunTree("x", serialized={})
+    clew.traceable("chain", client=client)(print)  # type: ignore[call-overload]
+    clew.traceable(int)("1", langsmith_extra={"client": client, "reference_example_id": None})  # type: ignore[call-arg]
+    assert clew.stats()["options_ignored"] == before + 4
+    with pytest.raises(TypeError, match="expected the options that trace has, got colour, size"):
+        clew.trace("x", size=1, colour="red")

@@ -403,18 +403,39 @@ def test_a_coroutine_that_fails_in_another_context_fails_with_its_own_error() ->
     assert runs.find(name="moves").status == "error"
 
 
-def test_a_run_ended_inside_its_function_keeps_what_it_was_given() -> None:
+def test_outputs_that_a_function_ends_its_own_run_with_stay_beside_the_return_value() -> None:
     @clew.traceable
     def early() -> str:
         run = clew.get_current_run_tree()
         assert run is not None
         run.add_outputs({"partial": 1})
         run.end(outputs={"answer": 42})
-        return "ignored"
+        return "text"
 
     with clew.record() as runs:
-        assert early() == "ignored"
-    assert runs.roots[0].outputs == {"partial": 1, "answer": 42}
+        assert early() == "text"
+    assert runs.roots[0].outputs == {"partial": 1, "answer": 42, "output": "text"}
+
+
+def test_function_and_block_end_their_runs_themselves() -> None:
+    @clew.traceable
+    def fails() -> None:
+        run = clew.get_current_run_tree()
+        assert run is not None
+        run.end(outputs={"answer": 42})
+        raise KeyError("here")
+
+    with clew.record() as runs:
+        with pytest.raises(KeyError):
+            fails()
+        with clew.trace("told") as run:
+            run.end(error="it was no good", metadata={"k": 1})
+            run.add_tags("late")
+        with pytest.raises(LookupError), clew.trace("handled", exceptions_to_handle=(LookupError,)):
+            raise LookupError
+    assert [(run.name, run.status) for run in runs] == [("fails", "error"), ("told", "error"), ("handled", "success")]
+    told = runs.find(name="told")
+    assert (told.error, told.tags, told.metadata) == ("it was no good", ("late",), {"k": 1})
 
 
 def test_outputs_that_were_added_stay_beside_the_return_value() -> None:

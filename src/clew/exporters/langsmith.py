@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
 
 from clew.errors import MissingExtraError
 from clew.runs.run import Run
+from clew.runs.sampling import settings
 
 if TYPE_CHECKING:
     from langsmith import Client
@@ -126,8 +127,17 @@ class LangSmithExporter:
             "tags": list(run.tags),
             "extra": {"metadata": metadata},
             "events": [_event(event) for event in run.events],
-            "session_name": run.project_name or self._project_name or self._default_project(),
+            # A trace is in one project there, that of its root.
+            "session_name": _project_of_root(run) or self._project_name or self._default_project(),
         }
+
+
+def _project_of_root(run: Run) -> Optional[str]:
+    identity = run._identity
+    while identity.parent is not None:
+        identity = identity.parent
+    inherited = identity.inherited
+    return (None if inherited is None else inherited.project_name) or settings.project_name
 
 
 def _moment(time_ns: int) -> datetime:

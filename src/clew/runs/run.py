@@ -13,6 +13,7 @@ from typing import (
     Callable,
     Dict,
     FrozenSet,
+    Iterable,
     List,
     Mapping,
     NamedTuple,
@@ -32,6 +33,7 @@ from clew.payloads import (
     copy_payload,
     copy_value,
     describe_error,
+    metadata_of_extra,
     status_of,
 )
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
@@ -114,6 +116,13 @@ class _Identified:
         return None if parent is None else parent.id
 
     @property
+    def parent_run_id(self) -> Optional[UUID]:
+        """
+        The same, by LangSmith's name.
+        """
+        return self.parent_id
+
+    @property
     def parent_span_id(self) -> Optional[str]:
         """
         The `span_id` of the parent run, None for a root.
@@ -183,11 +192,14 @@ class RunTree(_Identified):
         project_name: the project of the run and its children.
         id: a UUID of your own, or its text, instead of a new one.
         parent_run: the run above.
+        options: what LangSmith's has beside these: the metadata of ``extra`` counts, and all else is left out and
+            counted in `clew.stats()` as ``options_ignored``.
     """
 
     __slots__ = (
         "__weakref__",
         "_additions",
+        "_is_by_hand",
         "_is_draft",
         "end_time_ns",
         "error",
@@ -204,6 +216,7 @@ class RunTree(_Identified):
     status: str
     end_time_ns: Optional[int]
     _additions: Optional[_Additions]
+    _is_by_hand: bool  # there if no call and no block will end it
     _is_draft: bool  # there until a run made by hand is posted
 
     def __new__(  # noqa: D102  the class's docstring documents it
@@ -217,7 +230,9 @@ class RunTree(_Identified):
         project_name: Optional[str] = None,
         id: Union[UUID, str, None] = None,  # noqa: A002  LangSmith's name
         parent_run: Optional[RunTree] = None,
+        **options: Any,
     ) -> RunTree:
+        metadata = metadata_of_extra(options, metadata, "RunTree")
         if parent_run is not None:
             return parent_run.create_child(
                 name, run_type, inputs=inputs, tags=tags, metadata=metadata, project_name=project_name, run_id=id
@@ -316,7 +331,15 @@ class RunTree(_Identified):
     @property
     def tags(self) -> List[str]:
         """
-        The tags of the run, in a new list, with what it inherited, what it was given and what was added.
+        The tags of the run, with what it inherited, what it was given and what was added.
+
+        What is appended to the list is added to the run.
+        """
+        return _Tags(self)
+
+    def all_tags(self) -> List[str]:
+        """
+        Return the tags in a list that is nobody else's.
         """
         inherited, additions = self._identity.inherited, self._additions
         is_inherited = inherited is not None and (additions is None or "tags" not in additions.replaced)
@@ -328,7 +351,15 @@ class RunTree(_Identified):
     @property
     def metadata(self) -> Dict[str, Any]:
         """
-        The metadata of the run, in a new dict, with what it inherited, what it was given and what was added.
+        The metadata of the run, with what it inherited, what it was given and what was added.
+
+        What is set in the dict is added to the run.
+        """
+        return _Metadata(self)
+
+    def all_metadata(self) -> Dict[str, Any]:
+        """
+        Return the metadata in a dict that is nobody else's.
         """
         inherited, additions = self._identity.inherited, self._additions
         is_inherited = inherited is not None and (additions is None or "metadata" not in additions.replaced)
@@ -354,10 +385,14 @@ class RunTree(_Identified):
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
         run_id: Union[UUID, str, None] = None,
+        **options: Any,
     ) -> RunTree:
         """
         Return a new run under this one, which may have ended; `post()` starts it.
+
+        Of further options it is as with `RunTree` itself.
         """
+        metadata = metadata_of_extra(options, metadata, "create_child")
         is_ignored = self.is_ignored
         parent = self._identity.parent if is_ignored else self._identity
         child = draft_run(parent, name, run_type, inputs, hand_down(tags, metadata, project_name))
@@ -401,12 +436,18 @@ class RunTree(_Identified):
     ) -> None:
         """
         End the run: with `outputs` as a success, with `error` as a failure. A second end is counted.
+
+        Of a traced call, or a block, this only says what is to be recorded: it ends when the call or the block
+        does, and an exception that leaves it has the last word.
         """
         if outputs is not None:
             self.add_outputs(outputs)
         if metadata is not None:
             self.add_metadata(metadata)
-        if not self.close("success" if error is None else "error", error) and outputs is None and metadata is None:
+        if not hasattr(self, "_is_by_hand"):
+            if error is not None:
+                self._change(lambda: setattr(self._added(), "error", error))
+        elif not self.close("success" if error is None else "error", error) and outputs is None and metadata is None:
             self._report_late_change()
 
     def add_tags(self, tags: Union[str, Sequence[str]]) -> None:
@@ -477,10 +518,14 @@ class RunTree(_Identified):
             changes.append(lambda: self._added().replace("metadata", given))
         self._change(lambda: [change() for change in changes])
 
-    def add_event(self, event: Union[str, Mapping[str, Any]]) -> None:
+    def add_event(self, event: Union[str, Mapping[str, Any], Sequence[Union[str, Mapping[str, Any]]]]) -> None:
         """
-        Add an event: a dict, or its name alone. ``time_ns`` is filled in where it is missing.
+        Add an event, or several in a list: a dict, or its name alone. ``time_ns`` is filled in where it is missing.
         """
+        if isinstance(event, (list, tuple)):
+            for each in event:
+                self.add_event(each)
+            return
         named = {"name": event} if isinstance(event, str) else copy_value(dict(check_mapping(event, "event")))
         fields = {"time_ns": now_ns(), **named}
         self._change(lambda: self._added().events.append(fields))
@@ -496,12 +541,15 @@ class RunTree(_Identified):
             del identity.live
         except AttributeError:
             return False
+        additions = self._additions
+        if additions is not None and additions.error is not None and status == "success":
+            status, error = "error", additions.error
         self.error = error
         end_time_ns = now_ns()
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         self.status = status
-        if self._additions is not None and self._additions.on_end is not None:
-            self._additions.on_end(self)
+        if additions is not None and additions.on_end is not None:
+            additions.on_end(self)
         if end_hooks and self._additions is not _IGNORED and not hasattr(self, "_is_draft"):
             for hook in end_hooks:
                 hook(self)
@@ -562,14 +610,70 @@ class RunTree(_Identified):
         return f"<clew.RunTree {self.name!r} {self.status}>"
 
 
+class _Tags(List[str]):
+    """
+    Be the tags of a run, to be read and added to, as LangSmith's are.
+    """
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: RunTree) -> None:
+        super().__init__(run.all_tags())
+        self._run = run
+
+    def append(self, tag: str) -> None:
+        self.extend([tag])
+
+    def extend(self, tags: Iterable[str]) -> None:
+        added = check_tags(tags)
+        super().extend(added)
+        self._run.add_tags(added)
+
+    def __iadd__(self, tags: Iterable[str]) -> _Tags:  # type: ignore[override,misc]
+        self.extend(tags)
+        return self
+
+    def __reduce__(self) -> Any:
+        return list, (list(self),)
+
+
+class _Metadata(Dict[str, Any]):
+    """
+    Be the metadata of a run, to be read and added to, as LangSmith's is.
+    """
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: RunTree) -> None:
+        super().__init__(run.all_metadata())
+        self._run = run
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.update({key: value})
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self.update({key: default})
+        return self[key]
+
+    def update(self, *given: Any, **more: Any) -> None:
+        added = dict(*given, **more)
+        super().update(added)
+        self._run.add_metadata(added)
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+
 class _Additions:
     """
     Hold what was added to a run while it was open; most runs have none.
     """
 
-    __slots__ = ("events", "metadata", "on_end", "outputs", "replaced", "tags")
+    __slots__ = ("error", "events", "metadata", "on_end", "outputs", "replaced", "tags")
 
     def __init__(self) -> None:
+        self.error: Optional[str] = None
         self.on_end: Optional[Callable[[RunTree], object]] = None
         self.outputs: Optional[Dict[str, Any]] = None
         self.tags: List[str] = []
@@ -638,8 +742,8 @@ class Run(_Identified):
         fill("inputs", run.inputs)
         fill("outputs", run.outputs)
         fill("end_time_ns", run.end_time_ns)
-        fill("tags", tuple(run.tags))
-        fill("metadata", run.metadata)
+        fill("tags", tuple(run.all_tags()))
+        fill("metadata", run.all_metadata())
         fill("events", tuple(run.events))
         fill("children", children)
 
@@ -778,7 +882,7 @@ def draft_run(
         run = open_run(parent, around, check_name(name), run_type, copy_payload(inputs, "input"), own, decided)
     if linked is not None:
         run._identity.linked = (linked,)
-    run._is_draft = True
+    run._is_draft = run._is_by_hand = True
     if not around.is_enabled or (parent is not None and not parent.is_sampled):
         run.ignore_changes()
     return run

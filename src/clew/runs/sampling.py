@@ -67,7 +67,8 @@ class Settings:
         return self._sampler
 
     @sampler.setter
-    def sampler(self, sampler: Any) -> None:
+    def sampler(self, given: Optional[Sampler]) -> None:
+        sampler: Any = given
         is_ratio = isinstance(sampler, (int, float)) and not isinstance(sampler, bool)
         if not (sampler is None or is_ratio or callable(sampler)):
             raise ArgumentTypeError(

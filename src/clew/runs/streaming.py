@@ -289,8 +289,8 @@ class TracedGeneratorFunction(FunctionLike):
         Return a generator, or an async generator, that is a run from its first step on.
         """
         recipe = self._recipe
-        if "langsmith_extra" in kwargs:
-            context, recipe = recipe.with_extra(kwargs.pop("langsmith_extra"))
+        if kwargs and recipe.is_addressed(kwargs):
+            context, recipe = recipe.with_extra(kwargs)
             with context:
                 return self._called(recipe, args, kwargs)
         return self._called(recipe, args, kwargs)

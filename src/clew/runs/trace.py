@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence, Type, Union
+from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from clew.errors import AlreadyEnteredError
-from clew.payloads import check_id, check_name, copy_payload
+from clew.payloads import check_id, check_name, copy_payload, metadata_of_extra
 from clew.runs import run as _run
 from clew.runs.current import Parent, leave_block, leave_call, tracing_context
 from clew.runs.identity import Identity, Unsampled, ambient, current_identity, hand_down
@@ -43,6 +43,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         tags, metadata, project_name: for this run and those under it.
         parent: another run than the current one to be under, as `tracing_context` takes it, or "ignore".
         run_id: a UUID of your own, or its text, instead of a new one.
+        exceptions_to_handle: exceptions with which the block is left as a success. They go on as ever.
+        options: as of `RunTree`.
 
     Raises:
         ArgumentTypeError: `tags` is a single string, or `name` is no string.
@@ -57,7 +59,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         {'answer': 42}
     """
 
-    __slots__ = ("_around", "_id_text", "_inputs", "_name", "_own", "_run", "_run_type", "_token")
+    __slots__ = ("_around", "_handled", "_id_text", "_inputs", "_name", "_own", "_run", "_run_type", "_token")
 
     def __init__(
         self,
@@ -70,7 +72,11 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         project_name: Optional[str] = None,
         parent: Union[Parent, Literal["ignore"]] = None,
         run_id: Union[UUID, str, None] = None,
+        exceptions_to_handle: Optional[Tuple[Type[BaseException], ...]] = None,
+        **options: Any,
     ) -> None:
+        metadata = metadata_of_extra(options, metadata, "trace")
+        self._handled = exceptions_to_handle or ()
         self._around = None if parent is None else tracing_context(parent=False if parent == "ignore" else parent)
         self._id_text = None if run_id is None else check_id(run_id)
         self._name = check_name(name)
@@ -132,7 +138,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
             leave_block(run._identity, token)
         if self._around is not None:
             self._around.__exit__(exc_type, exc, traceback)
-        if exc is None:
+        if exc is None or isinstance(exc, self._handled):
             run.close("success")
         else:
             run.fail(exc, traceback)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import partial, update_wrapper
+from inspect import CO_VARKEYWORDS
 from types import CodeType
 from typing import (
     Any,
@@ -27,9 +28,18 @@ from typing import (
 
 from clew.context._kinds import kind_of, wrapper_assignments
 from clew.context.generator_functions import GeneratorFunction
-from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.errors import ArgumentTypeError
 from clew.incidents import report
-from clew.payloads import check_id, check_mapping, check_name, copy_value, input_reader, process_payload
+from clew.payloads import (
+    check_id,
+    check_mapping,
+    check_name,
+    copy_value,
+    ignore_langsmiths,
+    input_reader,
+    metadata_of_extra,
+    process_payload,
+)
 from clew.runs import run as _run
 from clew.runs.current import get_current_run_tree, leave_call, tracing_context
 from clew.runs.identity import Inherited, Unsampled, ambient, current_identity, hand_down, now_ns, report_foreign_exit
@@ -81,6 +91,7 @@ def traceable(
     process_outputs: Optional[Callable[[Any], Mapping[str, Any]]] = None,
     process_chunk: Optional[Callable[[Any], Any]] = None,
     enabled: Optional[bool] = None,
+    **options: Any,
 ) -> Any:
     """
     Record each call of a function as a run: its inputs, its output or error, its place in the tree.
@@ -117,6 +128,7 @@ def traceable(
         process_outputs: from the return value to the dict to record. If it raises, none is recorded.
         process_chunk: from what a generator yields to what is recorded of it. If it raises, nothing is.
         enabled: False for a function whose calls are never recorded; what it calls is under its caller's run.
+        options: as of `RunTree`.
 
     One call may say more, in ``langsmith_extra={...}``, which the function does not get: ``parent``, as
     `tracing_context` takes it or "ignore" for a new trace; ``name``, ``run_id``, ``tags``, ``metadata`` and
@@ -138,6 +150,7 @@ def traceable(
         >>> runs.find(name="add").inputs, runs.find(name="add").outputs
         ({'a': 41, 'b': 1}, {'output': 42})
     """
+    metadata = metadata_of_extra(options, metadata, "traceable")
 
     def decorate(fn: F) -> F:
         if isinstance(fn, (staticmethod, classmethod)):
@@ -178,8 +191,8 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
-        if _EXTRA in kwargs:
-            context, recipe_of_call = recipe.with_extra(kwargs.pop(_EXTRA))
+        if kwargs and recipe.is_addressed(kwargs):
+            context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
                 return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
         run = start(args, kwargs) if _run.start_hooks and is_enabled else None
@@ -217,8 +230,8 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if _EXTRA in kwargs:
-            context, recipe_of_call = recipe.with_extra(kwargs.pop(_EXTRA))
+        if kwargs and recipe.is_addressed(kwargs):
+            context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
                 return _traced_function(fn, recipe_of_call)(*args, **kwargs)
         run = start(args, kwargs) if _run.start_hooks and is_enabled else None
@@ -266,6 +279,7 @@ class Recipe:
         "_read_inputs",
         "_reduce",
         "_run_type",
+        "_takes_config",
         "copy_chunk",
         "copy_result",
         "fills_run_tree",
@@ -283,6 +297,7 @@ class Recipe:
         self._own = own
         self.is_enabled = True
         self.fills_run_tree = _has_parameter(fn, _RUN_TREE)
+        self._takes_config = not _has_parameter(fn, "config", or_any=True)
         # Made at the first recorded call: reading a signature is too slow for import time.
         self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
         # For one call with options of its own: whose it was made of, and what it asks for.
@@ -445,22 +460,28 @@ class Recipe:
 
         return read_call
 
-    def with_extra(self, extra: Any) -> Tuple[ContextManager[None], Recipe]:
+    def is_addressed(self, kwargs: Dict[str, Any]) -> bool:
         """
-        Return what one call with ``langsmith_extra=`` is to run in, and how its run is made.
+        Return whether arguments of a call are for its run: ``langsmith_extra=``, or LangChain's ``config=``.
         """
-        options: Dict[str, Any] = dict(check_mapping(extra or {}, _EXTRA))
+        return _EXTRA in kwargs or (self._takes_config and "config" in kwargs)
+
+    def with_extra(self, kwargs: Dict[str, Any]) -> Tuple[ContextManager[None], Recipe]:
+        """
+        Return what one call that is addressed is to run in, and how its run is made; take that out of its arguments.
+        """
+        options: Dict[str, Any] = dict(check_mapping(kwargs.pop(_EXTRA, None) or {}, _EXTRA))
         config = options.pop("config", None)
+        if self._takes_config:
+            config = kwargs.pop("config", None) or config
         if config is not None:
             options = {**_of_config(config), **{key: value for key, value in options.items() if value is not None}}
         parent, name = options.pop("parent", None), options.pop("name", None)
         own = hand_down(options.pop("tags", None), options.pop("metadata", None), options.pop("project_name", None))
         run_id, on_end = options.pop("run_id", None), options.pop("on_end", None)
-        if options:
-            raise ArgumentValueError(
-                f"expected parent, config, name, run_id, tags, metadata, project_name or on_end in langsmith_extra=, "
-                f"got {sorted(options)}; leave them out"
-            )
+        if parent is None:
+            parent = options.pop("run_tree", None)  # as older releases have it
+        ignore_langsmiths(options, _EXTRA)
         if self._own is not None:
             own = self._own if own is None else self._own.overlaid(own)
         recipe = Recipe(self._fn, self._name if name is None else name, self._run_type, own)
@@ -523,9 +544,12 @@ def _code_of(fn: Any) -> Optional[CodeType]:
     return code if isinstance(code, CodeType) else None  # there are objects that have every attribute
 
 
-def _has_parameter(fn: Any, name: str) -> bool:
+def _has_parameter(fn: Any, name: str, *, or_any: bool = False) -> bool:
     code = _code_of(fn)
-    return code is not None and name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if code is None:
+        return or_any
+    takes_any = or_any and bool(code.co_flags & CO_VARKEYWORDS)
+    return takes_any or name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _is_passed(fn: Any, args: Tuple[Any, ...]) -> bool:
