@@ -67,20 +67,21 @@ class Settings:
         return self._sampler
 
     @sampler.setter
-    def sampler(self, given: Optional[Sampler]) -> None:
-        sampler: Any = given
-        is_ratio = isinstance(sampler, (int, float)) and not isinstance(sampler, bool)
-        if not (sampler is None or is_ratio or callable(sampler)):
+    def sampler(self, sampler: Optional[Sampler]) -> None:
+        threshold = None
+        if isinstance(sampler, (int, float)) and not isinstance(sampler, bool):
+            if not 0 <= sampler <= 1:
+                raise ArgumentValueError(
+                    f"expected a ratio from 0 to 1, got {sampler!r}; 0.1 records a tenth of all traces"
+                )
+            threshold = _threshold_of(sampler)
+        elif sampler is not None and not callable(sampler):
             raise ArgumentTypeError(
                 f"expected a sampler as a ratio or a function, got {type(sampler).__name__} {sampler!r}; "
                 f"pass a number from 0 to 1, or a function that gets the root"
             )
-        if is_ratio and not 0 <= sampler <= 1:
-            raise ArgumentValueError(
-                f"expected a ratio from 0 to 1, got {sampler!r}; 0.1 records a tenth of all traces"
-            )
         self._sampler = sampler
-        self._threshold = _threshold_of(sampler) if is_ratio else None
+        self._threshold = threshold
         self.is_sampling = sampler is not None
 
     def decide(self, name: str, run_type: str, inherited: Optional[Inherited] = None) -> Union[Unsampled, str]:
