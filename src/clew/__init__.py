@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from clew.runs.recording import Recording as Recording, record as record
     from clew.runs.run import Link as Link, Run as Run, RunTree as RunTree
+    from clew.runs.sampling import TraceRoot as TraceRoot
     from clew.runs.trace import trace as trace
     from clew.runs.traceable import traceable as traceable
     from clew.threads import ContextThread as ContextThread, ContextTimer as ContextTimer
@@ -61,6 +62,7 @@ __all__ = (
     "Run",
     "RunTree",
     "Snapshot",
+    "TraceRoot",
     "__version__",
     "baggage",
     "bind",
@@ -104,6 +106,7 @@ _HOMES = {
     "Run": "clew.runs.run",
     "RunTree": "clew.runs.run",
     "Snapshot": "clew.context.snapshot",
+    "TraceRoot": "clew.runs.sampling",
     "baggage": "clew.runs.headers",
     "bind": "clew.context.binding",
     "capture": "clew.context.snapshot",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from functools import partial
+from functools import partial, wraps
 from types import SimpleNamespace
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional
 from uuid import UUID
@@ -109,6 +109,28 @@ def test_run_tree_that_is_passed_by_position_wins(runs: clew.Recording) -> None:
     assert clew.traceable(Shop().plain)().name == "plain"
     assert clew.traceable(Shop().plain)(own) is own
     assert clew.traceable(partial(function, 1))().name == "function"
+    assert clew.traceable(partial(function, 1, own))() is own
+    assert clew.traceable(partial(function, run_tree=own))(1) is own
+
+
+def test_run_tree_is_filled_in_where_it_can_be_named(runs: clew.Recording) -> None:
+    def retried(fn: Any) -> Any:
+        @wraps(fn)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return fn(*args, **kwargs)
+
+        return wrapper
+
+    class Shelf:
+        def __call__(self, n: int, run_tree: Any) -> Any:
+            return run_tree
+
+    def positional(n: int, run_tree: Any = None, /, **rest: Any) -> Any:
+        return run_tree, rest
+
+    assert clew.traceable(retried(function))(1).name == "function"
+    assert clew.traceable(Shelf())(1).name == "Shelf"
+    assert clew.traceable(positional)(1) == (None, {})
 
 
 def test_start_of_a_generator_that_has_its_run_is_that_of_its_call(runs: clew.Recording) -> None:

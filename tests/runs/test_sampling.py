@@ -11,7 +11,7 @@ import pytest
 
 import clew
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.runs.sampling import Root, settings
+from clew.runs.sampling import settings
 
 
 @pytest.fixture
@@ -93,9 +93,9 @@ def test_ratio_is_about_that_of_all_traces_and_none_is_split(
 def test_sampler_is_asked_for_each_root_and_for_nothing_else(
     runs: clew.Recording, sample: Callable[[Any], None]
 ) -> None:
-    asked: List[Root] = []
+    asked: List[clew.TraceRoot] = []
 
-    def by_name(root: Root) -> bool:
+    def by_name(root: clew.TraceRoot) -> bool:
         asked.append(root)
         return root.name != "outer"
 
@@ -104,7 +104,7 @@ def test_sampler_is_asked_for_each_root_and_for_nothing_else(
     outer()
     with clew.trace("kept", "tool"):
         outer()
-    assert asked == [Root("outer", "chain", "shop"), Root("kept", "tool", "shop")]
+    assert asked == [clew.TraceRoot("outer", "chain", "shop"), clew.TraceRoot("kept", "tool", "shop")]
     runs.assert_tree("""
         kept
           outer
@@ -113,7 +113,7 @@ def test_sampler_is_asked_for_each_root_and_for_nothing_else(
 
 
 def test_sampler_may_return_a_ratio_and_fail(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
-    def fails(_: Root) -> bool:
+    def fails(_: clew.TraceRoot) -> bool:
         raise LookupError("no")
 
     sample(lambda _: 0.0)

@@ -683,3 +683,44 @@ def test_other_stream_is_left_alone_where_it_is_not_reduced(runs: clew.Recording
     stream = clew.traceable(Tokens)()
     assert type(stream) is Tokens
     assert runs.roots[0].status == "success"
+
+
+def test_generator_that_the_program_keeps_is_left_alone(runs: clew.Recording) -> None:
+    kept = (n for n in range(3))
+    log = clew.traceable(lambda: kept)
+    for _ in log():
+        break
+    assert list(kept) == [1, 2]
+    assert runs.roots[0].status == "success"
+
+
+def test_traced_generator_functions_nest(runs: clew.Recording) -> None:
+    @clew.traceable(name="outer")
+    @clew.traceable(name="inner")
+    def body() -> Iterator[int]:
+        work(1)
+        yield 1
+
+    assert list(body()) == [1]
+    runs.assert_tree("""
+        outer
+          inner
+            work
+    """)
+
+
+@pytest.mark.parametrize("reads", [list, next])
+def test_run_ends_whatever_its_reducer_does(runs: clew.Recording, reads: Callable[[Any], Any]) -> None:
+    def reduce(_: List[Any]) -> Any:
+        raise SystemExit(3)
+
+    @clew.traceable(reduce_fn=reduce)
+    def body() -> Iterator[int]:
+        yield 1
+        raise KeyError
+
+    generator = body()
+    next(generator)
+    with pytest.raises(SystemExit):
+        reads(generator)
+    assert runs.roots[0].status == "error"

@@ -791,7 +791,7 @@ def add_start_hook(hook: Callable[[RunTree], object]) -> None:
 def remove_start_hook(hook: Callable[[RunTree], object]) -> None:
     global _added_start_hooks
     with _guard.lock:
-        _added_start_hooks = tuple(other for other in _added_start_hooks if other is not hook)
+        _added_start_hooks = tuple(other for other in _added_start_hooks if other != hook)
         switch_recording()
 
 
@@ -813,7 +813,7 @@ def add_end_hook(hook: Callable[[RunTree], object]) -> None:
 def remove_end_hook(hook: Callable[[RunTree], object]) -> None:
     global end_hooks
     with _guard.lock:
-        end_hooks = tuple(other for other in end_hooks if other is not hook)
+        end_hooks = tuple(other for other in end_hooks if other != hook)
 
 
 def open_run(

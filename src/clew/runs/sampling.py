@@ -12,12 +12,12 @@ from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
 from clew.runs.identity import Inherited, Unsampled, new_random_digits
 
-__all__ = ("Root", "Sampler", "Settings", "settings")
+__all__ = ("Sampler", "Settings", "TraceRoot", "settings")
 
 _RANDOM_SPACE = 1 << 56
 
 
-class Root(NamedTuple):
+class TraceRoot(NamedTuple):
     """
     Hold what a sampler is told of the root of a trace that is about to begin.
 
@@ -32,7 +32,7 @@ class Root(NamedTuple):
     service: Optional[str]
 
 
-Sampler = Union[float, Callable[[Root], Union[bool, float]]]
+Sampler = Union[float, Callable[[TraceRoot], Union[bool, float]]]
 
 
 class Settings:
@@ -78,7 +78,7 @@ class Settings:
         elif sampler is not None and not callable(sampler):
             raise ArgumentTypeError(
                 f"expected a sampler as a ratio or a function, got {type(sampler).__name__} {sampler!r}; "
-                f"pass a number from 0 to 1, or a function that gets the root"
+                f"pass a number from 0 to 1, or a function that gets a TraceRoot"
             )
         self._sampler = sampler
         self._threshold = threshold
@@ -102,7 +102,7 @@ class Settings:
     def _threshold_for(self, name: str, run_type: str) -> str:
         try:
             sampler: Any = self._sampler
-            return _threshold_of(float(sampler(Root(name, run_type, self.service))))
+            return _threshold_of(float(sampler(TraceRoot(name, run_type, self.service))))
         except Exception as error:  # noqa: BLE001  it is the program's own function, and its call to be made
             report("samplers_failed", "a sampler failed, and the trace is recorded", error=error)
             return ""

@@ -175,13 +175,15 @@ class _Stream:
         chunks, self.chunks = self.chunks, []
         if self._left_out:
             chunks.append(f"<cut: {len(chunks) + self._left_out} chunks>")
-        run.result = self._recipe.copy_chunks(chunks)
-        if is_closed or isinstance(error, GeneratorExit):
-            run.close("cancelled")
-        elif isinstance(error, (StopIteration, StopAsyncIteration)):
-            run.close("success")
-        else:
-            run.fail(error, from_body(error))
+        try:
+            run.result = self._recipe.copy_chunks(chunks)
+        finally:
+            if is_closed or isinstance(error, GeneratorExit):
+                run.close("cancelled")
+            elif isinstance(error, (StopIteration, StopAsyncIteration)):
+                run.close("success")
+            else:
+                run.fail(error, from_body(error))
 
     def __del__(self) -> None:
         # Of a generator that nobody has closed: it was not begun, or no event loop was there to close it.
@@ -301,7 +303,20 @@ class TracedGeneratorFunction(FunctionLike):
             kwargs = recipe.filled(args, kwargs, run)
         if run is None:
             return self._fn(*args, **kwargs)
-        return self.driven(_Stream(recipe, run, starts=True), self._fn, args, kwargs)
+        # What is no plain function may do something at its call, such as to make a run of its own.
+        call = self._fn if type(self._fn) is FunctionType else _under(run, self._fn)
+        return self.driven(_Stream(recipe, run, starts=True), call, args, kwargs)
+
+
+def _under(run: RunTree, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        token = _set_current(run._identity)
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            _reset_current(token)
+
+    return call
 
 
 class _StreamObject(_Stream):
@@ -378,16 +393,34 @@ class _StreamObject(_Stream):
         return result
 
 
+# How many references there are to what is in a variable of a function that calls another one with it, if that is all.
+# PyPy does not count them.
+_references_to: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 0)
+
+
+def _counted(result: object) -> int:
+    return _references_to(result)
+
+
+def _counted_alone() -> int:
+    result = (None for _ in ())
+    return _counted(result)
+
+
+_ALONE = _counted_alone()
+
+
 def streamed(result: Any, recipe: Recipe, run: RunTree) -> Any:
     """
     Return what stands for a stream that a traced function has returned, whose run goes on until it ends.
 
-    None for what is none, or was begun before.
+    None for what is none, was begun before, or is kept by somebody else, too.
     """
     if type(result) not in STREAM_TYPES:
         is_stream = hasattr(result, "__next__") or hasattr(result, "__anext__") or hasattr(result, "__aiter__")
         return stand_in(result, _StreamObject(recipe, run, starts=False)) if is_stream else None
-    if not is_fresh(result):
+    # If the program has kept it, it would be closed with the driver, and read past it.
+    if not is_fresh(result) or _references_to(result) > _ALONE:
         return None
     stream = _Stream(recipe, run, starts=False)
     if isinstance(result, GeneratorType):

@@ -6,10 +6,11 @@ What a generator yields over time is in `clew.runs.streaming`; what is recorded 
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from functools import partial, update_wrapper
 from inspect import CO_VARKEYWORDS
-from types import CodeType
+from types import CodeType, FunctionType, MethodType
 from typing import (
     Any,
     Callable,
@@ -19,6 +20,7 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
+    Set,
     Tuple,
     TypeVar,
     Union,
@@ -275,6 +277,7 @@ class Recipe:
         "_on_end",
         "_origin",
         "_own",
+        "_place_of_run_tree",
         "_process_inputs",
         "_read_inputs",
         "_reduce",
@@ -296,8 +299,10 @@ class Recipe:
         self._run_type = run_type
         self._own = own
         self.is_enabled = True
-        self.fills_run_tree = _has_parameter(fn, _RUN_TREE)
-        self._takes_config = not _has_parameter(fn, "config", or_any=True)
+        signature = _Signature(fn)
+        self._place_of_run_tree = signature.place_of(_RUN_TREE)
+        self.fills_run_tree = self._place_of_run_tree is not None and self._place_of_run_tree >= 0
+        self._takes_config = not signature.takes("config")
         # Made at the first recorded call: reading a signature is too slow for import time.
         self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
         # For one call with options of its own: whose it was made of, and what it asks for.
@@ -430,7 +435,7 @@ class Recipe:
         """
         Return the keyword arguments of a call with `run_tree` among them, unless the caller has passed it.
         """
-        if kwargs.get(_RUN_TREE) is not None or _is_passed(self._fn, args):
+        if kwargs.get(_RUN_TREE) is not None or self._is_passed(args):
             return kwargs
         if isinstance(run, Unsampled):
             run = _run.ignored(run)
@@ -440,6 +445,9 @@ class Recipe:
                 run = RunTree(self._name, self._run_type)
                 run.ignore_changes()
         return {**kwargs, _RUN_TREE: run}
+
+    def _is_passed(self, args: Tuple[Any, ...]) -> bool:
+        return len(args) > (self._place_of_run_tree or 0)
 
     def _make_reader(self) -> Callable[..., Dict[str, Any]]:
         origin = self if self._origin is None else self._origin
@@ -456,7 +464,7 @@ class Recipe:
 
         def read_call(*args: Any, **kwargs: Any) -> Dict[str, Any]:
             # Which is filled in once there is a run.
-            return read(*args, **kwargs) if _is_passed(self._fn, args) else read(*args, **{**kwargs, _RUN_TREE: None})
+            return read(*args, **kwargs) if self._is_passed(args) else read(*args, **{**kwargs, _RUN_TREE: None})
 
         return read_call
 
@@ -537,25 +545,51 @@ def _of_config(config: Any) -> Dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _code_of(fn: Any) -> Optional[CodeType]:
-    while isinstance(fn, partial):
-        fn = fn.func
-    code = getattr(getattr(fn, "__func__", fn), "__code__", None)
-    return code if isinstance(code, CodeType) else None  # there are objects that have every attribute
+class _Signature:
+    """
+    Hold what is asked of the parameters of a function at its decoration, when reading the signature takes too long.
+    """
 
+    __slots__ = ("_bound", "_code", "_keywords")
 
-def _has_parameter(fn: Any, name: str, *, or_any: bool = False) -> bool:
-    code = _code_of(fn)
-    if code is None:
-        return or_any
-    takes_any = or_any and bool(code.co_flags & CO_VARKEYWORDS)
-    return takes_any or name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    def __init__(self, fn: Any) -> None:
+        self._bound = 0
+        self._keywords: Set[str] = set()
+        while isinstance(fn, partial):
+            self._bound += len(fn.args)
+            self._keywords |= fn.keywords.keys()
+            fn = fn.func
+        if not isinstance(fn, (FunctionType, MethodType, type)) and isinstance(type(fn).__call__, FunctionType):
+            fn = MethodType(type(fn).__call__, fn)
+        if isinstance(fn, MethodType):
+            self._bound += 1
+            fn = fn.__func__
+        code = getattr(fn, "__code__", None)
+        # Of a wrapper that takes anything, it is what it wraps that says what that is.
+        while isinstance(code, CodeType) and code.co_flags & CO_VARKEYWORDS and hasattr(fn, "__wrapped__"):
+            fn = fn.__wrapped__
+            code = getattr(fn, "__code__", None)
+        self._code = code if isinstance(code, CodeType) else None  # there are objects that have every attribute
 
+    def place_of(self, name: str) -> Optional[int]:
+        """
+        Return how many positional arguments leave a parameter out; None if it is to be left alone.
+        """
+        code = self._code
+        if code is None or name in self._keywords:
+            return None
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if name not in names[code.co_posonlyargcount :]:
+            return None
+        position = names.index(name)
+        return position - self._bound if position < code.co_argcount else sys.maxsize
 
-def _is_passed(fn: Any, args: Tuple[Any, ...]) -> bool:
-    code: Any = _code_of(fn)
-    position: int = code.co_varnames.index(_RUN_TREE)
-    return position < code.co_argcount and len(args) + hasattr(fn, "__self__") > position
+    def takes(self, name: str) -> bool:
+        """
+        Return whether a call may have that keyword argument, as far as can be told.
+        """
+        code = self._code
+        return code is None or bool(code.co_flags & CO_VARKEYWORDS) or self.place_of(name) is not None
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
