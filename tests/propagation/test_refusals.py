@@ -262,7 +262,8 @@ def test_work_grows_with_the_text_only_and_not_at_all_beyond_the_limits(kind: st
             if hasattr(read, write):
                 getattr(read, write)()
 
-    work(1000)  # whatever is made at a first call
+    for chars in (1000, MEGABYTE):  # whatever is made at a first call, the line in the log included
+        work(chars)
     small, large = work(1000), work(4000)
     assert large <= 4.5 * small + 100
     assert work(MEGABYTE) == work(MEGABYTE // 8) < 150
