@@ -17,8 +17,7 @@ from clew.configuration import configure_from_environment
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.jsonl import read_runs
 from clew.exporters.memory import MemoryExporter
-from clew.runs.run import switch_recording
-from clew.runs.sampling import settings
+from clew.runs.sampling import settings, switch_recording
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import Keeping, counted, make_run
 

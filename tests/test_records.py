@@ -15,7 +15,7 @@ import clew
 from clew.drawing import draw_tree
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.records import StoredRun, line_of, record_of, trees_of
-from clew.runs.run import Run
+from clew.runs.recording import Run
 
 NAMES = (
     *("id", "trace_id", "span_id", "parent_id", "parent_span_id", "dotted_order", "name", "run_type", "project_name"),

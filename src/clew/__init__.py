@@ -41,8 +41,8 @@ if TYPE_CHECKING:
         get_current_headers as get_current_headers,
         set_baggage as set_baggage,
     )
-    from clew.runs.recording import Recording as Recording, record as record
-    from clew.runs.run import Link as Link, Run as Run, RunTree as RunTree
+    from clew.runs.recording import Link as Link, Recording as Recording, Run as Run, record as record
+    from clew.runs.run import RunTree as RunTree
     from clew.runs.sampling import TraceRoot as TraceRoot
     from clew.runs.trace import trace as trace
     from clew.runs.traceable import traceable as traceable
@@ -101,9 +101,9 @@ _HOMES = {
     "ContextThreadPool": "clew.executors.multiprocessing_pool",
     "ContextThreadPoolExecutor": "clew.executors.thread_pool",
     "ContextTimer": "clew.threads",
-    "Link": "clew.runs.run",
+    "Link": "clew.runs.recording",
     "Recording": "clew.runs.recording",
-    "Run": "clew.runs.run",
+    "Run": "clew.runs.recording",
     "RunTree": "clew.runs.run",
     "Snapshot": "clew.context.snapshot",
     "TraceRoot": "clew.runs.sampling",

@@ -16,8 +16,7 @@ from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.pipeline import Pipeline
 from clew.exporters.protocol import Exporter
 from clew.incidents import report
-from clew.runs.run import switch_recording
-from clew.runs.sampling import Sampler, Settings, settings
+from clew.runs.sampling import Sampler, Settings, settings, switch_recording
 
 __all__ = ("configure", "configure_from_environment", "flush", "shutdown")
 

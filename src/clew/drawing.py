@@ -12,7 +12,7 @@ from clew.errors import TreeMismatchError
 
 if TYPE_CHECKING:
     from clew.records import StoredRun
-    from clew.runs.run import Run
+    from clew.runs.recording import Run
 
 __all__ = ("check_tree", "draw_tree")
 

@@ -27,7 +27,7 @@ from uuid import UUID
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 if TYPE_CHECKING:
-    from clew.runs.run import Run
+    from clew.runs.recording import Run
 
 __all__ = ("StoredLink", "StoredRun", "record_of", "trees_of")
 

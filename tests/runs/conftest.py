@@ -5,7 +5,7 @@ from typing import Iterator
 import pytest
 
 import clew
-from clew.runs import run as run_module
+from clew.runs import sampling as run_module
 from tests.runs._watching import Watching
 
 

@@ -18,7 +18,7 @@ import pytest
 import trio
 
 import clew
-from clew.runs import run as run_module
+from clew.runs import sampling as run_module
 from tests.edges._threads import in_empty_context, is_gone
 
 traceable_module = importlib.import_module("clew.runs.traceable")

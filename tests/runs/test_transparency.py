@@ -21,7 +21,7 @@ import trio
 import trio.lowlevel
 
 import clew
-from clew.runs import run as run_module
+from clew.runs import sampling as run_module
 from clew.runs.sampling import settings
 from tests.context._loops import ASYNCIO, Main, current_task, run_on_asyncio, run_on_trio
 from tests.edges._generators import pause, run_by_hand

@@ -156,7 +156,7 @@ def test_each_test_has_its_own_runs_clock_and_ids(pytester: pytest.Pytester) -> 
         pytester,
         """
         import time, clew, pytest
-        from clew.runs import identity, run
+        from clew.runs import identity, run, sampling
 
         @pytest.mark.parametrize("turn", range(3))
         def test_turn(turn, clew_runs, clew_clock, clew_ids):
@@ -167,7 +167,7 @@ def test_each_test_has_its_own_runs_clock_and_ids(pytester: pytest.Pytester) -> 
 
         def test_afterwards():
             assert identity.now_ns is run.now_ns is time.time_ns
-            assert not run.start_hooks
+            assert not sampling.start_hooks
             assert clew.RunTree("one").id.int > 1 << 100
         """,
     )

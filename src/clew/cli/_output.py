@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, List, Sequence, TextIO, Union
 
 from clew.drawing import draw_tree
 from clew.records import StoredRun
-from clew.runs.recording import Recording
-from clew.runs.run import Run
+from clew.runs.recording import Recording, Run
 
 if TYPE_CHECKING:
     from rich.console import Console

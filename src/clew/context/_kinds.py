@@ -5,10 +5,12 @@ Which of the four kinds of function a callable is, and what a wrapper of it take
 from __future__ import annotations
 
 import inspect
+import sys
 from functools import WRAPPER_ASSIGNMENTS, partial
-from typing import Tuple
+from types import CodeType, FunctionType, MethodType
+from typing import Any, Optional, Set, Tuple
 
-__all__ = ("kind_of", "wrapper_assignments")
+__all__ = ("Signature", "kind_of", "wrapper_assignments")
 
 
 def kind_of(fn: object) -> str:
@@ -43,3 +45,51 @@ def wrapper_assignments(fn: object) -> Tuple[str, ...]:
 
 
 _KINDS_OF_ATTRIBUTES = {"__annotations__": dict, "__name__": str, "__qualname__": str, "__type_params__": tuple}
+
+
+class Signature:
+    """
+    Hold what is asked of the parameters of a function at its decoration, when reading the signature takes too long.
+    """
+
+    __slots__ = ("_bound", "_code", "_keywords")
+
+    def __init__(self, fn: Any) -> None:
+        self._bound = 0
+        self._keywords: Set[str] = set()
+        while isinstance(fn, partial):
+            self._bound += len(fn.args)
+            self._keywords |= fn.keywords.keys()
+            fn = fn.func
+        if not isinstance(fn, (FunctionType, MethodType, type)) and isinstance(type(fn).__call__, FunctionType):
+            fn = MethodType(type(fn).__call__, fn)
+        if isinstance(fn, MethodType):
+            self._bound += 1
+            fn = fn.__func__
+        inner: Any = fn
+        code = getattr(inner, "__code__", None)
+        # Of a wrapper that takes anything, it is what it wraps that says what that is.
+        while isinstance(code, CodeType) and code.co_flags & inspect.CO_VARKEYWORDS and hasattr(inner, "__wrapped__"):
+            inner = inner.__wrapped__
+            code = getattr(inner, "__code__", None)
+        self._code = code if isinstance(code, CodeType) else None  # there are objects that have every attribute
+
+    def place_of(self, name: str) -> Optional[int]:
+        """
+        Return how many positional arguments leave a parameter out; None if it is to be left alone.
+        """
+        code = self._code
+        if code is None or name in self._keywords:
+            return None
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if name not in names[code.co_posonlyargcount :]:
+            return None
+        position = names.index(name)
+        return position - self._bound if position < code.co_argcount else sys.maxsize
+
+    def takes(self, name: str) -> bool:
+        """
+        Return whether a call may have that keyword argument, as far as can be told.
+        """
+        code = self._code
+        return code is None or bool(code.co_flags & inspect.CO_VARKEYWORDS) or self.place_of(name) is not None

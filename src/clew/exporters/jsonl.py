@@ -14,7 +14,7 @@ from uuid import UUID
 
 from clew.errors import ArgumentValueError
 from clew.records import StoredRun, line_of, plant
-from clew.runs.run import Run
+from clew.runs.recording import Run
 
 __all__ = ("JSONLinesExporter", "StoredRuns", "read_runs")
 

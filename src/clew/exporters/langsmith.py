@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
 
 from clew.errors import MissingExtraError
-from clew.runs.run import Run
+from clew.runs.recording import Run
 from clew.runs.sampling import settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Deque, Sequence, Tuple
 
 from clew.errors import ArgumentValueError
-from clew.runs.run import Run
+from clew.runs.recording import Run
 
 __all__ = ("MemoryExporter",)
 

@@ -18,9 +18,10 @@ from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
 from clew._locks import ForkSafeLock
 from clew.exporters.protocol import Exporter
 from clew.incidents import report
-from clew.runs import run as _run
+from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, ambient
-from clew.runs.run import Run, RunTree
+from clew.runs.recording import Run
+from clew.runs.run import RunTree
 
 __all__ = ("Pipeline",)
 
@@ -121,8 +122,8 @@ class Pipeline:
         global _open_pipelines
         with _guard.lock:
             _open_pipelines = (*_open_pipelines, self)
-        _run.add_end_hook(self._end_hook)
-        _run.add_start_hook(self._start_hook)
+        _sampling.add_end_hook(self._end_hook)
+        _sampling.add_start_hook(self._start_hook)
 
     def flush(self, timeout: float) -> bool:
         """
@@ -161,8 +162,8 @@ class Pipeline:
         """
         global _open_pipelines
         deadline = monotonic() + timeout
-        _run.remove_start_hook(self._start_hook)
-        _run.remove_end_hook(self._end_hook)
+        _sampling.remove_start_hook(self._start_hook)
+        _sampling.remove_end_hook(self._end_hook)
         with _guard.lock:
             _open_pipelines = tuple(other for other in _open_pipelines if other is not self)
             is_first = self._last is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, Sequence
 
-from clew.runs.run import Run
+from clew.runs.recording import Run
 
 __all__ = ("Exporter",)
 

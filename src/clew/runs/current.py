@@ -36,7 +36,8 @@ from clew.runs.identity import (
     report_exit_out_of_order,
     report_foreign_exit,
 )
-from clew.runs.run import Run, RunTree, ignored, loaded_headers
+from clew.runs.recording import Run
+from clew.runs.run import RunTree, ignored, loaded_headers
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage

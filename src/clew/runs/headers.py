@@ -20,7 +20,7 @@ from clew.propagation.fields import Fields, read_once
 from clew.propagation.langsmith import METADATA, PROJECT, TAGS, DottedOrder, LangSmithBaggage
 from clew.propagation.traceparent import RANDOM, SAMPLED, TraceParent
 from clew.propagation.tracestate import TraceState
-from clew.runs import run as _run
+from clew.runs import sampling as _sampling
 from clew.runs.identity import (
     Identity,
     Inherited,
@@ -265,7 +265,7 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
         headers = {}
     elif not isinstance(identity, Remote):
         headers = _own_headers(identity, upstream) if identity.is_sampled else _headers_of_unsampled(identity)
-    elif _run.start_hooks and not identity.is_sampled:
+    elif _sampling.start_hooks and not identity.is_sampled:
         headers = _unsampled_headers(identity, span_id)
     else:
         headers = _passed_headers(identity)

@@ -1,7 +1,7 @@
 """
-`RunTree`, a run while it is open, and `Run`, the frozen one that is read afterwards.
+`RunTree`, a run while it is open, and how one is opened.
 
-How a run becomes the current one is in `clew.runs.current`; what collects runs, elsewhere.
+How it becomes the current one is in `clew.runs.current`; what is read of it afterwards, in `clew.runs.recording`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ from typing import (
     Any,
     Callable,
     Dict,
-    FrozenSet,
-    Iterable,
     List,
     Mapping,
-    NamedTuple,
     Optional,
     Sequence,
-    Tuple,
     Union,
 )
 
 from clew._locks import ForkSafeLock
+from clew.additions import Additions, Metadata, Tags, Unset, unset
 from clew.incidents import report
 from clew.payloads import (
     check_id,
@@ -36,141 +33,22 @@ from clew.payloads import (
     metadata_of_extra,
     status_of,
 )
+from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
-from clew.runs.sampling import settings
+from clew.runs.recording import Identified
+from clew.runs.sampling import announce, settings
 
 if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-__all__ = ("Link", "Run", "RunTree")
+__all__ = ("RunTree", "draft_run", "ignored", "loaded_headers", "open_run")
 
 # One lock for the rare changes from outside; starting and ending a run take none.
 _guard = ForkSafeLock()
 
 
-class _Unset:
-    """
-    Say of an option that it was not given, where None says something.
-    """
-
-    def __repr__(self) -> str:
-        return "..."
-
-
-_UNSET = _Unset()
-
-
-class Link(NamedTuple):
-    """
-    Name a run of another trace, or of elsewhere in this one.
-    """
-
-    trace_id: UUID
-    span_id: str
-
-
-class _Identified:
-    """
-    Give a run the attributes that follow from its identity.
-    """
-
-    __slots__ = ("_identity",)
-
-    _identity: Identity
-
-    @property
-    def name(self) -> str:
-        """
-        The name of the run.
-        """
-        return self._identity.name
-
-    @property
-    def id(self) -> UUID:
-        """
-        The UUIDv7 of the run, made when first asked for.
-        """
-        return self._identity.id
-
-    @property
-    def trace_id(self) -> UUID:
-        """
-        The id of the trace, which is that of its root run.
-        """
-        return self._identity.trace_id
-
-    @property
-    def span_id(self) -> str:
-        """
-        The low 64 bits of `id` as 16 hexadecimal digits, which is how W3C headers name the run.
-        """
-        return self._identity.span_id
-
-    @property
-    def parent_id(self) -> Optional[UUID]:
-        """
-        The `id` of the parent run, None for a root.
-        """
-        parent = self._identity.parent
-        return None if parent is None else parent.id
-
-    @property
-    def parent_run_id(self) -> Optional[UUID]:
-        """
-        The same, by LangSmith's name.
-        """
-        return self.parent_id
-
-    @property
-    def parent_span_id(self) -> Optional[str]:
-        """
-        The `span_id` of the parent run, None for a root.
-        """
-        parent = self._identity.parent
-        return None if parent is None else parent.span_id
-
-    @property
-    def links(self) -> Tuple[Link, ...]:
-        """
-        The runs that this one is linked to and not nested under: see `clew.detached`, and `RunTree.from_headers`.
-        """
-        identity = self._identity
-        if not hasattr(identity, "linked") and isinstance(identity.parent, Remote):
-            identity = identity.parent  # whose headers named two parents
-        return tuple(Link(linked.trace_id, linked.span_id) for linked in getattr(identity, "linked", ()))
-
-    @property
-    def dotted_order(self) -> str:
-        """
-        LangSmith's place of the run, which is start time and id of each run from the root down, joined by dots.
-        """
-        return self._identity.dotted_order
-
-    @property
-    def start_time_ns(self) -> int:
-        """
-        When the run started, in nanoseconds since the epoch; never before its parent.
-        """
-        return self._identity.start_time_ns
-
-    @property
-    def project_name(self) -> Optional[str]:
-        """
-        The project of the run: its own, its parent's, or that of `clew.configure`; None where none was named.
-        """
-        inherited = self._identity.inherited
-        return (None if inherited is None else inherited.project_name) or settings.project_name
-
-    @property
-    def service(self) -> Optional[str]:
-        """
-        The program that made the run, as `clew.configure` was told; None where it was not.
-        """
-        return settings.service
-
-
-class RunTree(_Identified):
+class RunTree(Identified):
     """
     Be one run while it is open: read its ids, add to its payload, make children, end it.
 
@@ -215,7 +93,7 @@ class RunTree(_Identified):
     error: Optional[str]
     status: str
     end_time_ns: Optional[int]
-    _additions: Optional[_Additions]
+    _additions: Optional[Additions]
     _is_by_hand: bool  # there if no call and no block will end it
     _is_draft: bool  # there until a run made by hand is posted
 
@@ -309,7 +187,7 @@ class RunTree(_Identified):
             >>> headers["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
             True
         """
-        is_recorded = not self.is_ignored and (bool(start_hooks) or not hasattr(self, "_is_draft"))
+        is_recorded = not self.is_ignored and (bool(_sampling.start_hooks) or not hasattr(self, "_is_draft"))
         headers: Dict[str, str] = loaded_headers().headers_of(self._identity, is_recorded=is_recorded)
         return headers
 
@@ -335,7 +213,7 @@ class RunTree(_Identified):
 
         What is appended to the list is added to the run.
         """
-        return _Tags(self)
+        return Tags(self)
 
     def all_tags(self) -> List[str]:
         """
@@ -355,7 +233,7 @@ class RunTree(_Identified):
 
         What is set in the dict is added to the run.
         """
-        return _Metadata(self)
+        return Metadata(self)
 
     def all_metadata(self) -> Dict[str, Any]:
         """
@@ -415,7 +293,7 @@ class RunTree(_Identified):
             return
         if self.is_ignored:
             return
-        if start_hooks:
+        if _sampling.start_hooks:
             announce(self)
         else:
             self.ignore_changes()
@@ -491,10 +369,10 @@ class RunTree(_Identified):
     def set(
         self,
         *,
-        inputs: Union[Mapping[str, Any], _Unset, None] = _UNSET,
-        outputs: Union[Mapping[str, Any], _Unset, None] = _UNSET,
-        tags: Union[Sequence[str], _Unset, None] = _UNSET,
-        metadata: Union[Mapping[str, Any], _Unset, None] = _UNSET,
+        inputs: Union[Mapping[str, Any], Unset, None] = unset,
+        outputs: Union[Mapping[str, Any], Unset, None] = unset,
+        tags: Union[Sequence[str], Unset, None] = unset,
+        metadata: Union[Mapping[str, Any], Unset, None] = unset,
     ) -> None:
         """
         Replace what is named, inherited tags and metadata included; None takes it out.
@@ -504,16 +382,16 @@ class RunTree(_Identified):
         if self._additions is _IGNORED:
             return
         changes: List[Callable[[], None]] = []
-        if not isinstance(inputs, _Unset):
+        if not isinstance(inputs, Unset):
             copied = copy_payload(inputs, "input")
             changes.append(lambda: setattr(self, "inputs", copied))
-        if not isinstance(outputs, _Unset):
+        if not isinstance(outputs, Unset):
             made = None if outputs is None else copy_payload(outputs, "output")
             changes.append(lambda: self._added().replace("outputs", made))
-        if not isinstance(tags, _Unset):
+        if not isinstance(tags, Unset):
             checked = list(check_tags(tags or ()))
             changes.append(lambda: self._added().replace("tags", checked))
-        if not isinstance(metadata, _Unset):
+        if not isinstance(metadata, Unset):
             given = copy_value(dict(check_mapping(metadata or {}, "metadata")))
             changes.append(lambda: self._added().replace("metadata", given))
         self._change(lambda: [change() for change in changes])
@@ -550,8 +428,8 @@ class RunTree(_Identified):
         self.status = status
         if additions is not None and additions.on_end is not None:
             additions.on_end(self)
-        if end_hooks and self._additions is not _IGNORED and not hasattr(self, "_is_draft"):
-            for hook in end_hooks:
+        if _sampling.end_hooks and self._additions is not _IGNORED and not hasattr(self, "_is_draft"):
+            for hook in _sampling.end_hooks:
                 hook(self)
         return True
 
@@ -588,9 +466,9 @@ class RunTree(_Identified):
         """
         self._additions = _IGNORED
 
-    def _added(self) -> _Additions:
+    def _added(self) -> Additions:
         if self._additions is None:
-            self._additions = _Additions()
+            self._additions = Additions()
         return self._additions
 
     def _change(self, change: Callable[[], object]) -> None:
@@ -610,155 +488,6 @@ class RunTree(_Identified):
         return f"<clew.RunTree {self.name!r} {self.status}>"
 
 
-class _Tags(List[str]):
-    """
-    Be the tags of a run, to be read and added to, as LangSmith's are.
-    """
-
-    __slots__ = ("_run",)
-
-    def __init__(self, run: RunTree) -> None:
-        super().__init__(run.all_tags())
-        self._run = run
-
-    def append(self, tag: str) -> None:
-        self.extend([tag])
-
-    def extend(self, tags: Iterable[str]) -> None:
-        added = check_tags(tags)
-        super().extend(added)
-        self._run.add_tags(added)
-
-    def __iadd__(self, tags: Iterable[str]) -> _Tags:  # type: ignore[override,misc]
-        self.extend(tags)
-        return self
-
-    def __reduce__(self) -> Any:
-        return list, (list(self),)
-
-
-class _Metadata(Dict[str, Any]):
-    """
-    Be the metadata of a run, to be read and added to, as LangSmith's is.
-    """
-
-    __slots__ = ("_run",)
-
-    def __init__(self, run: RunTree) -> None:
-        super().__init__(run.all_metadata())
-        self._run = run
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.update({key: value})
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        if key not in self:
-            self.update({key: default})
-        return self[key]
-
-    def update(self, *given: Any, **more: Any) -> None:
-        added = dict(*given, **more)
-        super().update(added)
-        self._run.add_metadata(added)
-
-    def __reduce__(self) -> Any:
-        return dict, (dict(self),)
-
-
-class _Additions:
-    """
-    Hold what was added to a run while it was open; most runs have none.
-    """
-
-    __slots__ = ("error", "events", "metadata", "on_end", "outputs", "replaced", "tags")
-
-    def __init__(self) -> None:
-        self.error: Optional[str] = None
-        self.on_end: Optional[Callable[[RunTree], object]] = None
-        self.outputs: Optional[Dict[str, Any]] = None
-        self.tags: List[str] = []
-        self.metadata: Dict[str, Any] = {}
-        self.events: List[Mapping[str, Any]] = []
-        self.replaced: FrozenSet[str] = frozenset()  # what of these stands instead of all else, and not beside it
-
-    def replace(self, name: str, value: object) -> None:
-        setattr(self, name, value)
-        self.replaced |= {name}
-
-    def add_outputs(self, outputs: Dict[str, Any]) -> None:
-        self.outputs = {**(self.outputs or _NOTHING), **outputs}
-
-
-class Run(_Identified):
-    """
-    Be one recorded run, frozen: what `record()` gives, with its `children` in the order they started.
-
-    Beside what is listed here it has `id`, `trace_id`, `span_id`, `parent_id`, `parent_span_id`,
-    `dotted_order`, `name`, `start_time_ns`, `project_name` and `links`, as `RunTree` has.
-
-    Attributes:
-        run_type: LangSmith's kind of run, such as "chain" or "tool".
-        status: "success", "error", "cancelled", or "pending" for a run that has not ended yet.
-        error: the exception with its traceback, as text.
-        inputs: a JSON-shaped dict.
-        outputs: a JSON-shaped dict; None where there are none.
-        tags: strings, inherited ones included.
-        metadata: a JSON-shaped dict, inherited entries included.
-        events: dicts with ``name`` and ``time_ns``.
-        end_time_ns: nanoseconds since the epoch; None while the run is pending.
-        children: the runs under this one.
-    """
-
-    __slots__ = (
-        "children",
-        "end_time_ns",
-        "error",
-        "events",
-        "inputs",
-        "metadata",
-        "outputs",
-        "run_type",
-        "status",
-        "tags",
-    )
-
-    children: Tuple[Run, ...]
-    end_time_ns: Optional[int]
-    error: Optional[str]
-    events: Tuple[Mapping[str, Any], ...]
-    inputs: Dict[str, Any]
-    metadata: Dict[str, Any]
-    outputs: Optional[Dict[str, Any]]
-    run_type: str
-    status: str
-    tags: Tuple[str, ...]
-
-    def __init__(self, run: RunTree, children: Tuple[Run, ...]) -> None:
-        fill = super().__setattr__
-        fill("_identity", run._identity)
-        fill("run_type", run.run_type)
-        fill("status", run.status)
-        fill("error", run.error)
-        fill("inputs", run.inputs)
-        fill("outputs", run.outputs)
-        fill("end_time_ns", run.end_time_ns)
-        fill("tags", tuple(run.all_tags()))
-        fill("metadata", run.all_metadata())
-        fill("events", tuple(run.events))
-        fill("children", children)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(
-            f"expected a finished run to be read only, found {name!r} set; change the RunTree while it is open"
-        )
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"expected a finished run to be read only, found {name!r} deleted")
-
-    def __repr__(self) -> str:
-        return f"<clew.Run {self.name!r} {self.status}, {len(self.children)} children>"
-
-
 @lru_cache(maxsize=None)
 def loaded_headers() -> Any:
     """
@@ -771,49 +500,7 @@ def loaded_headers() -> Any:
 
 _new = object.__new__
 _NOTHING: Mapping[str, Any] = {}
-_IGNORED = _Additions()
-
-# Who is told when a run starts. An empty tuple: recording is off, and `traceable`
-# calls its function straight away. Replaced as a whole, so that no reader needs a lock.
-start_hooks: Tuple[Callable[[RunTree], object], ...] = ()
-_added_start_hooks: Tuple[Callable[[RunTree], object], ...] = ()
-# Who is told when a run that was announced has ended; as above.
-end_hooks: Tuple[Callable[[RunTree], object], ...] = ()
-
-
-def add_start_hook(hook: Callable[[RunTree], object]) -> None:
-    global _added_start_hooks
-    with _guard.lock:
-        _added_start_hooks = (*_added_start_hooks, hook)
-        switch_recording()
-
-
-def remove_start_hook(hook: Callable[[RunTree], object]) -> None:
-    global _added_start_hooks
-    with _guard.lock:
-        _added_start_hooks = tuple(other for other in _added_start_hooks if other != hook)
-        switch_recording()
-
-
-def switch_recording() -> None:
-    """
-    Have it as `settings.is_enabled` says, which has the last word.
-    """
-    global start_hooks
-    with _guard.lock:
-        start_hooks = _added_start_hooks if settings.is_enabled else ()
-
-
-def add_end_hook(hook: Callable[[RunTree], object]) -> None:
-    global end_hooks
-    with _guard.lock:
-        end_hooks = (*end_hooks, hook)
-
-
-def remove_end_hook(hook: Callable[[RunTree], object]) -> None:
-    global end_hooks
-    with _guard.lock:
-        end_hooks = tuple(other for other in end_hooks if other != hook)
+_IGNORED = Additions()
 
 
 def open_run(
@@ -871,6 +558,9 @@ def draft_run(
     inputs: Optional[Mapping[str, Any]],
     own: Optional[Inherited],
 ) -> RunTree:
+    """
+    Return a new run that is made by hand, and not announced yet.
+    """
     around = ambient.get()
     linked = None
     if isinstance(parent, Remote) and not parent.is_trusted:
@@ -895,8 +585,3 @@ def ignored(identity: Identity) -> RunTree:
     run = RunTree.detached(identity)
     run.ignore_changes()
     return run
-
-
-def announce(run: RunTree) -> None:
-    for hook in start_hooks:
-        hook(run)

@@ -30,7 +30,7 @@ from clew.context.generator_functions import FunctionLike
 from clew.context.generators import driver_for
 from clew.context.streams import stand_in
 from clew.payloads import MAX_STRING_CHARS
-from clew.runs import run as _run
+from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, ambient, current_identity, report_foreign_exit
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class TracedGeneratorFunction(FunctionLike):
         return self._called(recipe, args, kwargs)
 
     def _called(self, recipe: Recipe, args: Any, kwargs: Any) -> Any:
-        run = recipe.start(args, kwargs, later=True) if _run.start_hooks and recipe.is_enabled else None
+        run = recipe.start(args, kwargs, later=True) if _sampling.start_hooks and recipe.is_enabled else None
         if recipe.fills_run_tree:
             kwargs = recipe.filled(args, kwargs, run)
         if run is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence, Tup
 
 from clew.errors import AlreadyEnteredError
 from clew.payloads import check_id, check_name, copy_payload, metadata_of_extra
-from clew.runs import run as _run
+from clew.runs import run as _run, sampling as _sampling
 from clew.runs.current import Parent, leave_block, leave_call, tracing_context
 from clew.runs.identity import Identity, Unsampled, ambient, current_identity, hand_down
 from clew.runs.run import RunTree
@@ -97,7 +97,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         inputs, self._inputs = self._inputs, None
         parent = current_identity.get()
         around = ambient.get()
-        is_recorded = bool(_run.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
+        is_recorded = bool(_sampling.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
         decided = None
         if is_recorded and parent is None and settings.is_sampling:
             decided = settings.decide(self._name, self._run_type, self._own)
@@ -115,7 +115,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         try:
             self._token = current_identity.set(run._identity)
             if not run.is_ignored:
-                _run.announce(run)
+                _sampling.announce(run)
         except BaseException as interrupt:  # no exit follows an entry that failed
             leave_call(run._identity, self._token)
             run.fail(interrupt, interrupt.__traceback__)

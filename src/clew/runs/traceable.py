@@ -6,11 +6,8 @@ What a generator yields over time is in `clew.runs.streaming`; what is recorded 
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
 from functools import partial, update_wrapper
-from inspect import CO_VARKEYWORDS
-from types import CodeType, FunctionType, MethodType
 from typing import (
     Any,
     Callable,
@@ -20,7 +17,6 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
-    Set,
     Tuple,
     TypeVar,
     Union,
@@ -28,7 +24,7 @@ from typing import (
     overload,
 )
 
-from clew.context._kinds import kind_of, wrapper_assignments
+from clew.context._kinds import Signature, kind_of, wrapper_assignments
 from clew.context.generator_functions import GeneratorFunction
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
@@ -42,7 +38,7 @@ from clew.payloads import (
     metadata_of_extra,
     process_payload,
 )
-from clew.runs import run as _run
+from clew.runs import run as _run, sampling as _sampling
 from clew.runs.current import get_current_run_tree, leave_call, tracing_context
 from clew.runs.identity import Inherited, Unsampled, ambient, current_identity, hand_down, now_ns, report_foreign_exit
 from clew.runs.run import RunTree, open_run
@@ -197,7 +193,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
                 return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
-        run = start(args, kwargs) if _run.start_hooks and is_enabled else None
+        run = start(args, kwargs) if _sampling.start_hooks and is_enabled else None
         if fills_run_tree:
             kwargs = recipe.filled(args, kwargs, run)
         if run is None:
@@ -236,7 +232,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
                 return _traced_function(fn, recipe_of_call)(*args, **kwargs)
-        run = start(args, kwargs) if _run.start_hooks and is_enabled else None
+        run = start(args, kwargs) if _sampling.start_hooks and is_enabled else None
         if fills_run_tree:
             kwargs = recipe.filled(args, kwargs, run)
         if run is None:
@@ -299,7 +295,7 @@ class Recipe:
         self._run_type = run_type
         self._own = own
         self.is_enabled = True
-        signature = _Signature(fn)
+        signature = Signature(fn)
         self._place_of_run_tree = signature.place_of(_RUN_TREE)
         self.fills_run_tree = self._place_of_run_tree is not None and self._place_of_run_tree >= 0
         self._takes_config = not signature.takes("config")
@@ -395,7 +391,7 @@ class Recipe:
             if self._origin is not None:
                 self._give_what_the_call_asks_for(run)
             if not later:
-                for hook in _run.start_hooks:
+                for hook in _sampling.start_hooks:
                     hook(run)
             return run
         except RecursionError:
@@ -420,8 +416,8 @@ class Recipe:
         if identity._id_text is None and identity._order is None:  # in which the time stands
             parent = identity.parent
             identity.start_time_ns = max(now_ns(), 0 if parent is None else parent.start_time_ns)
-        if _run.start_hooks:
-            _run.announce(run)
+        if _sampling.start_hooks:
+            _sampling.announce(run)
         else:
             run.ignore_changes()
 
@@ -543,53 +539,6 @@ def _of_config(config: Any) -> Dict[str, Any]:
         if isinstance(order, str):
             found["parent"] = order
     return {key: value for key, value in found.items() if value is not None}
-
-
-class _Signature:
-    """
-    Hold what is asked of the parameters of a function at its decoration, when reading the signature takes too long.
-    """
-
-    __slots__ = ("_bound", "_code", "_keywords")
-
-    def __init__(self, fn: Any) -> None:
-        self._bound = 0
-        self._keywords: Set[str] = set()
-        while isinstance(fn, partial):
-            self._bound += len(fn.args)
-            self._keywords |= fn.keywords.keys()
-            fn = fn.func
-        if not isinstance(fn, (FunctionType, MethodType, type)) and isinstance(type(fn).__call__, FunctionType):
-            fn = MethodType(type(fn).__call__, fn)
-        if isinstance(fn, MethodType):
-            self._bound += 1
-            fn = fn.__func__
-        code = getattr(fn, "__code__", None)
-        # Of a wrapper that takes anything, it is what it wraps that says what that is.
-        while isinstance(code, CodeType) and code.co_flags & CO_VARKEYWORDS and hasattr(fn, "__wrapped__"):
-            fn = fn.__wrapped__
-            code = getattr(fn, "__code__", None)
-        self._code = code if isinstance(code, CodeType) else None  # there are objects that have every attribute
-
-    def place_of(self, name: str) -> Optional[int]:
-        """
-        Return how many positional arguments leave a parameter out; None if it is to be left alone.
-        """
-        code = self._code
-        if code is None or name in self._keywords:
-            return None
-        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        if name not in names[code.co_posonlyargcount :]:
-            return None
-        position = names.index(name)
-        return position - self._bound if position < code.co_argcount else sys.maxsize
-
-    def takes(self, name: str) -> bool:
-        """
-        Return whether a call may have that keyword argument, as far as can be told.
-        """
-        code = self._code
-        return code is None or bool(code.co_flags & CO_VARKEYWORDS) or self.place_of(name) is not None
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
