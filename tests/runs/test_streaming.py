@@ -58,6 +58,12 @@ async def count_async(stop: int) -> AsyncIterator[int]:
         yield n
 
 
+def collect() -> None:
+    """Put away what nobody refers to; PyPy takes more than one look."""
+    for _ in range(3):
+        gc.collect()
+
+
 def summary(run: Any) -> Any:
     return run.name, run.status, run.inputs, run.outputs
 
@@ -188,6 +194,7 @@ def test_generator_left_early_is_cancelled_with_what_it_has_yielded(runs: clew.R
     for n in count(5):
         if n == 1:
             break
+    collect()
     found = runs.find(name="count")
     assert (found.status, found.error, found.outputs) == ("cancelled", None, {"output": [0, 1]})
 
@@ -412,7 +419,7 @@ def test_returned_generator_that_nobody_reads_is_cancelled(runs: clew.Recording)
         return (n for n in range(3))
 
     returns()
-    gc.collect()
+    collect()
     assert summary(runs.find(name="returns")) == ("returns", "cancelled", {}, {"output": []})
 
 
@@ -663,7 +670,7 @@ def test_other_stream_that_is_closed_early_is_cancelled(runs: clew.Recording) ->
         await stream.aclose()
 
     asyncio.run(main())
-    gc.collect()
+    collect()
     assert [(run.status, run.outputs) for run in runs.find_all(name="complete")] == [("cancelled", {"output": "a"})] * 4
 
 
@@ -685,6 +692,7 @@ def test_other_stream_is_left_alone_where_it_is_not_reduced(runs: clew.Recording
     assert runs.roots[0].status == "success"
 
 
+@pytest.mark.skipif(sys.implementation.name == "pypy", reason="needs an interpreter that counts references")
 def test_generator_that_the_program_keeps_is_left_alone(runs: clew.Recording) -> None:
     kept = (n for n in range(3))
     log = clew.traceable(lambda: kept)

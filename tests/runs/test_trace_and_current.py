@@ -357,6 +357,8 @@ def test_ids_of_threads_are_unique() -> None:
     assert len(set(found)) == len(found) == 16_000
 
 
+# 3.12+: other tests may have left threads, of which a fork warns.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_forked_child_draws_ids_of_its_own() -> None:
     clew.RunTree("x").span_id  # so that some are drawn already
