@@ -195,3 +195,12 @@ def test_what_the_program_says_holds_over_the_environment(tmp_path: Path) -> Non
     python_with(variables, "import clew\nclew.configure(project_name='mine')\nwith clew.trace('run'):\n    pass")
     (run,) = read_runs(tmp_path / "runs.jsonl").roots
     assert (run.project_name, run.service) == ("mine", "s")
+
+
+def test_program_that_is_only_traced_is_recorded_by_the_environment(tmp_path: Path) -> None:
+    code = "from clew import traceable\ntraceable(len)('four')"
+    assert python_with({"CLEW_EXPORT": f"jsonl:{tmp_path}/runs.jsonl", "CLEW_PROJECT": "p"}, code).stderr == ""
+    (root,) = read_runs(tmp_path / "runs.jsonl").roots
+    assert (root.name, root.project_name, root.outputs) == ("len", "p", {"output": 4})
+    loaded = "import clew, sys; clew.traceable; print('clew.configuration' in sys.modules)"
+    assert python_with({}, loaded).stdout == "False\n"
