@@ -113,9 +113,11 @@ def logfire_span(loops: int) -> float:
     return calls(block)(loops)
 
 
-def langsmith_items(loops: int) -> float:
-    from langsmith import Client, traceable
-    from langsmith.run_helpers import tracing_context
+def silent_client() -> object:
+    """
+    Return a client of LangSmith's that throws runs away: no thread that sends them, and no address to reach.
+    """
+    from langsmith import Client
 
     class SilentClient(Client):
         def create_run(self, *_args, **_kwargs) -> None:
@@ -124,8 +126,14 @@ def langsmith_items(loops: int) -> float:
         def update_run(self, *_args, **_kwargs) -> None:
             pass
 
-    client = SilentClient(api_url="http://localhost:1", api_key="none", auto_batch_tracing=False)
-    return items(traceable(client=client)(echo_each), partial(tracing_context, enabled=True))(loops)
+    return SilentClient(api_url="http://localhost:1", api_key="none", auto_batch_tracing=False)
+
+
+def langsmith_items(loops: int) -> float:
+    from langsmith import traceable
+    from langsmith.run_helpers import tracing_context
+
+    return items(traceable(client=silent_client())(echo_each), partial(tracing_context, enabled=True))(loops)
 
 
 def stepped(function: Callable) -> Callable:
@@ -167,19 +175,10 @@ def opentelemetry_block(loops: int) -> float:
 
 def langsmith_calls(*, enabled: bool) -> Measure:
     def measure(loops: int) -> float:
-        from langsmith import Client, traceable
+        from langsmith import traceable
         from langsmith.run_helpers import tracing_context
 
-        class SilentClient(Client):
-            def create_run(self, *_args, **_kwargs) -> None:
-                pass
-
-            def update_run(self, *_args, **_kwargs) -> None:
-                pass
-
-        # No thread that sends batches, and an address that nobody could reach.
-        client = SilentClient(api_url="http://localhost:1", api_key="none", auto_batch_tracing=False)
-        function = traceable(client=client)(echo)
+        function = traceable(client=silent_client())(echo)
         # The context goes before the environment, so a LANGSMITH_TRACING that is set changes nothing.
         return calls(function, partial(tracing_context, enabled=enabled))(loops)
 

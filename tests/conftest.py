@@ -6,6 +6,8 @@ from typing import Iterator
 
 import pytest
 
+from clew.runs.sampling import settings, switch_recording
+
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
@@ -14,6 +16,16 @@ def no_collector() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
+
+
+@pytest.fixture
+def settings_as_they_were() -> Iterator[None]:
+    """Put back what was said of all runs of the process."""
+    before = {name: getattr(settings, name) for name in ("is_enabled", "project_name", "service", "sampler")}
+    yield
+    for name, value in before.items():
+        setattr(settings, name, value)
+    switch_recording()
 
 
 @pytest.fixture

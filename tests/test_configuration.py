@@ -17,19 +17,15 @@ from clew.configuration import configure_from_environment
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.jsonl import read_runs
 from clew.exporters.memory import MemoryExporter
-from clew.runs.sampling import settings, switch_recording
+from clew.runs.sampling import settings
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import Keeping, counted, make_run
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    before = {name: getattr(settings, name) for name in ("is_enabled", "project_name", "service", "sampler")}
+def as_it_was(settings_as_they_were: None) -> Iterator[None]:
     yield
     clew.shutdown(DEADLINE)
-    for name, value in before.items():
-        setattr(settings, name, value)
-    switch_recording()
 
 
 def test_exporter_switches_recording_on_and_shutdown_off() -> None:

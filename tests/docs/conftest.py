@@ -9,17 +9,12 @@ from typing import Iterator
 
 import pytest
 
-from clew.runs.sampling import settings
-
 
 @pytest.fixture(autouse=True)
-def process_as_it_was() -> Iterator[None]:
-    """Put back what is said of all runs, and which handlers there are."""
-    said = {name: getattr(settings, name) for name in ("project_name", "sampler", "service")}
+def process_as_it_was(settings_as_they_were: None) -> Iterator[None]:
+    """Put back which handlers there are, too."""
     handlers, level = list(logging.root.handlers), logging.root.level
     yield
-    for name, value in said.items():
-        setattr(settings, name, value)
     for handler in logging.root.handlers:
         if handler not in handlers:
             handler.close()

@@ -19,3 +19,10 @@ def watching() -> Iterator[Watching]:
     run_module.remove_start_hook(on_start)
     run_module.remove_end_hook(on_end)
     assert clew.get_current_run_tree() is None
+
+
+@pytest.fixture
+def runs() -> Iterator[clew.Recording]:
+    with clew.record() as recording:
+        yield recording
+    assert clew.get_current_run_tree() is None

@@ -19,13 +19,6 @@ from clew.errors import ArgumentTypeError, ArgumentValueError
 RUN_ID = UUID("01a20137-b201-7e4c-9aba-ed1cbb092982")
 
 
-@pytest.fixture
-def runs() -> Iterator[clew.Recording]:
-    with clew.record() as recording:
-        yield recording
-    assert clew.get_current_run_tree() is None
-
-
 def function(n: int, run_tree: Optional[clew.RunTree] = None) -> Any:
     return run_tree
 

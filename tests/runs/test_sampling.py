@@ -15,19 +15,11 @@ from clew.runs.sampling import settings
 
 
 @pytest.fixture
-def sample() -> Iterator[Callable[[Any], None]]:
+def sample(settings_as_they_were: None) -> Callable[[Any], None]:
     def use(sampler: Any) -> None:
         settings.sampler = sampler
 
-    yield use
-    settings.sampler = settings.service = settings.project_name = None
-
-
-@pytest.fixture
-def runs() -> Iterator[clew.Recording]:
-    with clew.record() as recording:
-        yield recording
-    assert clew.get_current_run_tree() is None
+    return use
 
 
 @clew.traceable

@@ -20,26 +20,11 @@ from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional
 import pytest
 
 import clew
-from tests.context._loops import ASYNCIO, Main, run_on_trio
 from tests.edges._generators import pause
 from tests.edges._threads import DEADLINE, in_empty_context, is_gone
-
-Run = Callable[[Main], Any]
-on_every_loop = pytest.mark.parametrize("run", [*ASYNCIO.values(), run_on_trio], ids=[*ASYNCIO, "trio"])
+from tests.runs._streaming import Run, collect, on_every_loop, summary, work
 
 user: ContextVar[str] = ContextVar("user", default="nobody")
-
-
-@pytest.fixture
-def runs() -> Iterator[clew.Recording]:
-    with clew.record() as recording:
-        yield recording
-    assert clew.get_current_run_tree() is None
-
-
-@clew.traceable
-def work(n: int) -> int:
-    return n
 
 
 @clew.traceable
@@ -56,16 +41,6 @@ async def count_async(stop: int) -> AsyncIterator[int]:
         work(n)
         await pause()
         yield n
-
-
-def collect() -> None:
-    """Put away what nobody refers to; PyPy takes more than one look."""
-    for _ in range(3):
-        gc.collect()
-
-
-def summary(run: Any) -> Any:
-    return run.name, run.status, run.inputs, run.outputs
 
 
 def test_generator_is_a_run_and_its_consumer_is_not_in_it(runs: clew.Recording) -> None:
@@ -371,65 +346,6 @@ def test_long_stream_is_cut_and_said_to_be(runs: clew.Recording, monkeypatch: py
     assert runs.find(name="count").outputs == {"output": [0, 1, 2, "<cut: 5 chunks>"]}
 
 
-@on_every_loop
-def test_function_that_returns_a_generator_is_open_until_that_has_ended(runs: clew.Recording, run: Run) -> None:
-    @clew.traceable
-    def returns(make: Callable[[], Any]) -> Any:
-        work(0)
-        return make()
-
-    @clew.traceable
-    async def returns_later(make: Callable[[], Any]) -> Any:
-        return make()
-
-    def plain() -> Iterator[int]:
-        work(1)
-        yield 1
-
-    async def plain_async() -> AsyncIterator[int]:
-        work(2)
-        yield 2
-
-    def makers() -> Iterator[Any]:
-        yield plain
-        yield clew.context_generator(plain)
-        yield lambda: clew.wrap_generator(plain())
-
-    async def main() -> None:
-        for make in (plain_async, clew.context_generator(plain_async)):
-            assert [n async for n in returns(make)] == [2]
-            stream = await returns_later(make)
-            assert inspect.isasyncgen(stream)
-            assert [n async for n in stream] == [2]
-
-    for make in makers():
-        stream = returns(make)
-        assert runs.roots[-1].status == "pending"
-        assert inspect.isgenerator(stream)
-        assert list(stream) == [1]
-    run(main)
-    for found in runs.roots:
-        assert (found.status, found.outputs) in (("success", {"output": [1]}), ("success", {"output": [2]}))
-        assert len(found.children) == (2 if found.name == "returns" else 1)
-
-
-def test_returned_generator_that_nobody_reads_is_cancelled(runs: clew.Recording) -> None:
-    @clew.traceable
-    def returns() -> Iterator[int]:
-        return (n for n in range(3))
-
-    returns()
-    collect()
-    assert summary(runs.find(name="returns")) == ("returns", "cancelled", {}, {"output": []})
-
-
-def test_returned_generator_that_was_begun_is_left_alone(runs: clew.Recording) -> None:
-    begun = (n for n in range(3))
-    next(begun)
-    assert clew.traceable(lambda: begun)() is begun
-    assert runs.roots[0].status == "success"
-
-
 @pytest.mark.parametrize("outermost", ["traceable", "context_generator"])
 def test_context_generator_and_traceable_go_together(runs: clew.Recording, outermost: str) -> None:
     def body() -> Iterator[str]:
@@ -563,143 +479,6 @@ def test_timeout_in_the_body_fires(runs: clew.Recording) -> None:
 
     assert asyncio.run(main()) == ["timed out"]
     assert runs.find(name="slow").status == "success"
-
-
-class Tokens:
-    """Be a stream as a client of a model has it: an object with a connection, and no generator."""
-
-    def __init__(self, fails: bool = False) -> None:
-        self.left = ["a", "b"]
-        self.response = "response"
-        self.fails = fails
-
-    def __iter__(self) -> Tokens:
-        return self
-
-    def __next__(self) -> str:
-        work(0)
-        if self.left:
-            return self.left.pop(0)
-        if self.fails:
-            raise KeyError("here")
-        raise StopIteration
-
-    def __enter__(self) -> Tokens:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.left.clear()
-
-    def close(self) -> None:
-        self.left.clear()
-
-
-class AsyncTokens(Tokens):
-    def __aiter__(self) -> AsyncTokens:
-        return self
-
-    async def __anext__(self) -> str:
-        await pause()
-        try:
-            return next(self)
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-    async def aclose(self) -> None:
-        await pause()
-
-
-class GeneratedTokens(Tokens):
-    def __iter__(self) -> Any:
-        while self.left:
-            work(0)
-            yield self.left.pop(0)
-
-    async def __aiter__(self) -> Any:
-        while self.left:
-            await pause()
-            work(0)
-            yield self.left.pop(0)
-
-
-@clew.traceable(reduce_fn="".join)
-def complete(kind: Any, **options: Any) -> Any:
-    return kind(**options)
-
-
-@pytest.mark.parametrize("kind", [Tokens, GeneratedTokens])
-def test_other_stream_is_tracked_where_it_is_reduced(runs: clew.Recording, kind: Any) -> None:
-    with clew.trace("consumer") as consumer:
-        stream = complete(kind)
-        assert (stream.response, isinstance(stream, kind)) == ("response", True)
-        for _ in stream:
-            assert clew.get_current_run_tree() is consumer
-    found = runs.find(name="complete")
-    assert (found.status, found.outputs) == ("success", {"output": "ab"})
-    assert {child.name for child in found.children} == {"work"}
-    assert [event["name"] for event in found.events] == ["new_token"]
-
-
-@pytest.mark.parametrize("kind", [AsyncTokens, GeneratedTokens])
-@on_every_loop
-def test_other_async_stream_is_tracked_where_it_is_reduced(runs: clew.Recording, run: Run, kind: Any) -> None:
-    async def main() -> None:
-        with clew.trace("consumer") as consumer:
-            async for _ in complete(kind):
-                assert clew.get_current_run_tree() is consumer
-
-    run(main)
-    found = runs.find(name="complete")
-    assert (found.status, found.outputs) == ("success", {"output": "ab"})
-    assert {child.name for child in found.children} == {"work"}
-
-
-def test_other_stream_that_is_closed_early_is_cancelled(runs: clew.Recording) -> None:
-    closed = complete(Tokens)
-    next(closed)
-    closed.close()
-    with complete(Tokens) as left:
-        next(left)
-    dropped = complete(Tokens)
-    next(dropped)
-    del dropped
-
-    async def main() -> None:
-        stream = complete(AsyncTokens)
-        await stream.__anext__()
-        await stream.aclose()
-
-    asyncio.run(main())
-    collect()
-    assert [(run.status, run.outputs) for run in runs.find_all(name="complete")] == [("cancelled", {"output": "a"})] * 4
-
-
-def test_error_of_another_stream_is_an_error(runs: clew.Recording) -> None:
-    with pytest.raises(KeyError, match="here"):
-        list(complete(Tokens, fails=True))
-    found = runs.find(name="complete")
-    assert (found.status, found.outputs) == ("error", {"output": "ab"})
-
-
-def test_what_is_returned_and_is_no_stream_is_the_output(runs: clew.Recording) -> None:
-    assert complete(list) == []
-    assert runs.find(name="complete").outputs == {"output": []}
-
-
-def test_other_stream_is_left_alone_where_it_is_not_reduced(runs: clew.Recording) -> None:
-    stream = clew.traceable(Tokens)()
-    assert type(stream) is Tokens
-    assert runs.roots[0].status == "success"
-
-
-@pytest.mark.skipif(sys.implementation.name == "pypy", reason="needs an interpreter that counts references")
-def test_generator_that_the_program_keeps_is_left_alone(runs: clew.Recording) -> None:
-    kept = (n for n in range(3))
-    log = clew.traceable(lambda: kept)
-    for _ in log():
-        break
-    assert list(kept) == [1, 2]
-    assert runs.roots[0].status == "success"
 
 
 def test_traced_generator_functions_nest(runs: clew.Recording) -> None:

@@ -48,7 +48,7 @@ def is_unused(generator: object) -> bool:
     """
     Return whether a native generator is one that can be wrapped.
     """
-    return not is_driver(generator) and _state_of(generator) is None
+    return not is_driver(generator) and is_fresh(generator)
 
 
 def is_fresh(generator: object) -> bool:
