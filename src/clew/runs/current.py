@@ -42,7 +42,7 @@ from clew.runs.run import RunTree, ignored, loaded_headers
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
 
-__all__ = ("Parent", "get_current_run_tree", "leave_block", "leave_call", "tracing_context")
+__all__ = ("Parent", "context_under", "get_current_run_tree", "leave_block", "leave_call", "tracing_context")
 
 Parent = Union[RunTree, Run, Mapping[str, Any], Iterable[Tuple[Any, Any]], str, Literal[False], None]
 
@@ -311,3 +311,10 @@ def _skip_exited(identity: Optional[Identity]) -> None:
     while identity is not None and hasattr(identity, "exited_to"):
         identity = identity.exited_to
         current_identity.set(identity)
+
+
+def context_under(parent: Union[Parent, Literal["ignore"]]) -> tracing_context:
+    """
+    Return a block for what one call or one block says of its parent, in which "ignore" is for a new trace.
+    """
+    return tracing_context(parent=False if isinstance(parent, str) and parent == "ignore" else parent)

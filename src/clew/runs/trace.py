@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence, Tup
 from clew.errors import AlreadyEnteredError
 from clew.payloads import check_id, check_name, copy_payload, metadata_of_extra
 from clew.runs import run as _run, sampling as _sampling
-from clew.runs.current import Parent, leave_block, leave_call, tracing_context
+from clew.runs.current import Parent, context_under, leave_block, leave_call
 from clew.runs.identity import Identity, Unsampled, ambient, current_identity, hand_down
 from clew.runs.run import RunTree
 from clew.runs.sampling import settings
@@ -77,7 +77,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
     ) -> None:
         metadata = metadata_of_extra(options, metadata, "trace")
         self._handled = exceptions_to_handle or ()
-        self._around = None if parent is None else tracing_context(parent=False if parent == "ignore" else parent)
+        self._around = None if parent is None else context_under(parent)
         self._id_text = None if run_id is None else check_id(run_id)
         self._name = check_name(name)
         self._run_type = run_type

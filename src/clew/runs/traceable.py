@@ -39,7 +39,7 @@ from clew.payloads import (
     process_payload,
 )
 from clew.runs import run as _run, sampling as _sampling
-from clew.runs.current import get_current_run_tree, leave_call, tracing_context
+from clew.runs.current import context_under, get_current_run_tree, leave_call
 from clew.runs.identity import Inherited, Unsampled, ambient, current_identity, hand_down, now_ns, report_foreign_exit
 from clew.runs.run import RunTree, open_run
 from clew.runs.sampling import settings
@@ -496,7 +496,7 @@ class Recipe:
         recipe._on_end = None if on_end is None else _checked_hook(on_end)
         if parent is None:
             return nullcontext(), recipe
-        return tracing_context(parent=False if isinstance(parent, str) and parent == "ignore" else parent), recipe
+        return context_under(parent), recipe
 
     def _unsorted_inputs(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Dict[str, Any]:
         if self._process_inputs is None:
