@@ -41,6 +41,8 @@ myst_heading_anchors = 2
 
 default_role = "code"
 autodoc_member_order = "bysource"
+# As they are written: `os.environ` is all that the machine has, which is nobody's business.
+autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 # The house's own sections: when a context is captured and who sees it; and what decides a behaviour.
 napoleon_custom_sections = ["Context", "Source"]
