@@ -9,6 +9,17 @@ import pytest
 from clew.runs.sampling import settings, switch_recording
 
 
+@pytest.fixture(autouse=True, scope="module")
+def collector_of_what_is_new() -> Iterator[None]:
+    """Have the collector look at what a file's tests make: with all that is imported by now, it takes seconds."""
+    if not hasattr(gc, "freeze"):  # PyPy
+        yield
+        return
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
 def no_collector() -> Iterator[None]:
     """Switch the cyclic collector off, so that only what has no cycle and no owner goes away."""

@@ -136,32 +136,18 @@ def complaints() -> Iterator[List[str]]:
     sys.unraisablehook = lambda args: found.append(repr(args.exc_value))
     for logger in loggers:
         logger.addHandler(handler)
-    with _only_what_is_new():
-        try:
-            with warnings.catch_warnings():
-                # trio's advice to close what is dropped; a test of its own compares it with the bare one's.
-                warnings.filterwarnings("ignore", "Async generator .* was garbage collected", ResourceWarning)
-                yield found
-                # An exception that nobody took may be in a cycle with its task, which tells of it at its end.
-                gc.collect()
-                let_finalizers_run()
-        finally:
-            sys.unraisablehook = before
-            for logger in loggers:
-                logger.removeHandler(handler)
-
-
-@contextlib.contextmanager
-def _only_what_is_new() -> Iterator[None]:
-    """Have the collector look at what is made from now on, which takes much less time."""
-    if sys.implementation.name != "cpython":
-        yield
-        return
-    gc.freeze()
     try:
-        yield
+        with warnings.catch_warnings():
+            # trio's advice to close what is dropped; a test of its own compares it with the bare one's.
+            warnings.filterwarnings("ignore", "Async generator .* was garbage collected", ResourceWarning)
+            yield found
+            # An exception that nobody took may be in a cycle with its task, which tells of it at its end.
+            gc.collect()
+            let_finalizers_run()
     finally:
-        gc.unfreeze()
+        sys.unraisablehook = before
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 class _Handler(logging.Handler):

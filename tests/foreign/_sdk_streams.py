@@ -4,7 +4,6 @@ Other people's streams, each opened over a real socket: those of two SDKs, and a
 
 from __future__ import annotations
 
-import gc
 import sys
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, AsyncIterator, Callable, Iterator
@@ -25,18 +24,6 @@ def _httpx_of(sdk: Any) -> Any:
 def _client(sdk: Any, make: Any, url: str, notes: Notes) -> Any:
     noting = noting_async_client if make.__name__.startswith("Async") else noting_client
     return make(api_key="none", base_url=url, max_retries=0, http_client=noting(_httpx_of(sdk), notes))
-
-
-@pytest.fixture
-def collector_on_call() -> Iterator[None]:
-    """Have garbage collected when the test says so; that which is there already, for the sake of speed, not at all."""
-    gc.disable()
-    if sys.implementation.name == "cpython":
-        gc.freeze()
-    yield
-    if sys.implementation.name == "cpython":
-        gc.unfreeze()
-    gc.enable()
 
 
 @contextmanager

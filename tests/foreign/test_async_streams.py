@@ -21,7 +21,6 @@ from tests.edges._threads import DEADLINE, in_empty_context, user
 from tests.foreign._sdk_streams import (
     ASYNC_OBJECTS,
     ASYNC_STREAMS,
-    collector_on_call,  # noqa: F401  a fixture
 )
 from tests.foreign._sse import WORDS, Notes, serving
 
@@ -287,7 +286,7 @@ def ended(open_stream: Any, wrap: Wrap, end: Callable[[List[Any], Notes], Any]) 
     return Ended(outcome, closed, closed_by)
 
 
-@pytest.mark.usefixtures("collector_on_call")
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("open_stream", ASYNC_STREAMS)
 def test_async_stream_is_closed_when_the_bare_one_would_be(open_stream: Any, end: Any) -> None:

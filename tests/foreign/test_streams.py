@@ -17,7 +17,7 @@ import pytest
 
 import clew
 from tests.edges._threads import DEADLINE, as_ada, in_empty_context, user
-from tests.foreign._sdk_streams import OBJECTS, STREAMS, collector_on_call  # noqa: F401  a fixture
+from tests.foreign._sdk_streams import OBJECTS, STREAMS
 from tests.foreign._sse import WORDS, Notes, serving
 
 Wrap = Callable[[Any], Any]
@@ -202,7 +202,7 @@ def ended(open_stream: Any, wrap: Wrap, end: Callable[[List[Any], Notes], object
     return Ended(outcome, closed, closed_by)
 
 
-@pytest.mark.usefixtures("collector_on_call")
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("open_stream", STREAMS)
 def test_stream_is_closed_when_the_bare_one_would_be(open_stream: Any, end: Any) -> None:
