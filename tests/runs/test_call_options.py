@@ -5,6 +5,7 @@ What one call may say in ``langsmith_extra=``, the parameter `run_tree`, and cal
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from functools import partial, wraps
 from types import SimpleNamespace
@@ -167,17 +168,83 @@ def test_parent_of_a_call_may_be_any(runs: clew.Recording, call: Call) -> None:
     assert len(runs.roots) == 1 + 5 + 1
 
 
+class LangChainTracer:
+    """Be called as the tracer that sends LangChain's runs to LangSmith."""
+
+    def __init__(self, run_map: Any) -> None:
+        self.run_map = run_map
+
+
+class ChildOfTracer(LangChainTracer):
+    pass
+
+
 def test_config_of_langchain_is_read_without_it(runs: clew.Recording) -> None:
     with clew.trace("chain") as parent:
         pass
-    tracer = SimpleNamespace(run_map={str(parent.id): SimpleNamespace(dotted_order=parent.dotted_order)})
-    callbacks = SimpleNamespace(parent_run_id=parent.id, handlers=[object(), tracer])
+    known = {str(parent.id): SimpleNamespace(dotted_order=parent.dotted_order)}
+    strangers = {str(parent.id): SimpleNamespace(dotted_order=clew.RunTree("nobody's").dotted_order)}
+    handlers = [object(), SimpleNamespace(run_map=strangers), ChildOfTracer(known)]
+    callbacks = SimpleNamespace(parent_run_id=parent.id, handlers=handlers)
     config = {"tags": ["t"], "metadata": {"k": 1}, "run_name": "step", "callbacks": callbacks, "recursion_limit": 5}
     call_function(langsmith_extra={"config": config})
     call_function(langsmith_extra={"config": {"callbacks": [object()], "tags": None}, "name": "other"})
     step = runs.find(name="step")
     assert (step.parent_id, step.tags, step.metadata) == (parent.id, ("t",), {"k": 1})
     assert runs.find(name="other").parent_id is None
+
+
+@pytest.mark.parametrize("callbacks", [SimpleNamespace(handlers=None), SimpleNamespace(handlers=5), 5])
+@every_kind
+def test_callbacks_that_cannot_be_read_name_no_parent(runs: clew.Recording, call: Call, callbacks: Any) -> None:
+    for each in (callbacks, SimpleNamespace(parent_run_id="1", handlers=[LangChainTracer(None)])):
+        call(langsmith_extra={"config": {"callbacks": each, "tags": ["t"]}})
+    assert [(root.parent_id, root.tags) for root in runs.roots] == [(None, ("t",))] * 2
+
+
+def forwards(fn: Any) -> Any:
+    @functools.wraps(fn)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        kept = kwargs.pop("config", None)
+        return fn(*args, **kwargs), kept
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        functools.partial(lambda given, config=None: (given, config), config={"mine": 1}),
+        forwards(lambda given: given),
+        lambda given, **kwargs: (given, kwargs["config"]),
+    ],
+)
+@pytest.mark.parametrize("config", [{"region": "north"}, 5])
+def test_config_that_is_the_functions_own_is_left_to_it(runs: clew.Recording, fn: Any, config: Any) -> None:
+    assert clew.traceable(name="traced")(fn)(1, config=config) == (1, config)
+    assert runs.roots[0].tags == ()
+
+
+def test_run_tree_of_a_call_outside_of_all_runs_is_no_parent(runs: clew.Recording) -> None:
+    @clew.traceable
+    def child() -> None:
+        pass
+
+    @clew.traceable(enabled=False)
+    def fan(run_tree: clew.RunTree) -> None:
+        child(langsmith_extra={"parent": run_tree})  # type: ignore[call-arg]
+        with clew.tracing_context(enabled=False):
+            child(langsmith_extra={"parent": run_tree})  # type: ignore[call-arg]
+
+    fan()  # type: ignore[call-arg]
+    runs.assert_tree("child")
+
+
+@every_kind
+def test_parent_of_a_call_that_is_not_enabled_is_that_of_its_body(runs: clew.Recording, call: Call) -> None:
+    with clew.trace("parent") as parent:
+        pass
+    assert call(traced={"enabled": False}, langsmith_extra={"parent": parent}).id == parent.id
 
 
 def test_end_hook_that_fails_is_counted(runs: clew.Recording) -> None:

@@ -14,7 +14,7 @@ import xmlrpc.client
 from collections.abc import Mapping as AbstractMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Iterator
+from typing import Any, Dict, Iterator
 from unittest.mock import AsyncMock, Mock
 
 import pytest
@@ -294,3 +294,55 @@ def test_a_future_of_an_instrumentation_stays_of_its_class(monkeypatch: pytest.M
         assert isinstance(future, Slotted)
         future.label = "its own"  # type: ignore[attr-defined]
         assert future.result(DEADLINE) == 0
+
+
+class CannotBeHashed(type):
+    def __eq__(cls, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class OfThatType(metaclass=CannotBeHashed):
+    pass
+
+
+class Answers(Dict[str, Any]):
+    """Have every attribute that is a key."""
+
+    __getattr__ = dict.__getitem__
+
+
+class AnswersAll:
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: None
+
+
+@pytest.mark.parametrize("kind", [OfThatType, Answers, AnswersAll])
+@pytest.mark.parametrize("options", [{}, {"reduce_fn": list}])
+def test_a_result_of_any_type_is_returned_as_it_is(kind: Any, options: Any) -> None:
+    given = kind()
+    with clew.record() as runs:
+        assert clew.traceable(name="call", **options)(lambda: given)() is given
+        assert asyncio.run(clew.traceable(name="call", **options)(returned)(given)) is given
+    assert [root.status for root in runs.roots] == ["success", "success"]
+
+
+async def returned(given: Any) -> Any:
+    return given
+
+
+class StreamOfThatType(metaclass=CannotBeHashed):
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        raise StopIteration
+
+
+def test_a_stream_of_a_type_that_cannot_be_hashed_is_tracked() -> None:
+    with clew.record() as runs:
+        stream = clew.traceable(reduce_fn=len)(StreamOfThatType)()
+        assert runs.roots[0].status == "pending"
+        assert list(stream) == []
+    assert runs.roots[0].outputs == {"output": 0}

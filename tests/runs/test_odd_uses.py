@@ -144,6 +144,27 @@ def test_other_decorators_of_functools_go_with_it() -> None:
     assert [run.name for run in runs] == ["of int", "dispatches", "cached", "cached", "once"]
 
 
+@pytest.mark.parametrize("passed", [(), (None,)])
+def test_what_is_traced_twice_gets_the_run_that_is_current_in_it(runs: clew.Recording, passed: Any) -> None:
+    def plain(run_tree: Any) -> Any:
+        assert run_tree is clew.get_current_run_tree()
+        return "done"
+
+    def stream(run_tree: Any) -> Any:
+        assert run_tree is clew.get_current_run_tree()
+        yield "done"
+
+    twice: Any = clew.traceable(name="outer")(clew.traceable(name="inner")(plain))
+    assert twice(*passed) == "done"
+    assert list(clew.traceable(name="outer")(clew.traceable(name="inner")(stream))(*passed)) == ["done"]
+    runs.assert_tree("""
+        outer
+          inner
+        outer
+          inner
+    """)
+
+
 def test_context_manager_that_is_a_decorator_makes_a_run_each_time() -> None:
     @contextlib.contextmanager
     @clew.traceable

@@ -210,3 +210,48 @@ def test_generator_that_the_program_keeps_is_left_alone(runs: clew.Recording) ->
         break
     assert list(kept) == [1, 2]
     assert runs.roots[0].status == "success"
+
+
+@pytest.mark.parametrize("kind", [Tokens, GeneratedTokens])
+def test_wrapped_stream_is_tracked_as_it_is(runs: clew.Recording, kind: Any) -> None:
+    @clew.traceable
+    def wrapped(**options: Any) -> Any:
+        return clew.wrap_stream(kind(**options))
+
+    stream = wrapped()
+    assert isinstance(stream, Tokens)
+    assert stream.response == "response"
+    assert (list(stream), runs.roots[0].status) == (["a", "b"], "success")
+    found = runs.roots[0]
+    assert (found.outputs, found.events[0]["name"]) == ({"output": ["a", "b"]}, "new_token")
+    for each in wrapped():
+        assert each == "a"
+        break
+    del each
+    assert (runs.roots[1].status, runs.roots[1].outputs) == ("cancelled", {"output": ["a"]})
+
+
+@on_every_loop
+@pytest.mark.parametrize("kind", [AsyncTokens, GeneratedTokens])
+def test_wrapped_async_stream_is_tracked_as_it_is(runs: clew.Recording, run: Run, kind: Any) -> None:
+    @clew.traceable
+    async def wrapped() -> Any:
+        return clew.wrap_stream(kind())
+
+    async def main() -> None:
+        assert [each async for each in await wrapped()] == ["a", "b"]
+
+    run(main)
+    assert (runs.roots[0].status, runs.roots[0].outputs) == ("success", {"output": ["a", "b"]})
+
+
+def test_error_of_a_wrapped_stream_is_an_error_with_the_streams_frames(runs: clew.Recording) -> None:
+    @clew.traceable
+    def wrapped() -> Any:
+        return clew.wrap_stream(Tokens(fails=True))
+
+    stream = wrapped()
+    with pytest.raises(KeyError) as raised:
+        list(stream)
+    assert runs.roots[0].status == "error"
+    assert [entry.name for entry in raised.traceback][1:] == ["__next", "__next__"]

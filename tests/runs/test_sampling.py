@@ -5,6 +5,7 @@ Sampling: decided once, at the root, and held to by all that is under it, also i
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, Callable, Iterator, List
 
 import pytest
@@ -172,3 +173,69 @@ def test_project_and_service_are_those_of_the_process(runs: clew.Recording, samp
         outer()
     assert [root.project_name for root in runs.roots] == ["shop", "own"]
     assert {run.service for run in runs} == {"web"}
+
+
+def consumed(make: Callable[[], Any], within: Any) -> None:
+    """Call in a block, and take the items after it, as who streams a response does."""
+    with within:
+        made = make()
+    if hasattr(made, "__aiter__"):
+        asyncio.run(read(made))
+    else:
+        list(made)
+
+
+async def read(made: Any) -> List[Any]:
+    return [each async for each in made]
+
+
+@clew.traceable
+async def stream_async() -> Any:
+    await asyncio.sleep(0)
+    yield inner()
+    yield inner()
+
+
+@clew.traceable
+def returns_async() -> Any:
+    return stream_of_two()
+
+
+async def stream_of_two() -> Any:
+    yield inner()
+    yield inner()
+
+
+EVERY_STREAM = [stream, stream_async, returns, returns_async]
+
+
+@pytest.mark.parametrize("make", EVERY_STREAM)
+def test_stream_stays_in_the_unsampled_trace_that_it_was_called_in(
+    runs: clew.Recording, sample: Callable[[Any], None], make: Any
+) -> None:
+    sample(lambda root: root.name != "request")
+    consumed(make, clew.trace("request"))
+    assert runs.tree() == ""
+    consumed(make, clew.trace("other"))
+    assert [root.name for root in runs.roots] == ["other"]
+
+
+@pytest.mark.parametrize("make", EVERY_STREAM)
+def test_stream_that_was_called_where_nothing_is_recorded_is_not(runs: clew.Recording, make: Any) -> None:
+    consumed(make, clew.tracing_context(enabled=False))
+    assert runs.tree() == ""
+
+
+@pytest.mark.parametrize("extra", [{}, {"run_id": "01a222e7-28d6-75c1-862e-867130f6d624"}])
+def test_sampled_stream_starts_at_its_first_step(
+    runs: clew.Recording, sample: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch, extra: Any
+) -> None:
+    sample(1.0)
+    made = stream(langsmith_extra=extra)  # type: ignore[call-arg]
+    later = time.time_ns() + 5_000_000_000
+    monkeypatch.setattr("clew.runs.traceable.now_ns", lambda: later)
+    list(made)
+    found = runs.find(name="stream")
+    assert found.start_time_ns == later
+    milliseconds = int(found.id.hex[:12], 16)
+    assert str(found.id) == extra["run_id"] if extra else milliseconds == later // 1_000_000

@@ -18,6 +18,7 @@ import pytest
 import trio
 
 import clew
+from clew.errors import ArgumentTypeError
 from tests.edges._threads import DEADLINE, in_empty_context, is_gone
 
 
@@ -456,3 +457,16 @@ def test_options_that_are_langsmiths_alone_are_counted() -> None:
     assert clew.stats()["options_ignored"] == before + 4
     with pytest.raises(TypeError, match="expected the options that trace has, got colour, size"):
         clew.trace("x", size=1, colour="red")
+
+
+def test_handled_exceptions_may_be_any_collection_of_them(runs: clew.Recording) -> None:
+    for given in ([ValueError], (ValueError, KeyError), {ValueError}, ValueError):
+        with pytest.raises(ValueError, match="mine"), clew.trace("block", exceptions_to_handle=given):  # type: ignore[arg-type]
+            raise ValueError("mine")
+    assert [root.status for root in runs.roots] == ["success"] * 4
+
+
+@pytest.mark.parametrize("given", [5, [5], ["ValueError"], (ValueError, int)])
+def test_handled_exceptions_that_are_none_are_refused(given: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="expected exceptions_to_handle= as classes of exceptions, got"):
+        clew.trace("block", exceptions_to_handle=given)

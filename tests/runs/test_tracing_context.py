@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import copy_context
-from typing import Any, Callable, Dict, Iterator
+from functools import partial
+from typing import Any, AsyncIterator, Callable, Dict, Iterator
 
 import pytest
 
@@ -322,3 +323,126 @@ def test_extra_is_not_passed_on_where_nobody_records() -> None:
         return args, kwargs, clew.get_current_headers()
 
     assert work(1, langsmith_extra={"parent": HEADERS, "tags": ["t"]}, k=2) == ((1,), {"k": 2}, HEADERS)
+
+
+def in_a_context_of_its_own(step: Callable[[], Any]) -> Any:
+    return copy_context().run(step)
+
+
+async def in_a_task_of_its_own(step: Callable[[], Any]) -> Any:
+    async def take() -> Any:
+        return await step()
+
+    return await asyncio.ensure_future(take())
+
+
+HEADERS_OF_ANOTHER = {
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "baggage": "tenant=other",
+}
+
+
+def opened_block(kind: str) -> Any:
+    if kind == "block":
+        return clew.tracing_context(parent=HEADERS_OF_ANOTHER)
+    return clew.trace("block", parent=HEADERS_OF_ANOTHER)
+
+
+@pytest.mark.parametrize("kind", ["block", "trace"])
+def test_block_that_a_stream_is_suspended_in_ends_wherever_that_goes_on(recording: clew.Recording, kind: str) -> None:
+    @clew.traceable
+    def child(name: str) -> None:
+        pass
+
+    @clew.traceable
+    def stream() -> Iterator[Any]:
+        for _ in range(2):
+            with opened_block(kind):
+                child("in it")
+                yield clew.get_baggage()
+                yield clew.get_baggage()
+            child("after")
+            yield clew.get_baggage()
+
+    with clew.trace("request"), clew.baggage(tenant="mine"):
+        items = stream()
+        for number in range(6):
+            expected = "mine" if number % 3 == 2 else "other"
+            assert in_a_context_of_its_own(partial(next, items)) == {"tenant": expected}
+            assert clew.get_baggage("tenant") == "mine"
+        assert next(items, None) is None
+        assert clew.get_baggage("tenant") == "mine"
+    (request,) = (root for root in recording.roots if root.name == "request")
+    assert [(run.name, [each.name for each in run.children]) for run in request.children] == [
+        ("stream", ["child", "child"])
+    ]
+    assert len(recording.roots) == 3
+
+
+@pytest.mark.parametrize("kind", ["block", "trace"])
+def test_block_that_an_async_stream_is_suspended_in_ends_wherever_that_goes_on(
+    recording: clew.Recording, kind: str
+) -> None:
+    @clew.traceable
+    async def child(name: str) -> None:
+        pass
+
+    @clew.traceable
+    async def stream() -> AsyncIterator[Any]:
+        with opened_block(kind):
+            await child("in it")
+            yield clew.get_baggage("tenant")
+            yield clew.get_baggage("tenant")
+        await child("after")
+        yield clew.get_baggage("tenant")
+
+    async def main() -> None:
+        with clew.trace("request"), clew.baggage(tenant="mine"):
+            items = stream()
+            for expected in ("other", "other", "mine"):
+                assert await in_a_task_of_its_own(items.__anext__) == expected
+                assert clew.get_baggage("tenant") == "mine"
+            await items.aclose()
+
+    asyncio.run(main())
+    (request,) = (root for root in recording.roots if root.name == "request")
+    assert [(run.name, [each.name for each in run.children]) for run in request.children] == [("stream", ["child"])]
+
+
+def test_stream_in_a_block_sees_that_its_consumers_baggage_has_changed(recording: clew.Recording) -> None:
+    @clew.traceable
+    def stream() -> Iterator[None]:
+        with opened_block("block"):
+            yield
+            yield
+        yield
+
+    items = stream()
+    next(items)
+    with clew.baggage(tenant="later"):
+        next(items)
+        assert clew.get_baggage("tenant") == "later"
+    assert clew.get_baggage() == {}
+    next(items)
+    assert clew.get_baggage() == {}
+
+
+def test_block_that_a_stream_has_left_says_nothing_any_more(recording: clew.Recording) -> None:
+    @clew.traceable
+    def child() -> None:
+        pass
+
+    @clew.traceable
+    def stream() -> Iterator[None]:
+        with clew.tracing_context(enabled=False):
+            child()
+            yield
+        yield
+        child()
+        yield
+
+    assert len(list(stream())) == 3
+    recording.assert_tree("""
+        stream
+          child
+    """)

@@ -52,7 +52,7 @@ class Signature:
     Hold what is asked of the parameters of a function at its decoration, when reading the signature takes too long.
     """
 
-    __slots__ = ("_bound", "_code", "_keywords")
+    __slots__ = ("_bound", "_code", "_keywords", "_takes_any")
 
     def __init__(self, fn: Any) -> None:
         self._bound = 0
@@ -68,8 +68,10 @@ class Signature:
             fn = fn.__func__
         inner: Any = fn
         code = getattr(inner, "__code__", None)
-        # Of a wrapper that takes anything, it is what it wraps that says what that is.
+        self._takes_any = False
+        # Of a wrapper that takes anything, it is what it wraps that says what that is; it may keep some to itself.
         while isinstance(code, CodeType) and code.co_flags & inspect.CO_VARKEYWORDS and hasattr(inner, "__wrapped__"):
+            self._takes_any = True
             inner = inner.__wrapped__
             code = getattr(inner, "__code__", None)
         self._code = code if isinstance(code, CodeType) else None  # there are objects that have every attribute
@@ -92,4 +94,6 @@ class Signature:
         Return whether a call may have that keyword argument, as far as can be told.
         """
         code = self._code
-        return code is None or bool(code.co_flags & inspect.CO_VARKEYWORDS) or self.place_of(name) is not None
+        if code is None or self._takes_any or name in self._keywords:
+            return True
+        return bool(code.co_flags & inspect.CO_VARKEYWORDS) or self.place_of(name) is not None

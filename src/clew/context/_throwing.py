@@ -7,7 +7,16 @@ from __future__ import annotations
 from types import CodeType, TracebackType
 from typing import Any, Callable, Optional, Set
 
-__all__ = ("Exit", "Thrown", "from_body", "step_codes", "without_frames", "without_steps", "without_this_frame")
+__all__ = (
+    "Exit",
+    "Thrown",
+    "from_body",
+    "step_codes",
+    "without_frames",
+    "without_next_frame",
+    "without_steps",
+    "without_this_frame",
+)
 
 # Of what stands between a driver and a body: its frames are none of the consumer's business.
 step_codes: Set[CodeType] = set()
@@ -18,6 +27,14 @@ def without_this_frame(error: BaseException) -> BaseException:
     Return an exception that the caller has caught with the traceback that it was thrown with.
     """
     traceback = error.__traceback__
+    return error.with_traceback(traceback and traceback.tb_next)
+
+
+def without_next_frame(error: BaseException) -> BaseException:
+    """
+    Return an exception that the caller has caught without the frames of the caller and of what it called.
+    """
+    traceback = error.__traceback__ and error.__traceback__.tb_next
     return error.with_traceback(traceback and traceback.tb_next)
 
 

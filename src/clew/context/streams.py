@@ -19,6 +19,7 @@ from clew.context._bodies import is_driver, is_unused, named
 from clew.context._entering import capture_carried, fit_to_keep, is_refusal, take_loop_from_here
 from clew.context._inheriting import Runner
 from clew.context._kinds import kind_of
+from clew.context._throwing import step_codes, without_steps
 from clew.context.accessors import carriers
 from clew.context.async_generators import drive_async, wrap_async_generator
 from clew.context.generators import drive, wrap_generator
@@ -29,7 +30,7 @@ from clew.errors import ArgumentTypeError
 if TYPE_CHECKING:
     from clew.context.accessors import Carried
 
-__all__ = ("stand_in", "wrap_stream")
+__all__ = ("StreamType", "has_special", "stand_in", "wrap_stream")
 
 T = TypeVar("T")
 
@@ -133,7 +134,13 @@ class _StreamContext:
         return ContextCoroutine(as_coroutine(awaitable), self._context, run=self.run)
 
 
-class _Stream:
+class StreamType(type):
+    """
+    Be the type of what `wrap_stream` makes, by which it can be told in no time from everything else.
+    """
+
+
+class _Stream(metaclass=StreamType):
     """
     Be a stream by having its attributes; a subclass for each type of stream has its special methods.
     """
@@ -149,7 +156,7 @@ class _Stream:
 
     @property  # type: ignore[misc]  # it can be set on any object, but not on this one
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return type(self.__stream)
+        return self.__stream.__class__
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.__stream, name)
@@ -190,7 +197,10 @@ class _Stream:
         return self if iterator is self.__stream else stand_in(iterator, self.__own)
 
     def __next(self) -> Any:
-        return self.__own.run(next, self.__stream)
+        try:
+            return self.__own.run(next, self.__stream)
+        except BaseException as error:  # noqa: BLE001  all of them go on
+            raise without_steps(error)  # noqa: B904  it is the same one
 
     def __aiter(self) -> Any:
         iterator = self.__own.run(type(self.__stream).__aiter__, self.__stream)
@@ -264,6 +274,10 @@ class _Stream:
         "__bool__": __bool,
     }
 
+    for _name, _fn in _SPECIAL.items():
+        _fn.__name__ = _name  # by which whoever steps this stream in turn tells what it steps
+    del _name, _fn
+
     @staticmethod
     def _unwrapped(stream: _Stream) -> Any:
         return stream.__stream
@@ -292,7 +306,10 @@ def _in_context(name: str) -> Callable[..., Any]:
 _types: WeakKeyDictionary[type, Type[_Stream]] = WeakKeyDictionary()
 
 
-def _has(kind: type, name: str) -> bool:
+def has_special(kind: type, name: str) -> bool:
+    """
+    Return whether the instances of a class have a special method.
+    """
     # Not by `hasattr`, which would find what the class itself can do as an object: it can be called.
     return any(vars(each).get(name) is not None for each in kind.__mro__)
 
@@ -306,11 +323,19 @@ def stand_in(stream: Any, own: Any) -> Any:
             return named(drive(own, [stream]), stream)
         return named(drive_async(own, stream), stream)
     kind = type(stream)
-    made = _types.get(kind)
+    try:
+        made = _types.get(kind)
+    except TypeError:  # a class of a metaclass that cannot be hashed
+        return _made_for(kind)(stream, own)
     if made is None:
-        special: Dict[str, Any] = {name: fn for name, fn in _Stream._SPECIAL.items() if _has(kind, name)}
-        made = _types[kind] = type("_Stream", (_Stream,), {"__slots__": (), **special})
+        made = _types[kind] = _made_for(kind)
     return made(stream, own)
 
 
+def _made_for(kind: type) -> Type[_Stream]:
+    special: Dict[str, Any] = {name: fn for name, fn in _Stream._SPECIAL.items() if has_special(kind, name)}
+    return StreamType("_Stream", (_Stream,), {"__slots__": (), **special})
+
+
+step_codes.update(fn.__code__ for fn in (_StreamContext.run, _Stream._SPECIAL["__next__"]))
 unwrappers[_Stream] = _Stream._unwrapped

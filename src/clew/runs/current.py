@@ -27,6 +27,7 @@ from clew.errors import AlreadyEnteredError, ArgumentTypeError
 from clew.runs.identity import (
     Ambient,
     Identity,
+    Nobody,
     Remote,
     Unsampled,
     ambient,
@@ -156,6 +157,8 @@ class _Given(NamedTuple):
 def _given(parent: Any, *, trusted: bool) -> _Given:
     if parent is False:
         return _Given(None)
+    if isinstance(parent, RunTree) and isinstance(parent._identity, Nobody):
+        return _Given(None)
     if isinstance(parent, RunTree) and parent.is_ignored:
         # Nobody hears of it, nor of what is under it, and what is sent from there has the parent that it has.
         above = parent._identity.parent
@@ -194,9 +197,9 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         *When*: at the entry of the block, in its context; headers are read when it is made. *What the callee
         sees*: jobs, tasks and generators that begin in the block have it, as any ContextVar. *What comes
         back*: at the exit, all is what it was before; a block that is left in another context, or before
-        one that was opened inside it, leaves the current run alone and is counted in `clew.stats()`; in a
-        generator, keep it within one step, or decorate that with `context_generator`. An instance is for
-        one block.
+        one that was opened inside it, leaves the current run alone and is counted in `clew.stats()`. A traced
+        generator may be suspended in the block; in another one, keep it within one step, or decorate that
+        with `context_generator`. An instance is for one block.
 
     Args:
         parent: what the block's runs are children of: a `RunTree` or `Run`; the headers of a request, in
@@ -296,8 +299,13 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
             for variable, token in reversed(tokens):
                 variable.reset(token)
         except ValueError:
-            report_foreign_exit()
-            return
+            if not self._ambient.is_carried:
+                report_foreign_exit()
+                return
+            # As with a block of `trace`: a generator's consumer has taken it to another context.
+            before = dict(zip((current_identity, ambient, current_baggage), self._ambient.before))
+            for variable, _ in tokens:
+                variable.set(before[variable])
         around = ambient.get()
         while around.is_left:
             identity, around, baggage = around.before

@@ -27,6 +27,7 @@ __all__ = (
     "Ambient",
     "Identity",
     "Inherited",
+    "Nobody",
     "Remote",
     "Unsampled",
     "Upstream",
@@ -332,6 +333,22 @@ class Unsampled(Identity):
         """
 
 
+class Nobody(Identity):
+    """
+    Name no run: for a `run_tree` that is filled in where there is none, and whoever gets that as a parent.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.parent = None
+        self.inherited = None
+        self.start_time_ns = now_ns()
+        self._id_text = None
+        self._order = None
+
+
 class Ambient:
     """
     Hold what `tracing_context` and `detached` have said, for the runs that begin right under one, or as roots.
@@ -339,7 +356,17 @@ class Ambient:
     Runs further down have it from the run above them.
     """
 
-    __slots__ = ("before", "inherited", "is_enabled", "is_left", "is_recorded", "is_sampled", "linked", "under")
+    __slots__ = (
+        "before",
+        "inherited",
+        "is_carried",
+        "is_enabled",
+        "is_left",
+        "is_recorded",
+        "is_sampled",
+        "linked",
+        "under",
+    )
 
     under: Optional[Identity]
     inherited: Optional[Inherited]
@@ -350,6 +377,7 @@ class Ambient:
     # Of a block of `tracing_context`: the run, this and the baggage that were current before it.
     before: Tuple[Optional[Identity], Ambient, Optional[Baggage]]
     is_left: bool  # before a block that was opened inside
+    is_carried: bool  # once a traced generator was suspended in the block
 
     def __init__(
         self,
@@ -366,7 +394,7 @@ class Ambient:
         self.is_enabled = is_enabled
         self.is_sampled = is_sampled
         self.is_recorded = is_enabled and is_sampled
-        self.is_left = False
+        self.is_left = self.is_carried = False
 
 
 # Outside of all blocks.

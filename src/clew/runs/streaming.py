@@ -13,7 +13,7 @@ from functools import lru_cache
 from inspect import isawaitable
 from itertools import repeat
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType
-from typing import TYPE_CHECKING, Any, AsyncGenerator, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, AsyncGenerator, Callable, List, Optional, Tuple
 
 from clew.context._bodies import is_fresh, named
 from clew.context._throwing import (
@@ -28,18 +28,18 @@ from clew.context._throwing import (
 from clew.context.async_generators import StepHere, first_operation
 from clew.context.generator_functions import FunctionLike
 from clew.context.generators import driver_for
-from clew.context.streams import stand_in
+from clew.context.streams import StreamType, has_special, stand_in
 from clew.payloads import MAX_STRING_CHARS
 from clew.runs import sampling as _sampling
-from clew.runs.identity import Ambient, Identity, ambient, current_identity, report_foreign_exit
+from clew.runs.identity import Ambient, Identity, ambient, current_baggage, current_identity, report_foreign_exit
 
 if TYPE_CHECKING:
+    from clew.propagation.baggage import Baggage
     from clew.runs.run import RunTree
     from clew.runs.traceable import Recipe
 
-__all__ = ("STREAM_TYPES", "TracedGeneratorFunction", "streamed")
+__all__ = ("TracedGeneratorFunction", "in_place", "streamed")
 
-STREAM_TYPES = frozenset((GeneratorType, AsyncGeneratorType))
 # Of what is recorded without being reduced; the others are counted.
 MOST_CHUNKS = 10_000
 
@@ -54,21 +54,38 @@ class _Stream:
     """
     Hold the run of one generator, and what the body has as the current one, its own or that of an open block.
 
-    All ContextVars but the run tree's own two are the consumer's, as they are for a plain generator.
+    Where its call is not recorded there is no run, and the body has what was current at the call. All
+    ContextVars but the run tree's own are the consumer's, as they are for a plain generator.
     """
 
-    __slots__ = ("_left_out", "_recipe", "_run", "_starts", "ambient", "chunks", "identity", "most_plain")
+    __slots__ = (
+        "_carried",
+        "_is_unseen",
+        "_left_out",
+        "_origin",
+        "_recipe",
+        "_run",
+        "_starts",
+        "ambient",
+        "chunks",
+        "identity",
+        "most_plain",
+    )
 
     identity: Optional[Identity]
     _run: Optional[RunTree]  # until it has ended
     most_plain: int  # how many chunks there may be of those that need no copying
+    # Of the outermost block of `tracing_context` that the body was suspended in: the baggage inside, and outside.
+    _carried: Optional[Tuple[Ambient, Optional[Baggage], Optional[Baggage]]]
 
-    def __init__(self, recipe: Recipe, run: RunTree, *, starts: bool) -> None:
+    def __init__(self, recipe: Recipe, run: Optional[RunTree], *, starts: bool, is_unseen: bool = False) -> None:
         self._recipe = recipe
         self._run = run
         self._starts = starts
-        self.identity = run._identity
-        self.ambient = _around()
+        self._is_unseen = is_unseen  # until it starts
+        self.identity = _current() if run is None else run._identity
+        self.ambient = self._origin = _around()
+        self._carried = None
         self.chunks: List[Any] = []
         self._left_out = 0
         self.most_plain = 0
@@ -80,7 +97,7 @@ class _Stream:
         if self._starts:
             self._starts = False
             if self._run is not None:
-                self._recipe.start_late(self._run)
+                self._recipe.start_late(self._run, is_unseen=self._is_unseen)
         return self.step
 
     def step(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -90,7 +107,7 @@ class _Stream:
         before, around = _current(), _around()
         _set_current(self.identity)
         if around is not self.ambient:
-            _set_around(self.ambient)
+            self._enter_block()
         try:
             chunk = fn(*args)
         except BaseException as error:
@@ -100,7 +117,7 @@ class _Stream:
         finally:
             del args  # which may hold an exception, whose traceback holds this frame
         # What is called here is written out for what most steps are.
-        if _current() is self.identity and _around() is around:
+        if _current() is self.identity and _around() is around is self.ambient:
             _set_current(before)
         else:
             self._suspend(before, around)
@@ -115,9 +132,39 @@ class _Stream:
     def _suspend(self, before: Optional[Identity], around: Ambient) -> None:
         self._keep(_current())
         _set_current(before)
-        if _around() is not around:
-            self.ambient = _around()
-            _set_around(around)
+        if not (_around() is around is self.ambient):
+            self._leave_block(around)
+
+    def _enter_block(self) -> None:
+        _set_around(self.ambient)
+        if self._carried is not None and self.ambient is not self._origin:
+            block, inside, _ = self._carried
+            self._carried = block, inside, current_baggage.get()
+            current_baggage.set(inside)
+
+    def _leave_block(self, around: Ambient) -> None:
+        block = _around()
+        if block is not self.ambient:
+            self.ambient = block
+            block.is_carried = True
+        _set_around(around)
+        outermost = self._outermost(block)
+        if outermost is None:
+            return
+        outside = outermost.before[2]
+        if self._carried is not None and self._carried[0] is outermost:
+            outside = self._carried[2]
+        self._carried = outermost, current_baggage.get(), outside
+        current_baggage.set(outside)
+
+    def _outermost(self, block: Ambient) -> Optional[Ambient]:
+        # Of the blocks that the body has opened.
+        while block is not self._origin and hasattr(block, "before"):
+            _, around, _ = block.before
+            if around is self._origin:
+                return block
+            block = around
+        return None
 
     def _keep(self, here: Optional[Identity]) -> None:
         if here is not self.identity:
@@ -130,7 +177,7 @@ class _Stream:
         Make the body's run current, until `leave`.
         """
         if around is not self.ambient:
-            _set_around(self.ambient)
+            self._enter_block()
         return _set_current(self.identity)
 
     def leave(self, token: Token[Optional[Identity]], around: Ambient) -> None:
@@ -145,9 +192,8 @@ class _Stream:
             return
         if here is not self.identity:
             self._keep(here)
-        if _around() is not around:
-            self.ambient = _around()
-            _set_around(around)
+        if not (_around() is around is self.ambient):
+            self._leave_block(around)
 
     def add(self, chunk: Any) -> None:
         """
@@ -237,7 +283,7 @@ async def drive_async_traced(  # noqa: PLR0912, PLR0915  written out, as a call 
                     try:
                         box.append(await step(next_, repeated(plain)))
                     finally:
-                        if get_current() is stream.identity and get_around() is around:
+                        if get_current() is stream.identity and get_around() is around is stream.ambient:
                             set_current(before)
                         else:
                             stream.leave(token, around)
@@ -294,18 +340,22 @@ class TracedGeneratorFunction(FunctionLike):
         if kwargs and recipe.is_addressed(kwargs):
             context, recipe = recipe.with_extra(kwargs)
             with context:
-                return self._called(recipe, args, kwargs)
+                return self._called(recipe, args, kwargs, is_addressed=True)
         return self._called(recipe, args, kwargs)
 
-    def _called(self, recipe: Recipe, args: Any, kwargs: Any) -> Any:
-        run = recipe.start(args, kwargs, later=True) if _sampling.start_hooks and recipe.is_enabled else None
+    def _called(self, recipe: Recipe, args: Any, kwargs: Any, *, is_addressed: bool = False) -> Any:
+        is_recorded = _sampling.start_hooks and recipe.is_enabled
+        run = recipe.start(args, kwargs, later=True) if is_recorded else None
         if recipe.fills_run_tree:
-            kwargs = recipe.filled(args, kwargs, run)
+            args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
+            if is_recorded or (is_addressed and _sampling.start_hooks):
+                return self.driven(_Stream(recipe, None, starts=False), self._fn, args, kwargs)
             return self._fn(*args, **kwargs)
         # What is no plain function may do something at its call, such as to make a run of its own.
-        call = self._fn if type(self._fn) is FunctionType else _under(run, self._fn)
-        return self.driven(_Stream(recipe, run, starts=True), call, args, kwargs)
+        is_plain = type(self._fn) is FunctionType
+        call = self._fn if is_plain else _under(run, self._fn)
+        return self.driven(_Stream(recipe, run, starts=True, is_unseen=is_plain), call, args, kwargs)
 
 
 def _under(run: RunTree, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -393,6 +443,8 @@ class _StreamObject(_Stream):
         return result
 
 
+step_codes.update(fn.__code__ for fn in (_StreamObject.run, _StreamObject._step_native))
+
 # How many references there are to what is in a variable of a function that calls another one with it, if that is all.
 # PyPy does not count them.
 _references_to: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 0)
@@ -416,13 +468,29 @@ def streamed(result: Any, recipe: Recipe, run: RunTree) -> Any:
 
     None for what is none, was begun before, or is kept by somebody else, too.
     """
-    if type(result) not in STREAM_TYPES:
-        is_stream = hasattr(result, "__next__") or hasattr(result, "__anext__") or hasattr(result, "__aiter__")
-        return stand_in(result, _StreamObject(recipe, run, starts=False)) if is_stream else None
-    # If the program has kept it, it would be closed with the driver, and read past it.
-    if not is_fresh(result) or _references_to(result) > _ALONE:
-        return None
-    stream = _Stream(recipe, run, starts=False)
-    if isinstance(result, GeneratorType):
-        return named(_driver_for(result.gi_code)(stream, [result]), result)
-    return named(drive_async_traced(stream, result), result)
+    kind = type(result)
+    if kind is GeneratorType or kind is AsyncGeneratorType:
+        # If the program has kept it, it would be closed with the driver, and read past it.
+        is_alone = is_fresh(result) and _references_to(result) <= _ALONE
+        return _driving(result, _Stream(recipe, run, starts=False)) if is_alone else None
+    is_stream = type(kind) is StreamType or any(has_special(kind, name) for name in _STREAMS_HAVE)
+    return stand_in(result, _StreamObject(recipe, run, starts=False)) if is_stream else None
+
+
+_STREAMS_HAVE = ("__next__", "__anext__", "__aiter__")
+
+
+def in_place(result: Any, recipe: Recipe) -> Any:
+    """
+    Return what a function has returned whose call is not recorded; a generator stays where that was called.
+    """
+    kind = type(result)
+    if (kind is GeneratorType or kind is AsyncGeneratorType) and is_fresh(result) and _references_to(result) <= _ALONE:
+        return _driving(result, _Stream(recipe, None, starts=False))
+    return result
+
+
+def _driving(generator: Any, stream: _Stream) -> Any:
+    if isinstance(generator, GeneratorType):
+        return named(_driver_for(generator.gi_code)(stream, [generator]), generator)
+    return named(drive_async_traced(stream, generator), generator)

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
 
-from clew.errors import AlreadyEnteredError
+from clew.errors import AlreadyEnteredError, ArgumentTypeError
 from clew.payloads import check_id, check_name, copy_payload, metadata_of_extra
 from clew.runs import run as _run, sampling as _sampling
 from clew.runs.current import Parent, context_under, leave_block, leave_call
@@ -47,7 +47,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         options: as of `RunTree`.
 
     Raises:
-        ArgumentTypeError: `tags` is a single string, or `name` is no string.
+        ArgumentTypeError: `tags` is a single string, `name` is no string, or `exceptions_to_handle` holds what is
+            no class of exceptions.
         AlreadyEnteredError: the instance was used for a block before.
 
     Example:
@@ -72,11 +73,11 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         project_name: Optional[str] = None,
         parent: Union[Parent, Literal["ignore"]] = None,
         run_id: Union[UUID, str, None] = None,
-        exceptions_to_handle: Optional[Tuple[Type[BaseException], ...]] = None,
+        exceptions_to_handle: Optional[Iterable[Type[BaseException]]] = None,
         **options: Any,
     ) -> None:
         metadata = metadata_of_extra(options, metadata, "trace")
-        self._handled = exceptions_to_handle or ()
+        self._handled = _checked_exceptions(exceptions_to_handle)
         self._around = None if parent is None else context_under(parent)
         self._id_text = None if run_id is None else check_id(run_id)
         self._name = check_name(name)
@@ -153,3 +154,14 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         traceback: Optional[TracebackType],
     ) -> None:
         self.__exit__(exc_type, exc, traceback)
+
+
+def _checked_exceptions(given: Any) -> Tuple[Type[BaseException], ...]:
+    kinds = tuple(given) if isinstance(given, Iterable) else () if given is None else (given,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ArgumentTypeError(
+                f"expected exceptions_to_handle= as classes of exceptions, got {kind!r} among them; "
+                f"pass (ValueError, KeyError)"
+            )
+    return kinds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import partial, update_wrapper
+from types import AsyncGeneratorType, FunctionType, GeneratorType
 from typing import (
     Any,
     Callable,
@@ -23,9 +24,12 @@ from typing import (
     cast,
     overload,
 )
+from weakref import WeakSet
 
 from clew.context._kinds import Signature, kind_of, wrapper_assignments
+from clew.context._throwing import without_next_frame
 from clew.context.generator_functions import GeneratorFunction
+from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
 from clew.payloads import (
@@ -40,10 +44,20 @@ from clew.payloads import (
 )
 from clew.runs import run as _run, sampling as _sampling
 from clew.runs.current import context_under, get_current_run_tree, leave_call
-from clew.runs.identity import Inherited, Unsampled, ambient, current_identity, hand_down, now_ns, report_foreign_exit
+from clew.runs.identity import (
+    Inherited,
+    Nobody,
+    Unsampled,
+    ambient,
+    current_identity,
+    hand_down,
+    new_id_text,
+    now_ns,
+    report_foreign_exit,
+)
 from clew.runs.run import RunTree, open_run
 from clew.runs.sampling import settings
-from clew.runs.streaming import STREAM_TYPES, TracedGeneratorFunction, streamed
+from clew.runs.streaming import TracedGeneratorFunction, in_place, streamed
 
 __all__ = ("Recipe", "traceable")
 
@@ -53,6 +67,9 @@ _RUN_TREE = "run_tree"
 
 _around = ambient.get
 _current = current_identity.get
+
+# The traced functions that fill it in.
+_filling: WeakSet[Any] = WeakSet()
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -160,6 +177,8 @@ def traceable(
         recipe.process(process_inputs, process_outputs, process_chunk, reduce_fn)
         recipe.is_enabled = enabled is None or bool(enabled)
         traced: F = _traced(fn, recipe)
+        if recipe.fills_run_tree:
+            _filling.add(traced)
         return traced
 
     if isinstance(run_type, str):
@@ -184,7 +203,7 @@ def _traced(fn: Any, recipe: Recipe) -> Any:
 # `try`: an interrupt can come anywhere.
 
 
-def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
+def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  as said above
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
@@ -192,12 +211,16 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
         if kwargs and recipe.is_addressed(kwargs):
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
-                return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
-        run = start(args, kwargs) if _sampling.start_hooks and is_enabled else None
+                try:
+                    return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
+                except BaseException as error:  # noqa: BLE001  all of them go on
+                    raise without_next_frame(error)  # noqa: B904  it is the same one
+        is_recorded = _sampling.start_hooks and is_enabled
+        run = start(args, kwargs) if is_recorded else None
         if fills_run_tree:
-            kwargs = recipe.filled(args, kwargs, run)
+            args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
-            return await fn(*args, **kwargs)
+            return in_place(await fn(*args, **kwargs), recipe) if is_recorded else await fn(*args, **kwargs)
         token = None
         try:
             token = current_identity.set(run._identity)
@@ -206,7 +229,8 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
                 reset(token)
             except ValueError:
                 report_foreign_exit()
-            if reduces or type(result) in STREAM_TYPES:
+            kind = type(result)  # which may be one that cannot be hashed
+            if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
                 stream = streamed(result, recipe, run)
                 if stream is not None:
                     return stream
@@ -223,7 +247,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
     return update_wrapper(async_wrapper, fn, wrapper_assignments(fn))
 
 
-def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
+def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  as said above
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
@@ -231,12 +255,16 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
         if kwargs and recipe.is_addressed(kwargs):
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
-                return _traced_function(fn, recipe_of_call)(*args, **kwargs)
-        run = start(args, kwargs) if _sampling.start_hooks and is_enabled else None
+                try:
+                    return _traced_function(fn, recipe_of_call)(*args, **kwargs)
+                except BaseException as error:  # noqa: BLE001  all of them go on
+                    raise without_next_frame(error)  # noqa: B904  it is the same one
+        is_recorded = _sampling.start_hooks and is_enabled
+        run = start(args, kwargs) if is_recorded else None
         if fills_run_tree:
-            kwargs = recipe.filled(args, kwargs, run)
+            args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
-            return fn(*args, **kwargs)
+            return in_place(fn(*args, **kwargs), recipe) if is_recorded else fn(*args, **kwargs)
         token = None
         try:
             token = current_identity.set(run._identity)
@@ -245,7 +273,8 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:
                 reset(token)
             except ValueError:
                 report_foreign_exit()
-            if reduces or type(result) in STREAM_TYPES:
+            kind = type(result)  # which may be one that cannot be hashed
+            if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
                 stream = streamed(result, recipe, run)
                 if stream is not None:
                     return stream
@@ -297,7 +326,8 @@ class Recipe:
         self.is_enabled = True
         signature = Signature(fn)
         self._place_of_run_tree = signature.place_of(_RUN_TREE)
-        self.fills_run_tree = self._place_of_run_tree is not None and self._place_of_run_tree >= 0
+        # What is traced twice gets the run that is current in it, which is the inner one.
+        self.fills_run_tree = self._place_of_run_tree is not None and self._place_of_run_tree >= 0 and not _fills(fn)
         self._takes_config = not signature.takes("config")
         # Made at the first recorded call: reading a signature is too slow for import time.
         self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
@@ -406,16 +436,19 @@ class Recipe:
                 run.fail(interrupt, interrupt.__traceback__)
             raise
 
-    def start_late(self, run: RunTree) -> None:
+    def start_late(self, run: RunTree, *, is_unseen: bool) -> None:
         """
-        Start the run of a generator, now that its first step is made.
+        Start the run of a generator, now that its first step is made; `is_unseen` if nobody can have read its ids.
         """
         identity = run._identity
         if run.status != "pending":
             return
-        if identity._id_text is None and identity._order is None:  # in which the time stands
+        if is_unseen or (identity._id_text is None and identity._order is None):  # in which the time stands
             parent = identity.parent
             identity.start_time_ns = max(now_ns(), 0 if parent is None else parent.start_time_ns)
+            if identity._id_text is not None and self._id_text is None:
+                # Its random digits have decided that it is recorded.
+                identity._id_text = new_id_text(identity.start_time_ns, identity.span_id)
         if _sampling.start_hooks:
             _sampling.announce(run)
         else:
@@ -427,20 +460,23 @@ class Recipe:
         if self._on_end is not None:
             run.call_at_end(self._on_end)
 
-    def filled(self, args: Tuple[Any, ...], kwargs: Dict[str, Any], run: Optional[RunTree]) -> Dict[str, Any]:
+    def filled(
+        self, args: Tuple[Any, ...], kwargs: Dict[str, Any], run: Optional[RunTree]
+    ) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
         """
-        Return the keyword arguments of a call with `run_tree` among them, unless the caller has passed it.
+        Return the arguments of a call with `run_tree` among them, unless the caller has passed it.
         """
-        if kwargs.get(_RUN_TREE) is not None or self._is_passed(args):
-            return kwargs
+        place = self._place_of_run_tree or 0
+        is_passed = self._is_passed(args)
+        if kwargs.get(_RUN_TREE) is not None or (is_passed and args[place] is not None):
+            return args, kwargs
         if isinstance(run, Unsampled):
             run = _run.ignored(run)
         if run is None:
-            run = get_current_run_tree()
-            if run is None:
-                run = RunTree(self._name, self._run_type)
-                run.ignore_changes()
-        return {**kwargs, _RUN_TREE: run}
+            run = get_current_run_tree() or _run.ignored(Nobody(self._name))
+        if is_passed:
+            return (*args[:place], run, *args[place + 1 :]), kwargs
+        return args, {**kwargs, _RUN_TREE: run}
 
     def _is_passed(self, args: Tuple[Any, ...]) -> bool:
         return len(args) > (self._place_of_run_tree or 0)
@@ -530,15 +566,30 @@ def _of_config(config: Any) -> Dict[str, Any]:
     """
     config = check_mapping(config, "config in langsmith_extra=")
     found = {"tags": config.get("tags"), "metadata": config.get("metadata"), "name": config.get("run_name")}
-    callbacks = config.get("callbacks")
-    parent_id = getattr(callbacks, "parent_run_id", None)
-    for handler in getattr(callbacks, "handlers", ()):
-        # Its tracer knows the runs that are open.
-        run = getattr(handler, "run_map", {}).get(str(parent_id))
-        order = getattr(run, "dotted_order", None)
-        if isinstance(order, str):
-            found["parent"] = order
+    try:
+        found["parent"] = _parent_of_callbacks(config.get("callbacks"))
+    except Exception as error:  # noqa: BLE001  callbacks are what their makers like
+        report("configs_refused", "the callbacks of a LangChain config could not be read for the parent", error=error)
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _parent_of_callbacks(callbacks: Any) -> Optional[str]:
+    parent_id = getattr(callbacks, "parent_run_id", None)
+    for handler in getattr(callbacks, "handlers", None) or ():
+        # The tracer that sends runs to LangSmith knows those that are open; of others' runs nobody will hear.
+        if any(each.__name__ == "LangChainTracer" for each in type(handler).__mro__):
+            order = getattr(handler.run_map.get(str(parent_id)), "dotted_order", None)
+            if isinstance(order, str):
+                return order
+    return None
+
+
+def _fills(fn: Any) -> bool:
+    while type(fn) in (FunctionType, TracedGeneratorFunction):
+        if fn in _filling:
+            return True
+        fn = fn.__dict__.get("__wrapped__")
+    return False
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
