@@ -315,3 +315,6 @@ def test_pairs_say_the_same_in_every_shape(pairs: List[Tuple[str, str]]) -> None
     single = {key: values[0] for key, values in by_name.items() if len(values) == 1}
     environ = {f"HTTP_{key.upper().replace('-', '_')}": value for key, value in single.items()}
     assert Fields.from_headers({**environ, "wsgi.version": (1, 0)}) == Fields.from_headers(single)
+    assert Fields.from_headers({**single, "X-Other": "1"}) == Fields.from_headers(single)
+    raw = [(key.encode(), value.encode("utf-8", "replace")) for key, value in pairs]
+    assert Fields.from_headers([*raw, (b"X-Other", b"1")]) == Fields.from_headers(raw)

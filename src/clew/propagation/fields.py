@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sized
 from itertools import islice
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from clew.incidents import report
 from clew.propagation._refusals import refuse
@@ -24,6 +24,7 @@ _IN_BYTES = {name.encode(): name for name in _NAMES}
 _IN_ENVIRON = tuple([(f"HTTP_{name.upper().replace('-', '_')}", name) for name in sorted(_NAMES)])
 # A request with more headers than this is none; servers stop at a hundred or so.
 MOST_HEADERS = 10_000
+MOST_USUAL = 100
 # Of one name, in all of its headers: more than any reader takes.
 MOST_CHARS = 1 << 16
 
@@ -57,6 +58,9 @@ class Fields(NamedTuple):
         `clew.stats()` counts a collection that cannot be read as ``"headers_unreadable"``, and a second
         `traceparent` or `langsmith-trace` as ``"traceparent_refused"`` and ``"langsmith_trace_refused"``.
         """
+        usual = _usual(headers)
+        if usual is not None:
+            return tuple.__new__(cls, usual)  # faster than its own
         found: Dict[str, str] = {}
         repeated: Dict[str, List[str]] = {}
         try:
@@ -124,6 +128,42 @@ def all_values(headers: Any) -> Dict[str, List[str]]:
 
 def _report_unreadable(headers: Any, error: Exception) -> None:
     report("headers_unreadable", f"headers in {type(headers).__name__} could not be read", error=error)
+
+
+def _usual(headers: Any) -> Optional[Tuple[Optional[str], ...]]:
+    """
+    Return the fields of the usual request in a third of the time; None where a look at each header is needed.
+
+    That is a dict of text, or a list of pairs of bytes, with all names in lower case and each of them once.
+    """
+    kind = type(headers)
+    try:
+        if kind is dict and len(headers) <= MOST_USUAL:
+            if "\n".join(headers).islower():
+                get = headers.get
+                fields = get("traceparent"), get("tracestate"), get("baggage"), get("langsmith-trace")
+                if _are_usual(fields):
+                    return fields
+        elif kind is list and len(headers) <= MOST_USUAL:
+            named: Dict[bytes, bytes] = dict(headers)
+            if len(named) == len(headers) and b"\n".join(named).islower():
+                texts = [
+                    value.decode("latin-1") if type(value) is bytes else value
+                    for value in map(named.get, (b"traceparent", b"tracestate", b"baggage", b"langsmith-trace"))
+                ]
+                if _are_usual(texts):
+                    return tuple(texts)
+    except (TypeError, ValueError):
+        pass  # it is something else
+    return None
+
+
+def _are_usual(fields: Iterable[object]) -> bool:
+    for field in fields:  # noqa: SIM110  a generator expression takes twice as long
+        # What is empty, or white space, is as good as none, and is none by its first character.
+        if field is not None and not (type(field) is str and "!" <= field < "\x7f"):
+            return False
+    return True
 
 
 def _collect(headers: Any, found: Dict[str, str], repeated: Dict[str, List[str]]) -> None:

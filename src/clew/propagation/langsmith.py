@@ -24,7 +24,7 @@ PROJECT = "langsmith-project"
 # Where runs are sent to is not for somebody else to say, nor for somebody else to know.
 ADDRESS = "langsmith-address"
 REPLICAS = "langsmith-replicas"
-KEYS = (PROJECT, TAGS, METADATA, ADDRESS, REPLICAS)
+KEYS = frozenset((PROJECT, TAGS, METADATA, ADDRESS, REPLICAS))
 
 # A chain of runs that is longer than any program's stack.
 MOST_CHARS = 1 << 16
@@ -298,7 +298,7 @@ class LangSmithBaggage(NamedTuple):
         """
         Return the baggage without any key of LangSmith's.
         """
-        return baggage.without(*KEYS)
+        return baggage.without_any_of(KEYS)
 
     def __reduce__(self) -> Tuple[Any, ...]:
         # The default of the metadata cannot be pickled as it is.

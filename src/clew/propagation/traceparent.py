@@ -17,7 +17,8 @@ __all__ = ("RANDOM", "SAMPLED", "TraceParent")
 SAMPLED = 0x01
 RANDOM = 0x02
 
-# Later versions may be longer than the 55 of this one, but not as long as all headers of a request together.
+CHARS = 55
+# Later versions may be longer than this one, but not as long as all headers of a request together.
 MOST_CHARS = 8192
 
 _ID_PAIR = r"(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})"
@@ -25,6 +26,7 @@ _FORMAT = re.compile(rf"00-{_ID_PAIR}-([0-9a-f]{{2}})", re.ASCII)
 # A later version may have more after a dash; what that means is not for us.
 _LATER_FORMAT = re.compile(rf"(?!00|ff)[0-9a-f]{{2}}-{_ID_PAIR}-([0-9a-f]{{2}})(?:-.*)?", re.ASCII)
 _IDS = re.compile(_ID_PAIR, re.ASCII)
+_USUAL_FLAGS = {f"{flags:02x}": flags for flags in range((RANDOM | SAMPLED) + 1)}
 
 
 class TraceParent(NamedTuple):
@@ -66,6 +68,11 @@ class TraceParent(NamedTuple):
         header = (
             text if type(text) is str and len(text) <= MOST_CHARS else text_of(text, MOST_CHARS, "traceparent_refused")
         )
+        if len(header) == CHARS and _FORMAT.fullmatch(header) is not None:
+            flags = _USUAL_FLAGS.get(header[53:])
+            if flags is None:
+                flags = int(header[53:], 16) & (SAMPLED | RANDOM)
+            return tuple.__new__(cls, (header[3:35], header[36:52], flags))  # faster than its own
         known = SAMPLED | RANDOM
         found = _FORMAT.fullmatch(header)
         if found is None:

@@ -155,9 +155,9 @@ class _Given(NamedTuple):
 
 
 def _given(parent: Any, *, trusted: bool) -> _Given:
-    if parent is False:
-        return _Given(None)
-    if isinstance(parent, RunTree) and isinstance(parent._identity, Nobody):
+    if type(parent) is dict or type(parent) is list:  # first, as each request comes here
+        return _given_headers(parent, trusted=trusted)
+    if parent is False or (isinstance(parent, RunTree) and isinstance(parent._identity, Nobody)):
         return _Given(None)
     if isinstance(parent, RunTree) and parent.is_ignored:
         # Nobody hears of it, nor of what is under it, and what is sent from there has the parent that it has.
@@ -177,7 +177,11 @@ def _given(parent: Any, *, trusted: bool) -> _Given:
             f"expected parent= as a RunTree, headers, a dotted order or False, got {type(parent).__name__} {parent!r}; "
             f"pass the headers of the request, or leave it out to stay under the current run"
         )
-    remote, baggage = loaded_headers().read_headers(parent, is_trusted=trusted)
+    return _given_headers(parent, trusted=trusted)
+
+
+def _given_headers(headers: Any, *, trusted: bool) -> _Given:
+    remote, baggage = loaded_headers().read_headers(headers, is_trusted=trusted)
     return _Given(None, (), baggage) if remote is None else _given_remote(remote)
 
 
