@@ -1,21 +1,26 @@
 """
-What is added to a run while it is open: outputs, tags, metadata, events, and how the run will end.
+What is said of a run beside its place, and changed while it is open: inputs, outputs, tags, metadata, events.
 
 What a run has from above it is in `clew.runs.identity`; how a value is copied, in `clew.payloads`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Union
 
-from clew.payloads import check_tags
+from clew._locks import ForkSafeLock
+from clew.incidents import report
+from clew.payloads import check_mapping, check_tags, copy_payload, copy_value
 
 if TYPE_CHECKING:
+    from clew.runs.identity import Identity
     from clew.runs.run import RunTree
 
-__all__ = ("Additions", "Metadata", "Tags", "Unset", "unset")
+__all__ = ("ADDED_NOWHERE", "Additions", "Amendable", "Metadata", "Tags", "Unset", "unset")
 
 _NOTHING: Mapping[str, Any] = {}
+# One lock for the rare changes from outside; starting and ending a run take none.
+_guard = ForkSafeLock()
 
 
 class Unset:
@@ -37,7 +42,7 @@ class Tags(List[str]):
 
     __slots__ = ("_run",)
 
-    def __init__(self, run: RunTree) -> None:
+    def __init__(self, run: Amendable) -> None:
         super().__init__(run.all_tags())
         self._run = run
 
@@ -70,7 +75,7 @@ class Metadata(Dict[str, Any]):
 
     __slots__ = ("_run",)
 
-    def __init__(self, run: RunTree) -> None:
+    def __init__(self, run: Amendable) -> None:
         super().__init__(run.all_metadata())
         self._run = run
 
@@ -125,3 +130,186 @@ class Additions:
         Add outputs over those that there are.
         """
         self.outputs = {**(self.outputs or _NOTHING), **outputs}
+
+
+ADDED_NOWHERE = Additions()  # of the runs that nobody records
+
+
+class Amendable:
+    """
+    Give a run what is read of it beside its place, and what changes that while it is open.
+
+    Once it has ended, what would change it does nothing and is counted.
+    """
+
+    __slots__ = ("_additions", "inputs", "result", "status")
+
+    _additions: Optional[Additions]
+    _identity: Identity
+    inputs: Dict[str, Any]
+    result: Any  # a copy of what the traced function returned, unset until it has
+    status: str
+
+    @property
+    def outputs(self) -> Optional[Dict[str, Any]]:
+        """
+        The outputs of the run, in a new dict: what was returned, over what was added. None where there are none.
+        """
+        additions = self._additions
+        added = None if additions is None else additions.outputs
+        if additions is not None and "outputs" in additions.replaced:
+            return added and dict(added)
+        try:
+            result = self.result
+        except AttributeError:
+            return added and dict(added)
+        return {**(added or _NOTHING), **(result if type(result) is dict else {"output": result})}
+
+    @property
+    def tags(self) -> List[str]:
+        """
+        The tags of the run, with what it inherited, what it was given and what was added.
+
+        What is appended to the list is added to the run.
+        """
+        return Tags(self)
+
+    def all_tags(self) -> List[str]:
+        """
+        Return the tags in a list that is nobody else's.
+        """
+        inherited, additions = self._identity.inherited, self._additions
+        is_inherited = inherited is not None and (additions is None or "tags" not in additions.replaced)
+        return [
+            *(inherited.tags if inherited is not None and is_inherited else ()),
+            *(() if additions is None else additions.tags),
+        ]
+
+    @property
+    def metadata(self) -> Dict[str, Any]:
+        """
+        The metadata of the run, with what it inherited, what it was given and what was added.
+
+        What is set in the dict is added to the run.
+        """
+        return Metadata(self)
+
+    def all_metadata(self) -> Dict[str, Any]:
+        """
+        Return the metadata in a dict that is nobody else's.
+        """
+        inherited, additions = self._identity.inherited, self._additions
+        is_inherited = inherited is not None and (additions is None or "metadata" not in additions.replaced)
+        return {
+            **(inherited.metadata if inherited is not None and is_inherited else _NOTHING),
+            **(_NOTHING if additions is None else additions.metadata),
+        }
+
+    @property
+    def events(self) -> List[Mapping[str, Any]]:
+        """
+        The events of the run so far, in a new list.
+        """
+        return [] if self._additions is None else list(self._additions.events)
+
+    def add_tags(self, tags: Union[str, Sequence[str]]) -> None:
+        """
+        Add one tag or several to this run. Children do not get them.
+        """
+        added = (tags,) if isinstance(tags, str) else check_tags(tags)
+        self._change(lambda: self._added().tags.extend(added))
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """
+        Add metadata to this run, over what it had. Children do not get it.
+        """
+        if self._additions is ADDED_NOWHERE:
+            return
+        added = copy_value(dict(check_mapping(metadata, "metadata")))
+        self._change(lambda: self._added().metadata.update(added))
+
+    def add_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """
+        Add to the inputs of the run, over what they were.
+        """
+        if self._additions is ADDED_NOWHERE:
+            return
+        added = copy_payload(inputs, "input")
+
+        def change() -> None:
+            self.inputs = {**self.inputs, **added}
+
+        self._change(change)
+
+    def add_outputs(self, outputs: Mapping[str, Any]) -> None:
+        """
+        Add to the outputs of the run, over what they were.
+        """
+        if self._additions is ADDED_NOWHERE:
+            return
+        added = copy_payload(outputs, "output")
+        self._change(lambda: self._added().add_outputs(added))
+
+    def set(
+        self,
+        *,
+        inputs: Union[Mapping[str, Any], Unset, None] = unset,
+        outputs: Union[Mapping[str, Any], Unset, None] = unset,
+        tags: Union[Sequence[str], Unset, None] = unset,
+        metadata: Union[Mapping[str, Any], Unset, None] = unset,
+    ) -> None:
+        """
+        Replace what is named, inherited tags and metadata included; None takes it out.
+
+        Outputs that are set stay: what the traced function returns does not get into them any more.
+        """
+        if self._additions is ADDED_NOWHERE:
+            return
+        changes: List[Callable[[], None]] = []
+        if not isinstance(inputs, Unset):
+            copied = copy_payload(inputs, "input")
+            changes.append(lambda: setattr(self, "inputs", copied))
+        if not isinstance(outputs, Unset):
+            made = None if outputs is None else copy_payload(outputs, "output")
+            changes.append(lambda: self._added().replace("outputs", made))
+        if not isinstance(tags, Unset):
+            checked = list(check_tags(tags or ()))
+            changes.append(lambda: self._added().replace("tags", checked))
+        if not isinstance(metadata, Unset):
+            given = copy_value(dict(check_mapping(metadata or {}, "metadata")))
+            changes.append(lambda: self._added().replace("metadata", given))
+        self._change(lambda: [change() for change in changes])
+
+    @property
+    def is_ignored(self) -> bool:
+        """
+        Whether nobody records this run, nor will.
+        """
+        return self._additions is ADDED_NOWHERE
+
+    def ignore_changes(self) -> None:
+        """
+        Have what is added from now on go nowhere: the run of a block that nobody records.
+        """
+        self._additions = ADDED_NOWHERE
+
+    def _added(self) -> Additions:
+        if self._additions is None:
+            self._additions = Additions()
+        return self._additions
+
+    def _change(self, change: Callable[[], object]) -> None:
+        if self._additions is ADDED_NOWHERE:
+            return
+        with _guard.lock:
+            if self.status == "pending":
+                change()
+                return
+        # Not under the lock: a handler of the log may want to change a run, too.
+        self._report_late_change()
+
+    def _report_late_change(self) -> None:
+        report(
+            "runs_changed_after_end",
+            f"the run {self._identity.name!r} was changed after it had ended; change it earlier",
+        )

@@ -34,9 +34,9 @@ class Identified:
     Give a run the attributes that follow from its identity.
     """
 
-    __slots__ = ("_identity",)
+    __slots__ = ()
 
-    _identity: Identity
+    _identity: Identity  # in a slot of the class that derives from this
 
     @property
     def name(self) -> str:
@@ -150,6 +150,7 @@ class Run(Identified):
     """
 
     __slots__ = (
+        "_identity",
         "children",
         "end_time_ns",
         "error",

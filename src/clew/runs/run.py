@@ -12,21 +12,18 @@ from typing import (
     Any,
     Callable,
     Dict,
-    List,
     Mapping,
     Optional,
     Sequence,
     Union,
 )
 
-from clew._locks import ForkSafeLock
-from clew.additions import Additions, Metadata, Tags, Unset, unset
+from clew.additions import ADDED_NOWHERE, Amendable
 from clew.incidents import report
 from clew.payloads import (
     check_id,
     check_mapping,
     check_name,
-    check_tags,
     copy_payload,
     copy_value,
     describe_error,
@@ -44,11 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ("RunTree", "draft_run", "ignored", "loaded_headers", "open_run")
 
-# One lock for the rare changes from outside; starting and ending a run take none.
-_guard = ForkSafeLock()
 
-
-class RunTree(Identified):
+class RunTree(Amendable, Identified):
     """
     Be one run while it is open: read its ids, add to its payload, make children, end it.
 
@@ -76,24 +70,18 @@ class RunTree(Identified):
 
     __slots__ = (
         "__weakref__",
-        "_additions",
+        "_identity",
         "_is_by_hand",
         "_is_draft",
         "end_time_ns",
         "error",
-        "inputs",
-        "result",
         "run_type",
-        "status",
     )
 
+    _identity: Identity
     run_type: str
-    inputs: Dict[str, Any]
-    result: Any  # a copy of what the traced function returned, unset until it has
     error: Optional[str]
-    status: str
     end_time_ns: Optional[int]
-    _additions: Optional[Additions]
     _is_by_hand: bool  # there if no call and no block will end it
     _is_draft: bool  # there until a run made by hand is posted
 
@@ -191,68 +179,6 @@ class RunTree(Identified):
         headers: Dict[str, str] = loaded_headers().headers_of(self._identity, is_recorded=is_recorded)
         return headers
 
-    @property
-    def outputs(self) -> Optional[Dict[str, Any]]:
-        """
-        The outputs of the run, in a new dict: what was returned, over what was added. None where there are none.
-        """
-        additions = self._additions
-        added = None if additions is None else additions.outputs
-        if additions is not None and "outputs" in additions.replaced:
-            return added and dict(added)
-        try:
-            result = self.result
-        except AttributeError:
-            return added and dict(added)
-        return {**(added or _NOTHING), **(result if type(result) is dict else {"output": result})}
-
-    @property
-    def tags(self) -> List[str]:
-        """
-        The tags of the run, with what it inherited, what it was given and what was added.
-
-        What is appended to the list is added to the run.
-        """
-        return Tags(self)
-
-    def all_tags(self) -> List[str]:
-        """
-        Return the tags in a list that is nobody else's.
-        """
-        inherited, additions = self._identity.inherited, self._additions
-        is_inherited = inherited is not None and (additions is None or "tags" not in additions.replaced)
-        return [
-            *(inherited.tags if inherited is not None and is_inherited else ()),
-            *(() if additions is None else additions.tags),
-        ]
-
-    @property
-    def metadata(self) -> Dict[str, Any]:
-        """
-        The metadata of the run, with what it inherited, what it was given and what was added.
-
-        What is set in the dict is added to the run.
-        """
-        return Metadata(self)
-
-    def all_metadata(self) -> Dict[str, Any]:
-        """
-        Return the metadata in a dict that is nobody else's.
-        """
-        inherited, additions = self._identity.inherited, self._additions
-        is_inherited = inherited is not None and (additions is None or "metadata" not in additions.replaced)
-        return {
-            **(inherited.metadata if inherited is not None and is_inherited else _NOTHING),
-            **(_NOTHING if additions is None else additions.metadata),
-        }
-
-    @property
-    def events(self) -> List[Mapping[str, Any]]:
-        """
-        The events of the run so far, in a new list.
-        """
-        return [] if self._additions is None else list(self._additions.events)
-
     def create_child(
         self,
         name: str,
@@ -328,74 +254,6 @@ class RunTree(Identified):
         elif not self.close("success" if error is None else "error", error) and outputs is None and metadata is None:
             self._report_late_change()
 
-    def add_tags(self, tags: Union[str, Sequence[str]]) -> None:
-        """
-        Add one tag or several to this run. Children do not get them.
-        """
-        added = (tags,) if isinstance(tags, str) else check_tags(tags)
-        self._change(lambda: self._added().tags.extend(added))
-
-    def add_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """
-        Add metadata to this run, over what it had. Children do not get it.
-        """
-        if self._additions is _IGNORED:
-            return
-        added = copy_value(dict(check_mapping(metadata, "metadata")))
-        self._change(lambda: self._added().metadata.update(added))
-
-    def add_inputs(self, inputs: Mapping[str, Any]) -> None:
-        """
-        Add to the inputs of the run, over what they were.
-        """
-        if self._additions is _IGNORED:
-            return
-        added = copy_payload(inputs, "input")
-
-        def change() -> None:
-            self.inputs = {**self.inputs, **added}
-
-        self._change(change)
-
-    def add_outputs(self, outputs: Mapping[str, Any]) -> None:
-        """
-        Add to the outputs of the run, over what they were.
-        """
-        if self._additions is _IGNORED:
-            return
-        added = copy_payload(outputs, "output")
-        self._change(lambda: self._added().add_outputs(added))
-
-    def set(
-        self,
-        *,
-        inputs: Union[Mapping[str, Any], Unset, None] = unset,
-        outputs: Union[Mapping[str, Any], Unset, None] = unset,
-        tags: Union[Sequence[str], Unset, None] = unset,
-        metadata: Union[Mapping[str, Any], Unset, None] = unset,
-    ) -> None:
-        """
-        Replace what is named, inherited tags and metadata included; None takes it out.
-
-        Outputs that are set stay: what the traced function returns does not get into them any more.
-        """
-        if self._additions is _IGNORED:
-            return
-        changes: List[Callable[[], None]] = []
-        if not isinstance(inputs, Unset):
-            copied = copy_payload(inputs, "input")
-            changes.append(lambda: setattr(self, "inputs", copied))
-        if not isinstance(outputs, Unset):
-            made = None if outputs is None else copy_payload(outputs, "output")
-            changes.append(lambda: self._added().replace("outputs", made))
-        if not isinstance(tags, Unset):
-            checked = list(check_tags(tags or ()))
-            changes.append(lambda: self._added().replace("tags", checked))
-        if not isinstance(metadata, Unset):
-            given = copy_value(dict(check_mapping(metadata or {}, "metadata")))
-            changes.append(lambda: self._added().replace("metadata", given))
-        self._change(lambda: [change() for change in changes])
-
     def add_event(self, event: Union[str, Mapping[str, Any], Sequence[Union[str, Mapping[str, Any]]]]) -> None:
         """
         Add an event, or several in a list: a dict, or its name alone. ``time_ns`` is filled in where it is missing.
@@ -428,7 +286,7 @@ class RunTree(Identified):
         self.status = status
         if additions is not None and additions.on_end is not None:
             additions.on_end(self)
-        if _sampling.end_hooks and self._additions is not _IGNORED and not hasattr(self, "_is_draft"):
+        if _sampling.end_hooks and self._additions is not ADDED_NOWHERE and not hasattr(self, "_is_draft"):
             for hook in _sampling.end_hooks:
                 hook(self)
         return True
@@ -453,37 +311,6 @@ class RunTree(Identified):
         if self.status == "pending":
             self.close(status_of(error), describe_error(error, traceback))
 
-    @property
-    def is_ignored(self) -> bool:
-        """
-        Whether nobody records this run, nor will.
-        """
-        return self._additions is _IGNORED
-
-    def ignore_changes(self) -> None:
-        """
-        Have what is added from now on go nowhere: the run of a block that nobody records.
-        """
-        self._additions = _IGNORED
-
-    def _added(self) -> Additions:
-        if self._additions is None:
-            self._additions = Additions()
-        return self._additions
-
-    def _change(self, change: Callable[[], object]) -> None:
-        if self._additions is _IGNORED:
-            return
-        with _guard.lock:
-            if self.status == "pending":
-                change()
-                return
-        # Not under the lock: a handler of the log may want to change a run, too.
-        self._report_late_change()
-
-    def _report_late_change(self) -> None:
-        report("runs_changed_after_end", f"the run {self.name!r} was changed after it had ended; change it earlier")
-
     def __repr__(self) -> str:
         return f"<clew.RunTree {self.name!r} {self.status}>"
 
@@ -499,8 +326,6 @@ def loaded_headers() -> Any:
 
 
 _new = object.__new__
-_NOTHING: Mapping[str, Any] = {}
-_IGNORED = Additions()
 
 
 def open_run(
