@@ -73,6 +73,7 @@ class RunTree(Amendable, Identified):
         "_identity",
         "_is_by_hand",
         "_is_draft",
+        "_is_untold",
         "end_time_ns",
         "error",
         "run_type",
@@ -84,6 +85,7 @@ class RunTree(Amendable, Identified):
     end_time_ns: Optional[int]
     _is_by_hand: bool  # there if no call and no block will end it
     _is_draft: bool  # there until a run made by hand is posted
+    _is_untold: bool  # there until everybody was told of the end of one
 
     def __new__(  # noqa: D102  the class's docstring documents it
         cls,
@@ -219,10 +221,11 @@ class RunTree(Amendable, Identified):
             return
         if self.is_ignored:
             return
-        if _sampling.start_hooks:
-            announce(self)
-        else:
+        if not _sampling.start_hooks:
             self.ignore_changes()
+            return
+        announce(self)
+        self._tell_end()  # of one that was ended first
 
     def patch(self) -> None:
         """
@@ -286,10 +289,27 @@ class RunTree(Amendable, Identified):
         self.status = status
         if additions is not None and additions.on_end is not None:
             additions.on_end(self)
-        if _sampling.end_hooks and self._additions is not ADDED_NOWHERE and not hasattr(self, "_is_draft"):
-            for hook in _sampling.end_hooks:
-                hook(self)
+        if _sampling.end_hooks and self._additions is not ADDED_NOWHERE:
+            if hasattr(self, "_is_by_hand"):
+                self._tell_end()
+            else:
+                for hook in _sampling.end_hooks:
+                    hook(self)
         return True
+
+    def _tell_end(self) -> None:
+        """
+        Tell everybody that a run made by hand has ended, once it is both: posted, and ended.
+        """
+        if hasattr(self, "_is_draft") or self.status == "pending":
+            return
+        try:
+            # Whichever comes second has found the other one done; where two threads both have, this decides.
+            del self._is_untold
+        except AttributeError:
+            return
+        for hook in _sampling.end_hooks:
+            hook(self)
 
     def call_at_end(self, hook: Callable[[RunTree], object]) -> None:
         """
@@ -397,7 +417,7 @@ def draft_run(
         run = open_run(parent, around, check_name(name), run_type, copy_payload(inputs, "input"), own, decided)
     if linked is not None:
         run._identity.linked = (linked,)
-    run._is_draft = run._is_by_hand = True
+    run._is_draft = run._is_by_hand = run._is_untold = True
     if not around.is_enabled or (parent is not None and not parent.is_sampled):
         run.ignore_changes()
     return run

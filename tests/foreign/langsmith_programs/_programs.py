@@ -114,8 +114,9 @@ class LangSmith:
         return [self._seen(run, self._ended.get(run["id"], {})) for run in self._client.created]
 
     def _seen(self, run: Dict[str, Any], ended: Dict[str, Any]) -> Seen:
-        error = ended.get("error", run.get("error"))
-        metadata = {**run, **ended}.get("extra", {}).get("metadata", {})
+        last = {**run, **ended}  # one that has ended before it was posted may never be patched
+        error = last.get("error")
+        metadata = last.get("extra", {}).get("metadata", {})
         return Seen(
             str(run["id"]),
             str(run["parent_run_id"]) if run.get("parent_run_id") else None,
@@ -125,13 +126,13 @@ class LangSmith:
             {
                 "run_type": run["run_type_"],
                 "inputs": run["asked"],
-                "outputs": {} if error else ended.get("outputs") or {},
+                "outputs": {} if error else last.get("outputs") or {},
                 "has_failed": error is not None,
-                "tags": sorted(set(ended.get("tags") or run.get("tags") or ())),
+                "tags": sorted(set(last.get("tags") or ())),
                 "metadata": {key: value for key, value in metadata.items() if key not in ("ls_method", "revision_id")},
                 "project": None if run.get("session_name") == "default" else run.get("session_name"),
                 # LangSmith has them for models alone.
-                "events": [event["name"] for event in ended.get("events") or ()],
+                "events": [event["name"] for event in last.get("events") or ()],
             },
         )
 

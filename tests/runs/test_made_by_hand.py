@@ -1,0 +1,91 @@
+"""
+Runs made by hand: when they are told of, once they were posted and ended in any order, and whose children they are.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, List
+
+import pytest
+
+import clew
+from tests.edges._threads import DEADLINE
+from tests.exporters._exporters import Keeping, exporting_to
+from tests.runs._watching import Watching
+
+Step = Callable[[clew.RunTree], object]
+
+
+def post(run: clew.RunTree) -> None:
+    run.post()
+
+
+def end(run: clew.RunTree) -> None:
+    run.end(outputs={"text": "42"})
+
+
+def patch(run: clew.RunTree) -> None:
+    run.patch()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (post, end),
+        (end, post),
+        (post, end, patch),
+        (end, post, patch),
+        (end, post, post, patch, patch),
+        (end, patch, post),
+        (post, patch),
+    ],
+    ids=lambda steps: "-".join(step.__name__ for step in steps),
+)
+def test_run_that_is_posted_and_ended_is_exported_once(steps: List[Step]) -> None:
+    keeping = Keeping()
+    with clew.record() as runs, exporting_to(keeping):
+        run = clew.RunTree("pipeline", inputs={"text": "6 * 7"})
+        for step in steps:
+            step(run)
+    assert keeping.names == ["pipeline"]
+    (found,) = keeping.batches[0]
+    assert (found.status, found.inputs) == ("success", {"text": "6 * 7"})
+    assert found.outputs == (None if end not in steps else {"text": "42"})
+    assert [run.status for run in runs.roots] == ["success"]
+
+
+def test_run_that_is_never_posted_is_not_exported(watching: Watching) -> None:
+    run = clew.RunTree("pipeline")
+    run.end()
+    run.patch()
+    assert (watching.started, watching.ended) == ([], [])
+
+
+def test_child_that_is_ended_before_it_is_posted_is_under_its_parent(runs: clew.Recording, watching: Watching) -> None:
+    above = clew.RunTree("above")
+    below = above.create_child("below")
+    below.end(error="no")
+    above.post()
+    below.post()
+    above.end()
+    runs.assert_tree("above\n  below [error]")
+    assert watching.ended == [("below", "error"), ("above", "success")]
+
+
+def test_run_that_one_thread_posts_and_another_one_ends_is_told_of_once(watching: Watching) -> None:
+    for _ in range(200):
+        run = clew.RunTree("contended")
+        meeting = threading.Barrier(3, timeout=DEADLINE)
+
+        def take(step: Any, run: clew.RunTree = run, meeting: threading.Barrier = meeting) -> None:
+            meeting.wait()
+            step(run)
+
+        threads = [threading.Thread(target=take, args=(step,)) for step in (post, end, patch)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
+    assert len(watching.started) == 200
+    assert watching.ended == [("contended", "success")] * 200
