@@ -23,6 +23,8 @@ __all__ = (
     "check_id",
     "check_mapping",
     "check_name",
+    "check_project_name",
+    "check_run_type",
     "check_tags",
     "copy_payload",
     "copy_value",
@@ -319,8 +321,32 @@ def check_name(name: object) -> str:
     Return the name of a run that somebody has given, or raise.
     """
     if isinstance(name, str):
-        return name
+        return str.__str__(name)  # what an enum is, and not what it calls itself
     raise ArgumentTypeError(f"expected the name of a run as a string, got {name!r}; pass name={str(name)!r}")
+
+
+def check_run_type(run_type: object) -> str:
+    """
+    Return the type of a run that somebody has given, that of most runs if it is None, or raise.
+    """
+    if isinstance(run_type, str):
+        return str.__str__(run_type)
+    if run_type is None:
+        return "chain"
+    raise ArgumentTypeError(f"expected the run_type of a run as a string, got {run_type!r}; pass one, such as 'tool'")
+
+
+def check_project_name(project_name: object) -> Optional[str]:
+    """
+    Return the project of a run that somebody has given, or raise.
+    """
+    if project_name is None:
+        return None
+    if isinstance(project_name, str):
+        return str.__str__(project_name)
+    raise ArgumentTypeError(
+        f"expected the project_name as a string, got {project_name!r}; pass the name of the project, or leave it out"
+    )
 
 
 # What LangSmith's own take, and means nothing without its client.
@@ -393,7 +419,7 @@ def check_tags(tags: Any) -> Tuple[str, ...]:
         raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
     if not isinstance(tags, Iterable):
         raise ArgumentTypeError(f"expected a list of tags, got {tags!r}; pass a list of strings")
-    # What an enum is, and not what it calls itself.
+    # As with a name.
     return tuple([str.__str__(tag) if isinstance(tag, str) else str(tag) for tag in tags])
 
 

@@ -511,7 +511,9 @@ def test_a_recorder_that_breaks_does_not_break_the_function(caplog: pytest.LogCa
 
 def test_traceable_refuses_what_it_cannot_trace() -> None:
     thing: Any = 5
-    with pytest.raises(clew.ClewError, match="expected a function to trace, got int 5; write @traceable") as caught:
+    with pytest.raises(
+        clew.ClewError, match="expected a function to trace, or a run_type as a string, got int 5"
+    ) as caught:
         clew.traceable(thing)
     assert isinstance(caught.value, TypeError)
 

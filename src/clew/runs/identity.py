@@ -14,7 +14,7 @@ from uuid import UUID
 
 from clew._locks import ForkSafeLock
 from clew.incidents import report
-from clew.payloads import check_mapping, check_tags, copy_value
+from clew.payloads import check_mapping, check_project_name, check_tags, copy_value
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
@@ -118,7 +118,7 @@ def hand_down(
     if not tags and not metadata and project_name is None:
         return None
     copied = copy_value(dict(check_mapping(metadata or {}, "metadata")))
-    return Inherited(project_name, check_tags(tags or ()), copied)
+    return Inherited(check_project_name(project_name), check_tags(tags or ()), copied)
 
 
 class Identity:

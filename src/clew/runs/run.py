@@ -24,6 +24,7 @@ from clew.payloads import (
     check_id,
     check_mapping,
     check_name,
+    check_run_type,
     copy_payload,
     copy_value,
     describe_error,
@@ -90,7 +91,7 @@ class RunTree(Amendable, Identified):
     def __new__(  # noqa: D102  the class's docstring documents it
         cls,
         name: str,
-        run_type: str = "chain",
+        run_type: Optional[str] = "chain",
         *,
         inputs: Optional[Mapping[str, Any]] = None,
         tags: Optional[Sequence[str]] = None,
@@ -184,7 +185,7 @@ class RunTree(Amendable, Identified):
     def create_child(
         self,
         name: str,
-        run_type: str = "chain",
+        run_type: Optional[str] = "chain",
         *,
         inputs: Optional[Mapping[str, Any]] = None,
         tags: Optional[Sequence[str]] = None,
@@ -399,22 +400,22 @@ def open_run(
 def draft_run(
     parent: Optional[Identity],
     name: str,
-    run_type: str,
+    run_type: Optional[str],
     inputs: Optional[Mapping[str, Any]],
     own: Optional[Inherited],
 ) -> RunTree:
     """
     Return a new run that is made by hand, and not announced yet.
     """
-    around = ambient.get()
+    name, run_type, around = check_name(name), check_run_type(run_type), ambient.get()
     linked = None
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
-    decided = settings.decide(check_name(name), run_type, own) if parent is None and settings.is_sampling else None
+    decided = settings.decide(name, run_type, own) if parent is None and settings.is_sampling else None
     if isinstance(decided, Unsampled):
         run = ignored(decided)
     else:
-        run = open_run(parent, around, check_name(name), run_type, copy_payload(inputs, "input"), own, decided)
+        run = open_run(parent, around, name, run_type, copy_payload(inputs, "input"), own, decided)
     if linked is not None:
         run._identity.linked = (linked,)
     run._is_draft = run._is_by_hand = run._is_untold = True

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
-from clew.payloads import check_id, check_name, copy_payload, metadata_of_extra
+from clew.payloads import check_id, check_name, check_run_type, copy_payload, metadata_of_extra
 from clew.runs import run as _run, sampling as _sampling
 from clew.runs.current import Parent, context_under, leave_block, leave_call
 from clew.runs.identity import Identity, Unsampled, ambient, current_identity, hand_down
@@ -47,8 +47,9 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         options: as of `RunTree`.
 
     Raises:
-        ArgumentTypeError: `tags` is a single string, `name` is no string, or `exceptions_to_handle` holds what is
-            no class of exceptions.
+        ArgumentTypeError: `name`, `run_type` or `project_name` is no string, `exceptions_to_handle` holds what is no
+            class of exceptions, or `tags`, `metadata` or `parent` is something else than it says.
+        ArgumentValueError: `run_id` is no UUID.
         AlreadyEnteredError: the instance was used for a block before.
 
     Example:
@@ -65,7 +66,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
     def __init__(
         self,
         name: str,
-        run_type: str = "chain",
+        run_type: Optional[str] = "chain",
         *,
         inputs: Optional[Mapping[str, Any]] = None,
         tags: Optional[Sequence[str]] = None,
@@ -80,8 +81,9 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         self._handled = _checked_exceptions(exceptions_to_handle)
         self._around = None if parent is None else context_under(parent)
         self._id_text = None if run_id is None else check_id(run_id)
-        self._name = check_name(name)
-        self._run_type = run_type
+        # These two are in the way of every block, and mostly what they should be.
+        self._name = name if type(name) is str else check_name(name)
+        self._run_type = run_type if type(run_type) is str else check_run_type(run_type)
         self._inputs = inputs
         self._own = hand_down(tags, metadata, project_name)
         self._run: Optional[RunTree] = None

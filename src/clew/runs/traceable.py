@@ -36,6 +36,7 @@ from clew.payloads import (
     check_id,
     check_mapping,
     check_name,
+    check_run_type,
     copy_value,
     ignore_langsmiths,
     input_reader,
@@ -80,7 +81,7 @@ def traceable(fn: F, /) -> F: ...
 
 @overload
 def traceable(
-    run_type: str = "chain",
+    run_type: Optional[str] = "chain",
     *,
     name: Optional[str] = None,
     tags: Optional[Sequence[str]] = None,
@@ -95,7 +96,7 @@ def traceable(
 
 
 def traceable(
-    run_type: Union[Callable[..., Any], str] = "chain",
+    run_type: Union[Callable[..., Any], str, None] = "chain",
     *,
     name: Optional[str] = None,
     tags: Optional[Sequence[str]] = None,
@@ -181,8 +182,8 @@ def traceable(
             _filling.add(traced)
         return traced
 
-    if isinstance(run_type, str):
-        kind = run_type
+    if run_type is None or isinstance(run_type, str):
+        kind = check_run_type(run_type)
         return decorate
     kind = "chain"
     return decorate(run_type)
@@ -601,6 +602,6 @@ def _name_of(fn: Callable[..., Any]) -> str:
 def _check(fn: object) -> None:
     if not callable(fn):
         raise ArgumentTypeError(
-            f"expected a function to trace, got {type(fn).__name__} {fn!r}; "
+            f"expected a function to trace, or a run_type as a string, got {type(fn).__name__} {fn!r}; "
             f"write @traceable, or @traceable(run_type=..., name=...) with options"
         )

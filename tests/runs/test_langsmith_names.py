@@ -1,0 +1,125 @@
+"""
+What LangSmith's names take: which options there are, what is refused, and what may be set on a run.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Callable
+
+import pytest
+
+import clew
+from clew.errors import ArgumentTypeError
+from tests.exporters._exporters import Keeping, exporting_to
+
+
+class Kind(str, enum.Enum):
+    TOOL = "tool"
+
+
+class Name(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "not this"
+
+
+def by_decorator(**options: Any) -> None:
+    clew.traceable(**options)(lambda: None)()
+
+
+def by_stream(**options: Any) -> None:
+    @clew.traceable(**options)
+    def stream() -> Any:
+        yield 1
+
+    list(stream())
+
+
+def by_block(**options: Any) -> None:
+    with clew.trace(options.pop("name", "block"), **options):
+        pass
+
+
+def by_hand(**options: Any) -> None:
+    run = clew.RunTree(options.pop("name", "by hand"), **options)
+    run.post()
+    run.end()
+
+
+def by_hand_below(**options: Any) -> None:
+    with clew.trace("above", project_name="above") as above:
+        run = above.create_child(options.pop("name", "below"), **options)
+        run.post()
+        run.end()
+
+
+def by_context(**options: Any) -> None:
+    with clew.tracing_context(**options), clew.trace("in a context"):
+        pass
+
+
+def by_call(**options: Any) -> None:
+    clew.traceable(lambda: None)(langsmith_extra=options)
+
+
+ALL_WAYS = [by_decorator, by_stream, by_block, by_hand, by_hand_below, by_context, by_call]
+Way = Callable[..., None]
+
+
+def ways(*without: Way) -> Any:
+    return pytest.mark.parametrize("way", [way for way in ALL_WAYS if way not in without])
+
+
+# What is wrong
+
+
+@ways(by_context, by_call)
+@pytest.mark.parametrize("run_type", [["llm"], 3, b"llm", {"run_type": "llm"}])
+def test_run_type_that_is_no_string_is_refused(way: Way, run_type: Any) -> None:
+    with clew.record(), pytest.raises(ArgumentTypeError, match=r"run_type.* as a string, got "):
+        way(run_type=run_type)
+
+
+@ways()
+@pytest.mark.parametrize("project_name", [5, b"shop", ["shop"]])
+def test_project_name_that_is_no_string_is_refused(way: Way, project_name: Any) -> None:
+    with clew.record(), pytest.raises(ArgumentTypeError, match="expected the project_name as a string, got "):
+        way(project_name=project_name)
+
+
+@ways(by_context, by_call)
+def test_run_type_that_is_none_is_that_of_most_runs(runs: clew.Recording, way: Way) -> None:
+    way(run_type=None, project_name=None)
+    assert {run.run_type for run in runs} == {"chain"}
+
+
+@ways(by_context, by_call)
+def test_run_type_of_an_enum_is_its_value(runs: clew.Recording, way: Way) -> None:
+    way(run_type=Kind.TOOL)
+    run = next(run for run in runs if run.name != "above")
+    assert (run.run_type, type(run.run_type)) == ("tool", str)
+
+
+@ways(by_context)
+def test_name_that_is_more_than_a_string_is_its_value(runs: clew.Recording, way: Way) -> None:
+    way(name=Name("this"))
+    assert [type(run.name) for run in runs if run.name == "this"] == [str]
+
+
+@ways()
+def test_project_of_an_enum_is_its_value(runs: clew.Recording, way: Way) -> None:
+    way(project_name=Kind.TOOL)
+    assert [type(run.project_name) for run in runs if run.project_name == "tool"] == [str]
+
+
+def test_option_that_is_refused_leaves_the_others_to_be_exported() -> None:
+    keeping = Keeping()
+    with exporting_to(keeping):
+        for options in ({"run_type": ["llm"]}, {"project_name": 5}):
+            for way in ALL_WAYS:
+                with pytest.raises(TypeError):
+                    way(**options)
+        by_block()
+    assert [name for name in keeping.names if name != "above"] == ["block"]
