@@ -75,6 +75,12 @@ def ways(*without: Way) -> Any:
 # What is wrong
 
 
+@ways(by_context)
+def test_option_that_is_nobodys_is_refused(way: Way) -> None:
+    with clew.record(), pytest.raises(ArgumentTypeError, match=r"expected the options that \w+ has, got colour"):
+        way(colour="red")
+
+
 @ways(by_context, by_call)
 @pytest.mark.parametrize("run_type", [["llm"], 3, b"llm", {"run_type": "llm"}])
 def test_run_type_that_is_no_string_is_refused(way: Way, run_type: Any) -> None:

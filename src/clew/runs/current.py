@@ -217,7 +217,7 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
             whether to record.
 
     Raises:
-        ArgumentTypeError: `parent`, `tags` or `metadata` is something else.
+        ArgumentTypeError: `parent`, `project_name`, `tags` or `metadata` is something else.
         AlreadyEnteredError: the instance was used for a block before.
 
     Source:

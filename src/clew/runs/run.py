@@ -67,6 +67,10 @@ class RunTree(Amendable, Identified):
         parent_run: the run above.
         options: what LangSmith's has beside these: the metadata of ``extra`` counts, and all else is left out and
             counted in `clew.stats()` as ``options_ignored``.
+
+    Raises:
+        ArgumentTypeError: an option is something else than it says, or nobody's.
+        ArgumentValueError: `id` is no UUID.
     """
 
     __slots__ = (

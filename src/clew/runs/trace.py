@@ -47,8 +47,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         options: as of `RunTree`.
 
     Raises:
-        ArgumentTypeError: `name`, `run_type` or `project_name` is no string, `exceptions_to_handle` holds what is no
-            class of exceptions, or `tags`, `metadata` or `parent` is something else than it says.
+        ArgumentTypeError: an option is something else than it says, or nobody's.
         ArgumentValueError: `run_id` is no UUID.
         AlreadyEnteredError: the instance was used for a block before.
 

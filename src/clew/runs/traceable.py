@@ -152,9 +152,9 @@ def traceable(
     LangChain config, for its tags, metadata, run name and parent.
 
     Raises:
-        ArgumentTypeError: what is decorated is not callable; from the call, ``langsmith_extra`` is no dict, or
-            ``parent`` no parent.
-        ArgumentValueError: from the call, ``langsmith_extra`` has something else.
+        ArgumentTypeError: what is decorated is not callable, or an option is something else than it says; from the
+            call, ``langsmith_extra`` is no dict, or has something else in it than the above.
+        ArgumentValueError: from the call, ``run_id`` is no UUID.
 
     Example:
         >>> import clew
