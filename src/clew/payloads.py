@@ -352,9 +352,11 @@ def check_project_name(project_name: object) -> Optional[str]:
 # What LangSmith's own take, and means nothing without its client.
 _LANGSMITHS = frozenset(
     (
+        "address",
         "attachments",
         "client",
         "dangerously_allow_filesystem",
+        "distributed_parent_id",
         "extra",
         "ls_client",
         "reference_example_id",

@@ -72,10 +72,31 @@ def ways(*without: Way) -> Any:
     return pytest.mark.parametrize("way", [way for way in ALL_WAYS if way not in without])
 
 
+# What is LangSmith's alone
+
+
+@ways()
+@pytest.mark.parametrize("option", ["address", "client", "replicas"])
+def test_option_that_is_langsmiths_alone_is_counted(runs: clew.Recording, way: Way, option: str) -> None:
+    before = clew.stats().get("options_ignored", 0)
+    way(**{option: None})
+    assert clew.stats().get("options_ignored", 0) == before
+    way(**{option: object()})
+    assert clew.stats()["options_ignored"] == before + 1
+    assert {run.status for run in runs} == {"success"}
+
+
+def test_context_of_langsmiths_that_is_taken_elsewhere_is_counted(runs: clew.Recording) -> None:
+    before = clew.stats().get("options_ignored", 0)
+    by_context(tags=["a"], distributed_parent_id="018f3e7f-97f7-74c5-a9b6-8d3f7e8e2f11")
+    assert clew.stats()["options_ignored"] == before + 1
+    assert [run.tags for run in runs] == [("a",)]
+
+
 # What is wrong
 
 
-@ways(by_context)
+@ways()
 def test_option_that_is_nobodys_is_refused(way: Way) -> None:
     with clew.record(), pytest.raises(ArgumentTypeError, match=r"expected the options that \w+ has, got colour"):
         way(colour="red")

@@ -24,6 +24,7 @@ from typing import (
 
 from clew.context.seams import Tracer, tracers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
+from clew.payloads import ignore_langsmiths
 from clew.runs.identity import (
     Ambient,
     Identity,
@@ -215,9 +216,11 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         trusted: False for headers of a caller that anybody may be: the block's runs are a new trace, which
             is linked to what the headers name; they say nothing of project, tags, metadata, baggage, and
             whether to record.
+        options: what LangSmith's has beside these, which is left out, and counted in `clew.stats()` as
+            ``options_ignored``.
 
     Raises:
-        ArgumentTypeError: `parent`, `project_name`, `tags` or `metadata` is something else.
+        ArgumentTypeError: `parent`, `project_name`, `tags` or `metadata` is something else, or an option nobody's.
         AlreadyEnteredError: the instance was used for a block before.
 
     Source:
@@ -245,7 +248,10 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         metadata: Optional[Mapping[str, Any]] = None,
         enabled: Optional[bool] = None,
         trusted: bool = True,
+        **options: Any,
     ) -> None:
+        if options:
+            ignore_langsmiths(options, "tracing_context")
         self._given = None if parent is None else _given(parent, trusted=trusted)
         self._own = hand_down(tags, metadata, project_name)
         self._enabled = enabled
