@@ -357,11 +357,9 @@ _LANGSMITHS = frozenset(
         "client",
         "dangerously_allow_filesystem",
         "distributed_parent_id",
-        "extra",
         "ls_client",
         "reference_example_id",
         "replicas",
-        "run_extra",
         "serialized",
     )
 )
@@ -389,13 +387,17 @@ def metadata_of_extra(
 ) -> Optional[Mapping[str, Any]]:
     """
     Return the metadata of a run, with that of LangSmith's ``extra`` among its further options; look at the others.
+
+    In what one call says, that is ``run_extra``.
     """
     if not options:
         return metadata
-    extra = options.pop("extra", None)
+    for name in ("extra", "run_extra"):
+        given = check_mapping(options.pop(name, None) or {}, name).get("metadata")
+        if given is not None:
+            metadata = {**check_mapping(given, "metadata"), **check_mapping(metadata or {}, "metadata")}
     ignore_langsmiths(options, where)
-    given = check_mapping(extra or {}, "extra").get("metadata")
-    return metadata if given is None else {**given, **(metadata or {})}
+    return metadata
 
 
 def check_id(run_id: Any) -> str:

@@ -93,7 +93,29 @@ def test_context_of_langsmiths_that_is_taken_elsewhere_is_counted(runs: clew.Rec
     assert [run.tags for run in runs] == [("a",)]
 
 
+@ways(by_context, by_call)
+def test_metadata_of_extra_counts(runs: clew.Recording, way: Way) -> None:
+    way(extra={"metadata": {"from": "extra", "extra": 1}, "runtime": {}}, metadata={"from": "metadata"})
+    assert [run.metadata for run in runs if run.name != "above"] == [{"from": "metadata", "extra": 1}]
+
+
+def test_metadata_of_the_extra_of_a_call_counts(runs: clew.Recording) -> None:
+    by_call(run_extra={"metadata": {"from": "extra", "extra": 1}}, metadata={"from": "metadata"})
+    by_call(run_extra={"metadata": None}, metadata=None)
+    by_call(run_extra=None, config={"metadata": {"from": "config"}})
+    assert [run.metadata for run in runs] == [{"from": "metadata", "extra": 1}, {}, {"from": "config"}]
+
+
 # What is wrong
+
+
+@ways(by_context)
+@pytest.mark.parametrize("options", [{"extra": 5}, {"extra": {"metadata": 5}}, {"metadata": 5}])
+def test_metadata_that_is_no_dict_is_refused(way: Way, options: Any) -> None:
+    if way is by_call and "extra" in options:
+        options = {"run_extra": options["extra"]}
+    with clew.record(), pytest.raises(ArgumentTypeError, match=r"expected the \w+ as a dict, got 5"):
+        way(**options)
 
 
 @ways()

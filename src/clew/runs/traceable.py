@@ -38,7 +38,6 @@ from clew.payloads import (
     check_name,
     check_run_type,
     copy_value,
-    ignore_langsmiths,
     input_reader,
     metadata_of_extra,
     process_payload,
@@ -147,9 +146,9 @@ def traceable(
         options: as of `RunTree`.
 
     One call may say more, in ``langsmith_extra={...}``, which the function does not get: ``parent``, as
-    `tracing_context` takes it or "ignore" for a new trace; ``name``, ``run_id``, ``tags``, ``metadata`` and
-    ``project_name``; ``on_end``, which is called with the `RunTree` once it has ended; and ``config``, a
-    LangChain config, for its tags, metadata, run name and parent.
+    `tracing_context` takes it or "ignore" for a new trace; ``name``, ``run_id``, ``tags``, ``metadata``, also that of
+    ``run_extra``, and ``project_name``; ``on_end``, which is called with the `RunTree` once it has ended; and
+    ``config``, a LangChain config, for its tags, metadata, run name and parent.
 
     Raises:
         ArgumentTypeError: what is decorated is not callable, or an option is something else than it says; from the
@@ -518,11 +517,11 @@ class Recipe:
         if config is not None:
             options = {**_of_config(config), **{key: value for key, value in options.items() if value is not None}}
         parent, name = options.pop("parent", None), options.pop("name", None)
-        own = hand_down(options.pop("tags", None), options.pop("metadata", None), options.pop("project_name", None))
+        tags, project_name = options.pop("tags", None), options.pop("project_name", None)
         run_id, on_end = options.pop("run_id", None), options.pop("on_end", None)
         if parent is None:
             parent = options.pop("run_tree", None)  # as older releases have it
-        ignore_langsmiths(options, _EXTRA)
+        own = hand_down(tags, metadata_of_extra(options, options.pop("metadata", None), _EXTRA), project_name)
         if self._own is not None:
             own = self._own if own is None else self._own.overlaid(own)
         recipe = Recipe(self._fn, self._name if name is None else name, self._run_type, own)
