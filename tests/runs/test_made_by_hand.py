@@ -10,6 +10,7 @@ from typing import Any, Callable, List
 import pytest
 
 import clew
+from clew.errors import ArgumentTypeError
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import Keeping, exporting_to
 from tests.runs._watching import Watching
@@ -89,3 +90,27 @@ def test_run_that_one_thread_posts_and_another_one_ends_is_told_of_once(watching
             thread.join(DEADLINE)
     assert len(watching.started) == 200
     assert watching.ended == [("contended", "success")] * 200
+
+
+# Whose children they are
+
+
+def test_finished_run_is_a_parent(runs: clew.Recording) -> None:
+    with clew.trace("above", tags=["handed down"]):
+        pass
+    above = runs.find(name="above")
+    below = clew.RunTree("below", "llm", inputs={"n": 1}, parent_run=above)
+    assert (below.parent_run_id, below.trace_id) == (above.id, above.trace_id)
+    below.post()
+    below.end()
+    runs.assert_tree("above\n  below")
+    found = runs.find(name="below")
+    assert (found.run_type, found.inputs, found.tags) == ("llm", {"n": 1}, ("handed down",))
+
+
+@pytest.mark.parametrize("parent", ["abc", 5, {"traceparent": "00-1"}, b"", False, []])
+def test_parent_that_is_no_run_is_refused(parent: Any) -> None:
+    with pytest.raises(
+        ArgumentTypeError, match=r"expected parent_run= as a RunTree or a Run, got .*; pass the run, or"
+    ):
+        clew.RunTree("x", parent_run=parent)

@@ -19,6 +19,7 @@ from typing import (
 )
 
 from clew.additions import ADDED_NOWHERE, Amendable
+from clew.errors import ArgumentTypeError
 from clew.incidents import report
 from clew.payloads import (
     check_id,
@@ -33,7 +34,7 @@ from clew.payloads import (
 )
 from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
-from clew.runs.recording import Identified
+from clew.runs.recording import Identified, Run
 from clew.runs.sampling import announce, settings
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class RunTree(Amendable, Identified):
         tags: strings.
         project_name: the project of the run and its children.
         id: a UUID of your own, or its text, instead of a new one.
-        parent_run: the run above.
+        parent_run: the run above, a `RunTree` or a finished `Run`.
         options: what LangSmith's has beside these: the metadata of ``extra`` counts, and all else is left out and
             counted in `clew.stats()` as ``options_ignored``.
 
@@ -102,12 +103,13 @@ class RunTree(Amendable, Identified):
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
         id: Union[UUID, str, None] = None,  # noqa: A002  LangSmith's name
-        parent_run: Optional[RunTree] = None,
+        parent_run: Union[RunTree, Run, None] = None,
         **options: Any,
     ) -> RunTree:
         metadata = metadata_of_extra(options, metadata, "RunTree")
         if parent_run is not None:
-            return parent_run.create_child(
+            above = _checked_parent(parent_run)
+            return above.create_child(
                 name, run_type, inputs=inputs, tags=tags, metadata=metadata, project_name=project_name, run_id=id
             )
         run = draft_run(None, name, run_type, inputs, hand_down(tags, metadata, project_name))
@@ -348,6 +350,17 @@ def loaded_headers() -> Any:
     from clew.runs import headers
 
     return headers
+
+
+def _checked_parent(parent_run: Any) -> RunTree:
+    if isinstance(parent_run, RunTree):
+        return parent_run
+    if isinstance(parent_run, Run):
+        return RunTree.detached(parent_run._identity)
+    raise ArgumentTypeError(
+        f"expected parent_run= as a RunTree or a Run, got {type(parent_run).__name__} {parent_run!r}; "
+        f"pass the run, or what RunTree.from_headers or RunTree.from_dotted_order makes of it"
+    )
 
 
 _new = object.__new__
