@@ -29,6 +29,7 @@ __all__ = (
     "copy_payload",
     "copy_value",
     "describe_error",
+    "error_text",
     "ignore_langsmiths",
     "input_reader",
     "metadata_of_extra",
@@ -398,6 +399,18 @@ def metadata_of_extra(
             metadata = {**check_mapping(given, "metadata"), **check_mapping(metadata or {}, "metadata")}
     ignore_langsmiths(options, where)
     return metadata
+
+
+def error_text(error: object) -> str:
+    """
+    Return the error of a run that somebody has given, as text: of an exception, what Python prints.
+    """
+    if isinstance(error, BaseException):
+        return describe_error(error, error.__traceback__)
+    try:
+        return _cut(str.__str__(error) if isinstance(error, str) else str(error), MAX_STRING_CHARS)
+    except Exception as failure:  # noqa: BLE001  a __str__ of the user's
+        return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
 
 
 def check_id(run_id: Any) -> str:

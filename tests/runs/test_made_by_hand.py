@@ -4,6 +4,7 @@ Runs made by hand: when they are told of, once they were posted and ended in any
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any, Callable, List
 
@@ -114,3 +115,55 @@ def test_parent_that_is_no_run_is_refused(parent: Any) -> None:
         ArgumentTypeError, match=r"expected parent_run= as a RunTree or a Run, got .*; pass the run, or"
     ):
         clew.RunTree("x", parent_run=parent)
+
+
+# How they end
+
+
+def caught() -> ValueError:
+    try:
+        raise ValueError("no tea")
+    except ValueError as error:
+        return error
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("way", ["by hand", "block"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("no tea", "no tea"),
+        (ValueError("no tea"), "ValueError: no tea\n"),
+        (404, "404"),
+        ({"code": 404}, "{'code': 404}"),
+        ("", ""),
+        (Unspeakable(), "<Unspeakable that cannot be formatted: RuntimeError>"),
+        ("x" * 70_000, "x" * 65_536 + "... <cut: 70000 characters>"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_error_of_any_kind_is_told_as_text(runs: clew.Recording, way: str, error: Any, told: str) -> None:
+    if way == "block":
+        with clew.trace("x") as run:
+            run.end(error=error)
+    else:
+        run = clew.RunTree("x")
+        run.post()
+        run.end(error=error)
+    assert (runs.roots[0].status, runs.roots[0].error) == ("error", told)
+    json.loads(runs.to_json())
+
+
+def test_error_that_was_caught_is_told_with_its_traceback(runs: clew.Recording) -> None:
+    run = clew.RunTree("x")
+    run.post()
+    run.end(error=caught())
+    error = runs.roots[0].error
+    assert error is not None
+    assert error.startswith("Traceback (most recent call last):\n")
+    assert ", in caught\n" in error
+    assert error.endswith("ValueError: no tea\n")

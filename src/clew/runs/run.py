@@ -29,6 +29,7 @@ from clew.payloads import (
     copy_payload,
     copy_value,
     describe_error,
+    error_text,
     metadata_of_extra,
     status_of,
 )
@@ -245,7 +246,7 @@ class RunTree(Amendable, Identified):
         self,
         *,
         outputs: Optional[Mapping[str, Any]] = None,
-        error: Optional[str] = None,
+        error: Union[str, BaseException, None] = None,
         metadata: Optional[Mapping[str, Any]] = None,
     ) -> None:
         """
@@ -253,15 +254,21 @@ class RunTree(Amendable, Identified):
 
         Of a traced call, or a block, this only says what is to be recorded: it ends when the call or the block
         does, and an exception that leaves it has the last word.
+
+        Args:
+            outputs: a dict, added to what there is.
+            error: a text, or an exception, of which its text with the traceback is kept.
+            metadata: as `add_metadata` takes it.
         """
+        said = None if error is None or self.is_ignored else error_text(error)
         if outputs is not None:
             self.add_outputs(outputs)
         if metadata is not None:
             self.add_metadata(metadata)
         if not hasattr(self, "_is_by_hand"):
-            if error is not None:
-                self._change(lambda: setattr(self._added(), "error", error))
-        elif not self.close("success" if error is None else "error", error) and outputs is None and metadata is None:
+            if said is not None:
+                self._change(lambda: setattr(self._added(), "error", said))
+        elif not self.close("success" if error is None else "error", said) and outputs is None and metadata is None:
             self._report_late_change()
 
     def add_event(self, event: Union[str, Mapping[str, Any], Sequence[Union[str, Mapping[str, Any]]]]) -> None:
