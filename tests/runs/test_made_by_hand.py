@@ -12,6 +12,7 @@ import pytest
 
 import clew
 from clew.errors import ArgumentTypeError
+from clew.runs.sampling import settings
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import Keeping, exporting_to
 from tests.runs._watching import Watching
@@ -167,3 +168,29 @@ def test_error_that_was_caught_is_told_with_its_traceback(runs: clew.Recording) 
     assert error.startswith("Traceback (most recent call last):\n")
     assert ", in caught\n" in error
     assert error.endswith("ValueError: no tea\n")
+
+
+def test_end_of_a_run_that_is_not_sampled_is_no_late_change(
+    runs: clew.Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "sampler", 0.0)
+    before = clew.stats().get("runs_changed_after_end", 0)
+    run = clew.RunTree("x")
+    below = run.create_child("below")
+    for each in (run, below):
+        each.post()
+        each.end(outputs={"a": 1}, error="no")
+        each.patch()
+    assert clew.stats().get("runs_changed_after_end", 0) == before
+    assert len(runs) == 0
+
+
+def test_second_end_is_counted(runs: clew.Recording) -> None:
+    run = clew.RunTree("x")
+    run.post()
+    run.end()
+    before = clew.stats().get("runs_changed_after_end", 0)
+    run.end()
+    run.end(error="late")
+    assert clew.stats()["runs_changed_after_end"] == before + 2
+    assert [run.status for run in runs] == ["success"]

@@ -269,7 +269,7 @@ class RunTree(Amendable, Identified):
             if said is not None:
                 self._change(lambda: setattr(self._added(), "error", said))
         elif not self.close("success" if error is None else "error", said) and outputs is None and metadata is None:
-            self._report_late_change()
+            self._change(lambda: None)  # which counts it
 
     def add_event(self, event: Union[str, Mapping[str, Any], Sequence[Union[str, Mapping[str, Any]]]]) -> None:
         """
