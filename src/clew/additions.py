@@ -135,6 +135,15 @@ class Additions:
 ADDED_NOWHERE = Additions()  # of the runs that nobody records
 
 
+def _unshared(value: Any) -> Any:
+    # What is recorded has no other containers, and no more levels than a copy may have.
+    if type(value) is dict:
+        return {key: _unshared(item) for key, item in value.items()}
+    if type(value) is list:
+        return [_unshared(item) for item in value]
+    return value
+
+
 class Amendable:
     """
     Give a run what is read of it beside its place, and what changes that while it is open.
@@ -190,7 +199,7 @@ class Amendable:
         """
         The metadata of the run, with what it inherited, what it was given and what was added.
 
-        What is set in the dict is added to the run.
+        What is set in the dict is added to the run; what is set in a dict inside of it is not.
         """
         return Metadata(self)
 
@@ -200,10 +209,14 @@ class Amendable:
         """
         inherited, additions = self._identity.inherited, self._additions
         is_inherited = inherited is not None and (additions is None or "metadata" not in additions.replaced)
-        return {
+        found = {
             **(inherited.metadata if inherited is not None and is_inherited else _NOTHING),
             **(_NOTHING if additions is None else additions.metadata),
         }
+        for key, value in found.items():
+            if type(value) is dict or type(value) is list:
+                found[key] = _unshared(value)
+        return found
 
     @property
     def events(self) -> List[Mapping[str, Any]]:

@@ -5,6 +5,7 @@ What LangSmith's names take: which options there are, what is refused, and what 
 from __future__ import annotations
 
 import enum
+import json
 from typing import Any, Callable
 
 import pytest
@@ -172,3 +173,50 @@ def test_option_that_is_refused_leaves_the_others_to_be_exported() -> None:
                     way(**options)
         by_block()
     assert [name for name in keeping.names if name != "above"] == ["block"]
+
+
+# What is read is nobody else's
+
+
+NESTED = {"cfg": {"n": 1, "list": [{"m": [1]}]}, "flat": 0, "list": [[1]]}
+
+
+def change_within(metadata: Any) -> None:
+    metadata["cfg"]["n"] = 2
+    metadata["cfg"]["list"][0]["m"].append(2)
+    metadata["cfg"]["new"] = True
+    metadata["list"][0].append(2)
+
+
+@ways(by_hand, by_hand_below)
+def test_change_within_the_metadata_of_a_run_changes_no_other(runs: clew.Recording, way: Way) -> None:
+    @clew.traceable
+    def inner() -> None:
+        run = clew.get_current_run_tree()
+        assert run is not None
+        change_within(run.metadata)
+
+    given: Any = json.loads(json.dumps(NESTED))
+    with clew.tracing_context(metadata=given):
+        for _ in range(2):
+            with clew.trace("around"):
+                way(metadata={"own": {"n": 1}})
+                inner()
+    assert given == NESTED
+    for run in runs:
+        expected = NESTED if run.name in ("around", "inner") else {**NESTED, "own": {"n": 1}}
+        assert run.metadata == expected
+
+
+def test_change_within_the_metadata_of_a_decorator_changes_no_other_call(runs: clew.Recording) -> None:
+    @clew.traceable(metadata=NESTED)
+    def call(run_tree: Any = None) -> None:
+        change_within(run_tree.metadata)
+        change_within(run_tree.all_metadata())
+        run_tree.add_metadata({"added": {"n": 1}})
+        run_tree.metadata["added"]["n"] = 2
+
+    call()
+    call()
+    change_within(runs.roots[0].metadata)
+    assert [run.metadata for run in runs] == [{**NESTED, "added": {"n": 1}}] * 2
