@@ -19,7 +19,10 @@ import trio
 
 import clew
 from clew.errors import ArgumentTypeError
+from clew.testing.fakes import FakeClock
 from tests.edges._threads import DEADLINE, in_empty_context, is_gone
+
+SECOND = 1_000_000_000
 
 
 def test_a_block_is_a_run_with_what_was_added_to_it() -> None:
@@ -305,6 +308,25 @@ def test_a_child_starts_no_earlier_than_its_parent_though_the_clock_is_set_back(
     outer, inner = runs
     assert (outer.start_time_ns, outer.end_time_ns) == (2_000, 2_000)
     assert (inner.start_time_ns, inner.end_time_ns) == (2_000, 2_000)
+
+
+def test_an_event_is_no_earlier_than_its_run_though_the_clock_is_set_back() -> None:
+    @clew.traceable
+    def tokens() -> Any:
+        clock.set(SECOND)
+        yield "a"
+
+    with FakeClock(start_ns=5 * SECOND) as clock, clew.record() as runs:
+        with clew.trace("block") as run:
+            clock.set(4 * SECOND)
+            run.add_event("early")
+            run.add_event({"name": "told", "time_ns": 3})
+            clock.set(6 * SECOND)
+            run.add_event(["late"])
+        clock.set(5 * SECOND)
+        list(tokens())
+    assert [event["time_ns"] for event in runs.find(name="block").events] == [5 * SECOND, 3, 6 * SECOND]
+    assert [event["time_ns"] for event in runs.find(name="tokens").events] == [5 * SECOND]
 
 
 def test_a_run_is_ended_by_one_of_many_threads() -> None:

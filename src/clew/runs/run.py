@@ -280,7 +280,8 @@ class RunTree(Amendable, Identified):
                 self.add_event(each)
             return
         named = {"name": event} if isinstance(event, str) else copy_value(dict(check_mapping(event, "event")))
-        fields = {"time_ns": now_ns(), **named}
+        # The clock may have been set back since the start.
+        fields = {"time_ns": max(now_ns(), self._identity.start_time_ns), **named}
         self._change(lambda: self._added().events.append(fields))
 
     def close(self, status: str, error: Optional[str] = None) -> bool:
