@@ -6,11 +6,12 @@ What a run has from above it is in `clew.runs.identity`; how a value is copied, 
 
 from __future__ import annotations
 
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Union
 
 from clew._locks import ForkSafeLock
 from clew.incidents import report
-from clew.payloads import check_mapping, check_tags, copy_payload, copy_value
+from clew.payloads import check_mapping, check_name, check_run_type, check_tags, copy_payload, copy_value
 
 if TYPE_CHECKING:
     from clew.runs.identity import Identity
@@ -37,7 +38,7 @@ unset = Unset()
 
 class Tags(List[str]):
     """
-    Be the tags of a run, to be read and added to, as LangSmith's are.
+    Be the tags of a run, to be read and changed in place, as LangSmith's are.
     """
 
     __slots__ = ("_run",)
@@ -64,13 +65,21 @@ class Tags(List[str]):
         self.extend(tags)
         return self
 
+    def is_added_to(self, run: Amendable) -> bool:
+        """
+        Return whether the run has these tags already, or has been refused them.
+
+        That is what ``run.tags += [...]`` ends with, which sets what it has extended.
+        """
+        return self._run is run and (run.status != "pending" or self == run.all_tags())
+
     def __reduce__(self) -> Any:
         return list, (list(self),)
 
 
 class Metadata(Dict[str, Any]):
     """
-    Be the metadata of a run, to be read and added to, as LangSmith's is.
+    Be the metadata of a run, to be read and changed in place, as LangSmith's is.
     """
 
     __slots__ = ("_run",)
@@ -98,8 +107,36 @@ class Metadata(Dict[str, Any]):
         super().update(added)
         self._run.add_metadata(added)
 
+    def __ior__(self, metadata: Any) -> Metadata:  # type: ignore[override,misc]
+        self.update(metadata)
+        return self
+
+    def is_added_to(self, run: Amendable) -> bool:
+        """
+        Return whether the run has this metadata already, or has been refused it, as with `Tags`.
+        """
+        return self._run is run and (run.status != "pending" or self == run.all_metadata())
+
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
+
+
+def _written_back(kind: type, name: str, field: str) -> Any:
+    change = getattr(kind, name)
+
+    def method(self: Any, *args: Any, **options: Any) -> Any:
+        result = change(self, *args, **options)
+        self._run.set(**{field: self})
+        return result
+
+    return update_wrapper(method, change)
+
+
+# What adds nothing is rare, and the run is told of the whole.
+for _name in ("__delitem__", "__imul__", "__setitem__", "clear", "insert", "pop", "remove", "reverse", "sort"):
+    setattr(Tags, _name, _written_back(list, _name, "tags"))
+for _name in ("__delitem__", "clear", "pop", "popitem"):
+    setattr(Metadata, _name, _written_back(dict, _name, "metadata"))
 
 
 class Additions:
@@ -151,18 +188,56 @@ class Amendable:
     Once it has ended, what would change it does nothing and is counted.
     """
 
-    __slots__ = ("_additions", "inputs", "result", "status")
+    __slots__ = ("_additions", "_inputs", "_run_type", "result", "status")
 
     _additions: Optional[Additions]
     _identity: Identity
-    inputs: Dict[str, Any]
+    _inputs: Dict[str, Any]  # a copy
+    _run_type: str
     result: Any  # a copy of what the traced function returned, unset until it has
     status: str
+
+    @property
+    def name(self) -> str:
+        """
+        The name of the run.
+        """
+        return self._identity.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        checked = check_name(name)
+        self._change(lambda: setattr(self._identity, "name", checked))
+
+    @property
+    def run_type(self) -> str:
+        """
+        LangSmith's kind of run, such as "chain" or "tool".
+        """
+        return self._run_type
+
+    @run_type.setter
+    def run_type(self, run_type: Optional[str]) -> None:
+        checked = check_run_type(run_type)
+        self._change(lambda: setattr(self, "_run_type", checked))
+
+    @property
+    def inputs(self) -> Dict[str, Any]:
+        """
+        The inputs of the run. Setting them replaces them.
+        """
+        return self._inputs
+
+    @inputs.setter
+    def inputs(self, inputs: Optional[Mapping[str, Any]]) -> None:
+        self.set(inputs=inputs)
 
     @property
     def outputs(self) -> Optional[Dict[str, Any]]:
         """
         The outputs of the run, in a new dict: what was returned, over what was added. None where there are none.
+
+        Setting them replaces what was added.
         """
         additions = self._additions
         added = None if additions is None else additions.outputs
@@ -174,14 +249,25 @@ class Amendable:
             return added and dict(added)
         return {**(added or _NOTHING), **(result if type(result) is dict else {"output": result})}
 
+    @outputs.setter
+    def outputs(self, outputs: Optional[Mapping[str, Any]]) -> None:
+        if self._additions is not ADDED_NOWHERE:
+            made = None if outputs is None else copy_payload(outputs, "output")
+            self._change(lambda: setattr(self._added(), "outputs", made))
+
     @property
     def tags(self) -> List[str]:
         """
         The tags of the run, with what it inherited, what it was given and what was added.
 
-        What is appended to the list is added to the run.
+        What is changed in the list is changed in the run. Setting them replaces them all.
         """
         return Tags(self)
+
+    @tags.setter
+    def tags(self, tags: Optional[Sequence[str]]) -> None:
+        if not isinstance(tags, Tags) or not tags.is_added_to(self):
+            self.set(tags=tags)
 
     def all_tags(self) -> List[str]:
         """
@@ -199,9 +285,15 @@ class Amendable:
         """
         The metadata of the run, with what it inherited, what it was given and what was added.
 
-        What is set in the dict is added to the run; what is set in a dict inside of it is not.
+        What is changed in the dict is changed in the run; what is changed in a dict inside of it is not. Setting it
+        replaces it all.
         """
         return Metadata(self)
+
+    @metadata.setter
+    def metadata(self, metadata: Optional[Mapping[str, Any]]) -> None:
+        if not isinstance(metadata, Metadata) or not metadata.is_added_to(self):
+            self.set(metadata=metadata)
 
     def all_metadata(self) -> Dict[str, Any]:
         """
@@ -250,7 +342,7 @@ class Amendable:
         added = copy_payload(inputs, "input")
 
         def change() -> None:
-            self.inputs = {**self.inputs, **added}
+            self._inputs = {**self._inputs, **added}
 
         self._change(change)
 
@@ -281,7 +373,7 @@ class Amendable:
         changes: List[Callable[[], None]] = []
         if not isinstance(inputs, Unset):
             copied = copy_payload(inputs, "input")
-            changes.append(lambda: setattr(self, "inputs", copied))
+            changes.append(lambda: setattr(self, "_inputs", copied))
         if not isinstance(outputs, Unset):
             made = None if outputs is None else copy_payload(outputs, "output")
             changes.append(lambda: self._added().replace("outputs", made))
@@ -324,5 +416,5 @@ class Amendable:
     def _report_late_change(self) -> None:
         report(
             "runs_changed_after_end",
-            f"the run {self._identity.name!r} was changed after it had ended; change it earlier",
+            f"the run {self.name!r} was changed after it had ended; change it earlier",
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import enum
 import json
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
@@ -220,3 +221,180 @@ def test_change_within_the_metadata_of_a_decorator_changes_no_other_call(runs: c
     call()
     change_within(runs.roots[0].metadata)
     assert [run.metadata for run in runs] == [{**NESTED, "added": {"n": 1}}] * 2
+
+
+# What may be set
+
+
+SET: Any = {
+    "name": "new",
+    "run_type": "tool",
+    "inputs": {"new": [1]},
+    "outputs": {"new": [2]},
+    "tags": ["new"],
+    "metadata": {"new": [3]},
+}
+
+
+def setting(run: Any, values: Any) -> None:
+    for field, value in values.items():
+        setattr(run, field, value)
+
+
+def read_back(run: Any) -> Any:
+    return {**{field: getattr(run, field) for field in SET}, "tags": list(run.tags)}
+
+
+def test_fields_that_are_set_replace_what_there_was(runs: clew.Recording) -> None:
+    values = json.loads(json.dumps(SET))
+    around = clew.tracing_context(tags=["around"], metadata={"around": 1})
+    with around, clew.trace("old", "chain", inputs={"old": 1}, tags=["old"], metadata={"old": 1}) as run:
+        run.add_outputs({"old": 1})
+        setting(run, values)
+        assert read_back(run) == SET
+        for value in values.values():
+            if isinstance(value, (dict, list)):
+                value.clear()
+    (found,) = runs
+    assert read_back(found) == SET
+
+
+def test_fields_that_are_set_to_none_are_empty(runs: clew.Recording) -> None:
+    with clew.trace("x", "tool", inputs={"old": 1}, tags=["old"], metadata={"old": 1}) as run:
+        run.add_outputs({"old": 1})
+        setting(run, dict.fromkeys(["run_type", "inputs", "outputs", "tags", "metadata"]))
+    expected = {"name": "x", "run_type": "chain", "inputs": {}, "outputs": None, "tags": [], "metadata": {}}
+    assert read_back(runs.roots[0]) == expected
+
+
+def test_outputs_that_are_set_are_below_what_is_returned(runs: clew.Recording) -> None:
+    @clew.traceable
+    def call(kept: bool, run_tree: Any = None) -> int:
+        run_tree.outputs = {"set": 1}
+        if kept:
+            run_tree.set(outputs={"kept": 1})
+            run_tree.outputs = {"and": "set"}
+        return 5
+
+    call(False)
+    call(True)
+    assert [run.outputs for run in runs] == [{"set": 1, "output": 5}, {"and": "set"}]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("name", 5), ("run_type", ["llm"]), ("tags", "one"), ("tags", 5), ("metadata", 5)]
+)
+def test_field_that_is_set_to_something_else_is_refused(runs: clew.Recording, field: str, value: Any) -> None:
+    with clew.trace("x", tags=["a"], metadata={"a": 1}) as run:
+        before = read_back(run)
+        with pytest.raises(ArgumentTypeError, match="expected "):
+            setattr(run, field, value)
+        assert read_back(run) == before
+
+
+@pytest.mark.parametrize("field", SET)
+def test_field_that_is_set_after_the_end_is_left_and_counted(runs: clew.Recording, field: str) -> None:
+    with clew.trace("x") as run:
+        snapshot = clew.capture()
+    late = snapshot.run(clew.get_current_run_tree)
+    for ended in (run, late):
+        before, count = read_back(ended), clew.stats().get("runs_changed_after_end", 0)
+        setattr(ended, field, SET[field])
+        assert read_back(ended) == before
+        assert clew.stats()["runs_changed_after_end"] == count + 1
+
+
+def test_fields_of_a_run_that_nobody_records_may_be_set() -> None:
+    before = clew.stats()
+    with clew.trace("x") as run:
+        setting(run, SET)
+        run.tags += ["a"]
+        run.metadata |= {"a": 1}
+        run.tags.clear()
+        run.metadata.clear()
+    assert clew.stats() == before
+    assert run.outputs is None
+
+
+def test_name_that_is_set_is_that_of_the_block_and_of_headers(runs: clew.Recording) -> None:
+    with clew.trace("old") as run:
+        run.name = "new"
+        before = run.to_headers()
+        with clew.trace("below"):
+            pass
+    runs.assert_tree("new\n  below")
+    assert before["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
+
+
+# What may be changed in place
+
+
+def test_tags_and_metadata_may_be_extended_in_place(runs: clew.Recording) -> None:
+    with clew.tracing_context(tags=["around"], metadata={"around": 1}), clew.trace("x", tags=["a"]) as run:
+        run.tags += ["b"]
+        run.tags += ("c",)
+        run.metadata |= {"a": 1}
+        run.metadata |= [("b", {"n": 2})]
+        with clew.trace("below"):
+            pass
+    found = runs.find(name="x")
+    assert (found.tags, found.metadata) == (("around", "a", "b", "c"), {"around": 1, "a": 1, "b": {"n": 2}})
+    assert (found.children[0].tags, found.children[0].metadata) == (("around", "a"), {"around": 1})
+
+
+def test_tags_and_metadata_of_another_run_may_be_set(runs: clew.Recording) -> None:
+    with clew.trace("other", tags=["a"], metadata={"a": 1}) as other, clew.trace("x") as run:
+        run.tags, run.metadata = other.tags, other.metadata
+        kept_tags, kept_metadata = run.tags, run.metadata
+        run.tags, run.metadata = [], {}
+        run.tags, run.metadata = kept_tags, kept_metadata
+        run.tags.append("b")
+        run.metadata["b"] = 2
+    assert [run.tags for run in runs] == [("a",), ("a", "b")]
+    assert [run.metadata for run in runs] == [{"a": 1}, {"a": 1, "b": 2}]
+
+
+CHANGES = {
+    "insert": lambda run: run.tags.insert(0, "z"),
+    "remove": lambda run: run.tags.remove("b"),
+    "pop": lambda run: run.tags.pop(),
+    "del": lambda run: run.tags.__delitem__(0),
+    "set": lambda run: run.tags.__setitem__(1, "z"),
+    "clear": lambda run: run.tags.clear(),
+    "reverse": lambda run: run.tags.reverse(),
+    "sort": lambda run: run.tags.sort(reverse=True),
+    "multiply": lambda run: run.tags.__imul__(2),
+    "del of metadata": lambda run: run.metadata.__delitem__("b"),
+    "pop of metadata": lambda run: run.metadata.pop("c"),
+    "popitem of metadata": lambda run: run.metadata.popitem(),
+    "clear of metadata": lambda run: run.metadata.clear(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_change_in_place_is_one_of_the_run(runs: clew.Recording, change: Any) -> None:
+    plain = SimpleNamespace(tags=["a", "b", "c"], metadata={"a": 1, "b": 2, "c": 3})
+    around = clew.tracing_context(tags=["a"], metadata={"a": 1})
+    with around, clew.trace("x", tags=["b", "c"], metadata={"b": 2, "c": 3}) as run:
+        assert change(run) == change(plain)
+        assert (list(run.tags), dict(run.metadata)) == (plain.tags, plain.metadata)
+    found = runs.roots[0]
+    assert (list(found.tags), found.metadata) == (plain.tags, plain.metadata)
+
+
+IN_PLACE = {
+    **CHANGES,
+    "append": lambda run: run.tags.append("z"),
+    "extend": lambda run: setattr(run, "tags", run.tags.__iadd__(["z"])),
+    "merge": lambda run: setattr(run, "metadata", run.metadata.__ior__({"z": 1})),
+}
+
+
+@pytest.mark.parametrize("change", IN_PLACE.values(), ids=IN_PLACE)
+def test_change_in_place_after_the_end_is_left_and_counted_once(runs: clew.Recording, change: Any) -> None:
+    with clew.trace("x", tags=["a", "b"], metadata={"b": 2, "c": 3}) as run:
+        pass
+    before, count = read_back(run), clew.stats().get("runs_changed_after_end", 0)
+    change(run)
+    assert read_back(run) == before
+    assert clew.stats()["runs_changed_after_end"] == count + 1

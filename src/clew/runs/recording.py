@@ -177,10 +177,10 @@ class Run(Identified):
     def __init__(self, run: RunTree, children: Tuple[Run, ...]) -> None:
         fill = super().__setattr__
         fill("_identity", run._identity)
-        fill("run_type", run.run_type)
+        fill("run_type", run._run_type)
         fill("status", run.status)
         fill("error", run.error)
-        fill("inputs", run.inputs)
+        fill("inputs", run._inputs)
         fill("outputs", run.outputs)
         fill("end_time_ns", run.end_time_ns)
         fill("tags", tuple(run.all_tags()))

@@ -83,11 +83,9 @@ class RunTree(Amendable, Identified):
         "_is_untold",
         "end_time_ns",
         "error",
-        "run_type",
     )
 
     _identity: Identity
-    run_type: str
     error: Optional[str]
     end_time_ns: Optional[int]
     _is_by_hand: bool  # there if no call and no block will end it
@@ -124,8 +122,8 @@ class RunTree(Amendable, Identified):
         """
         run = object.__new__(cls)
         run._identity = identity
-        run.run_type = "chain"
-        run.inputs = {}
+        run._run_type = "chain"
+        run._inputs = {}
         run.error = run.end_time_ns = run._additions = None
         run.status = "ended"
         return run
@@ -280,8 +278,10 @@ class RunTree(Amendable, Identified):
                 self.add_event(each)
             return
         named = {"name": event} if isinstance(event, str) else copy_value(dict(check_mapping(event, "event")))
-        # The clock may have been set back since the start.
-        fields = {"time_ns": max(now_ns(), self._identity.start_time_ns), **named}
+        time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
+        if time_ns < start_time_ns:  # the clock was set back
+            time_ns = start_time_ns
+        fields = {"time_ns": time_ns, **named}
         self._change(lambda: self._added().events.append(fields))
 
     def close(self, status: str, error: Optional[str] = None) -> bool:
@@ -414,8 +414,8 @@ def open_run(
     identity._id_text = None if digits is None else new_id_text(start_time_ns, digits)
     run = _new(RunTree)  # not RunTree(), which is for people
     run._identity = identity
-    run.run_type = run_type
-    run.inputs = inputs
+    run._run_type = run_type
+    run._inputs = inputs
     run.error = run.end_time_ns = run._additions = None
     run.status = "pending"
     identity.live = run

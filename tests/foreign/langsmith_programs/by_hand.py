@@ -26,3 +26,38 @@ def tree_that_is_ended_before_it_is_posted(sdk: Any) -> None:
     for run in (bot, asked, stumbled):
         run.post()
     bot.patch()
+
+
+@PROGRAMS.add("step")
+def fields_that_are_set_before_a_run_is_posted(sdk: Any) -> None:
+    run = sdk.RunTree(name="unnamed", inputs={"old": 1}, tags=["old"], extra={"metadata": {"old": 1}})
+    run.name = "step"
+    run.run_type = "tool"
+    run.inputs = {"new": 2}
+    run.tags = ["new"]
+    run.tags += ["newer"]
+    run.metadata["new"] = 2
+    run.post()
+    run.outputs = {"dropped": 3}
+    run.outputs = {"kept": 3}
+    run.end(outputs={"added": 4})
+    run.patch()
+
+
+@PROGRAMS.add("""
+    around
+      step
+""")
+def fields_that_are_set_inside_of_a_call(sdk: Any) -> None:
+    @sdk.traceable(tags=["old"])
+    def step(number: int) -> int:
+        run = sdk.get_current_run_tree()
+        run.tags = ["new"]
+        run.tags += ["newer"]
+        run.add_outputs({"dropped": 2})
+        run.outputs = {"kept": 3}
+        return number
+
+    with sdk.trace("around") as run:
+        step(1)
+        run.outputs = {"all": 4}
