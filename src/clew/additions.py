@@ -71,7 +71,7 @@ class Tags(List[str]):
 
         That is what ``run.tags += [...]`` ends with, which sets what it has extended.
         """
-        return self._run is run and (run.status != "pending" or self == run.all_tags())
+        return self._run is run and (run._status != "pending" or self == run.all_tags())
 
     def __reduce__(self) -> Any:
         return list, (list(self),)
@@ -115,7 +115,7 @@ class Metadata(Dict[str, Any]):
         """
         Return whether the run has this metadata already, or has been refused it, as with `Tags`.
         """
-        return self._run is run and (run.status != "pending" or self == run.all_metadata())
+        return self._run is run and (run._status != "pending" or self == run.all_metadata())
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
@@ -188,14 +188,14 @@ class Amendable:
     Once it has ended, what would change it does nothing and is counted.
     """
 
-    __slots__ = ("_additions", "_inputs", "_run_type", "result", "status")
+    __slots__ = ("_additions", "_inputs", "_run_type", "_status", "result")
 
     _additions: Optional[Additions]
     _identity: Identity
     _inputs: Dict[str, Any]  # a copy
     _run_type: str
+    _status: str
     result: Any  # a copy of what the traced function returned, unset until it has
-    status: str
 
     @property
     def name(self) -> str:
@@ -220,6 +220,19 @@ class Amendable:
     def run_type(self, run_type: Optional[str]) -> None:
         checked = check_run_type(run_type)
         self._change(lambda: setattr(self, "_run_type", checked))
+
+    @property
+    def status(self) -> str:
+        """
+        What has become of the run: "pending" until it has ended, and "ended" where more is not known.
+        """
+        return self._status
+
+    @status.setter
+    def status(self, status: Any) -> None:
+        raise AttributeError(
+            f"expected the status of a run to follow from its end, got {status!r}; call end(), or end(error=...)"
+        )
 
     @property
     def inputs(self) -> Dict[str, Any]:
@@ -407,7 +420,7 @@ class Amendable:
         if self._additions is ADDED_NOWHERE:
             return
         with _guard.lock:
-            if self.status == "pending":
+            if self._status == "pending":
                 change()
                 return
         # Not under the lock: a handler of the log may want to change a run, too.

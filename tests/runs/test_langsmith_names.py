@@ -326,6 +326,15 @@ def test_name_that_is_set_is_that_of_the_block_and_of_headers(runs: clew.Recordi
     assert before["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
 
 
+@pytest.mark.parametrize("status", ["success", "error", None])
+def test_status_that_is_set_is_refused(runs: clew.Recording, status: Any) -> None:
+    with clew.trace("x") as run:
+        with pytest.raises(AttributeError, match="expected the status of a run to follow from its end, got "):
+            run.status = status
+        assert run.status == "pending"
+    assert (run.status, runs.roots[0].status) == ("success", "success")
+
+
 # What may be changed in place
 
 

@@ -305,7 +305,7 @@ class Unsampled(Identity):
     __slots__ = ("_digits",)
 
     is_sampled: ClassVar[bool] = False
-    status = "unsampled"
+    status = _status = "unsampled"
 
     _digits: str
 

@@ -178,7 +178,7 @@ class Run(Identified):
         fill = super().__setattr__
         fill("_identity", run._identity)
         fill("run_type", run._run_type)
-        fill("status", run.status)
+        fill("status", run._status)
         fill("error", run.error)
         fill("inputs", run._inputs)
         fill("outputs", run.outputs)

@@ -125,7 +125,7 @@ class RunTree(Amendable, Identified):
         run._run_type = "chain"
         run._inputs = {}
         run.error = run.end_time_ns = run._additions = None
-        run.status = "ended"
+        run._status = "ended"
         return run
 
     @classmethod
@@ -237,7 +237,7 @@ class RunTree(Amendable, Identified):
         """
         End the run, unless it has ended. Whoever records has got it then, and there is nothing to be sent again.
         """
-        if self.status == "pending":
+        if self._status == "pending":
             self.end()
 
     def end(
@@ -301,7 +301,7 @@ class RunTree(Amendable, Identified):
         self.error = error
         end_time_ns = now_ns()
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
-        self.status = status
+        self._status = status
         if additions is not None and additions.on_end is not None:
             additions.on_end(self)
         if _sampling.end_hooks and self._additions is not ADDED_NOWHERE:
@@ -316,7 +316,7 @@ class RunTree(Amendable, Identified):
         """
         Tell everybody that a run made by hand has ended, once it is both: posted, and ended.
         """
-        if hasattr(self, "_is_draft") or self.status == "pending":
+        if hasattr(self, "_is_draft") or self._status == "pending":
             return
         try:
             # Whichever comes second has found the other one done; where two threads both have, this decides.
@@ -343,11 +343,11 @@ class RunTree(Amendable, Identified):
         """
         End the run by an exception, as an error or as cancelled; `traceback` is where to start telling.
         """
-        if self.status == "pending":
+        if self._status == "pending":
             self.close(status_of(error), describe_error(error, traceback))
 
     def __repr__(self) -> str:
-        return f"<clew.RunTree {self.name!r} {self.status}>"
+        return f"<clew.RunTree {self.name!r} {self._status}>"
 
 
 @lru_cache(maxsize=None)
@@ -417,7 +417,7 @@ def open_run(
     run._run_type = run_type
     run._inputs = inputs
     run.error = run.end_time_ns = run._additions = None
-    run.status = "pending"
+    run._status = "pending"
     identity.live = run
     return run
 

@@ -200,7 +200,7 @@ class _Stream:
         Record one item.
         """
         run = self._run
-        if run is None or run.status != "pending":
+        if run is None or run._status != "pending":
             return
         chunks = self.chunks
         if not chunks:
@@ -216,7 +216,7 @@ class _Stream:
         End the run, as the body has ended by an exception, be it the one that says that it has come to its end.
         """
         run, self._run = self._run, None
-        if run is None or run.status != "pending":
+        if run is None or run._status != "pending":
             return
         chunks, self.chunks = self.chunks, []
         if self._left_out:

@@ -234,7 +234,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
                 stream = streamed(result, recipe, run)
                 if stream is not None:
                     return stream
-            if run.status == "pending":  # not ended by hand, inside the function
+            if run._status == "pending":  # not ended by hand, inside the function
                 run.result = copy_result(result)
                 run.close("success")
             return result
@@ -278,7 +278,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
                 stream = streamed(result, recipe, run)
                 if stream is not None:
                     return stream
-            if run.status == "pending":  # not ended by hand, inside the function
+            if run._status == "pending":  # not ended by hand, inside the function
                 run.result = copy_result(result)
                 run.close("success")
             return result
@@ -441,7 +441,7 @@ class Recipe:
         Start the run of a generator, now that its first step is made; `is_unseen` if nobody can have read its ids.
         """
         identity = run._identity
-        if run.status != "pending":
+        if run._status != "pending":
             return
         if is_unseen or (identity._id_text is None and identity._order is None):  # in which the time stands
             parent = identity.parent

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.foreign.langsmith_programs._programs import Programs
 
 PROGRAMS = Programs()
@@ -61,3 +63,9 @@ def fields_that_are_set_inside_of_a_call(sdk: Any) -> None:
     with sdk.trace("around") as run:
         step(1)
         run.outputs = {"all": 4}
+
+
+@PROGRAMS.add("step")
+def status_that_is_set(sdk: Any) -> None:
+    with sdk.trace("step") as run, pytest.raises((AttributeError, ValueError)):
+        run.status = "error"
