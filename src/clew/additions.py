@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List
 
 from clew._locks import ForkSafeLock
 from clew.incidents import report
-from clew.payloads import check_mapping, check_name, check_run_type, check_tags, copy_payload, copy_value
+from clew.payloads import check_mapping, check_name, check_run_type, check_tags, check_usage, copy_payload, copy_value
 
 if TYPE_CHECKING:
     from clew.runs.identity import Identity
@@ -375,11 +375,20 @@ class Amendable:
         outputs: Union[Mapping[str, Any], Unset, None] = unset,
         tags: Union[Sequence[str], Unset, None] = unset,
         metadata: Union[Mapping[str, Any], Unset, None] = unset,
+        usage_metadata: Union[Mapping[str, Any], Unset, None] = unset,
     ) -> None:
         """
         Replace what is named, inherited tags and metadata included; None takes it out.
 
         Outputs that are set stay: what the traced function returns does not get into them any more.
+
+        Args:
+            usage_metadata: the tokens and the costs of a model, such as ``input_tokens`` and ``total_cost``. It is
+                part of the metadata, where LangSmith looks for it.
+
+        Raises:
+            ArgumentTypeError: something is no dict, or no list of strings.
+            ArgumentValueError: `usage_metadata` has something in it that LangSmith does not know.
         """
         if self._additions is ADDED_NOWHERE:
             return
@@ -396,6 +405,11 @@ class Amendable:
         if not isinstance(metadata, Unset):
             given = copy_value(dict(check_mapping(metadata or {}, "metadata")))
             changes.append(lambda: self._added().replace("metadata", given))
+        if usage_metadata is None:
+            changes.append(lambda: self._added().metadata.pop("usage_metadata", None))
+        elif not isinstance(usage_metadata, Unset):
+            usage = copy_value(dict(check_usage(usage_metadata)))
+            changes.append(lambda: self._added().metadata.update(usage_metadata=usage))
         self._change(lambda: [change() for change in changes])
 
     @property

@@ -26,6 +26,7 @@ __all__ = (
     "check_project_name",
     "check_run_type",
     "check_tags",
+    "check_usage",
     "copy_payload",
     "copy_value",
     "describe_error",
@@ -447,3 +448,34 @@ def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
     if isinstance(mapping, Mapping):
         return mapping
     raise ArgumentTypeError(f"expected the {what} as a dict, got {mapping!r}; pass {{'key': value}}")
+
+
+# Of tokens and of costs, in the words of LangSmith's server.
+_USAGE = frozenset(
+    (
+        "input_cost",
+        "input_cost_details",
+        "input_token_details",
+        "input_tokens",
+        "output_cost",
+        "output_cost_details",
+        "output_token_details",
+        "output_tokens",
+        "total_cost",
+        "total_tokens",
+    )
+)
+
+
+def check_usage(usage: Any) -> Mapping[str, Any]:
+    """
+    Return what a model was used for, which somebody has given, or raise, as LangSmith does, for what it does not know.
+    """
+    unknown = sorted(map(str, check_mapping(usage, "usage_metadata").keys() - _USAGE))
+    if unknown:
+        raise ArgumentValueError(
+            f"expected the usage_metadata to have {', '.join(sorted(_USAGE))}, got {', '.join(unknown)}; "
+            f"look for a typo, or pass it as metadata"
+        )
+    given: Mapping[str, Any] = usage
+    return given

@@ -12,7 +12,7 @@ from typing import Any, Callable
 import pytest
 
 import clew
-from clew.errors import ArgumentTypeError
+from clew.errors import ArgumentTypeError, ArgumentValueError
 from tests.exporters._exporters import Keeping, exporting_to
 
 
@@ -333,6 +333,45 @@ def test_status_that_is_set_is_refused(runs: clew.Recording, status: Any) -> Non
             run.status = status
         assert run.status == "pending"
     assert (run.status, runs.roots[0].status) == ("success", "success")
+
+
+# What a model was used for
+
+
+def test_usage_is_part_of_the_metadata(runs: clew.Recording) -> None:
+    usage = {"input_tokens": 3, "input_token_details": {"cache_read": 1}, "total_cost": 0.5}
+    with clew.trace("x", metadata={"old": 1}) as run:
+        run.set(usage_metadata={"input_tokens": 1})
+        run.set(usage_metadata=usage)
+        usage["input_token_details"].clear()  # type: ignore[attr-defined]
+        run.set(tags=["a"])
+    with clew.trace("y") as run:
+        run.set(usage_metadata={"input_tokens": 1})
+        run.set(usage_metadata=None)
+    with clew.trace("z", metadata={"old": 1}) as run:
+        run.set(metadata={"new": 1}, usage_metadata={"output_tokens": 2})
+    assert [run.metadata for run in runs] == [
+        {
+            "old": 1,
+            "usage_metadata": {"input_tokens": 3, "input_token_details": {"cache_read": 1}, "total_cost": 0.5},
+        },
+        {},
+        {"new": 1, "usage_metadata": {"output_tokens": 2}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("usage", "error", "said"),
+    [
+        ({"input_token": 3, 5: 1}, ArgumentValueError, r"expected the usage_metadata to have .*, got 5, input_token;"),
+        (5, ArgumentTypeError, "expected the usage_metadata as a dict, got 5"),
+        ([1], ArgumentTypeError, r"expected the usage_metadata as a dict, got \[1\]"),
+    ],
+)
+def test_usage_that_nobody_knows_is_refused(runs: clew.Recording, usage: Any, error: Any, said: str) -> None:
+    with clew.trace("x") as run, pytest.raises(error, match=said):
+        run.set(usage_metadata=usage, tags=["a"])
+    assert (runs.roots[0].metadata, runs.roots[0].tags) == ({}, ())
 
 
 # What may be changed in place

@@ -69,3 +69,22 @@ def fields_that_are_set_inside_of_a_call(sdk: Any) -> None:
 def status_that_is_set(sdk: Any) -> None:
     with sdk.trace("step") as run, pytest.raises((AttributeError, ValueError)):
         run.status = "error"
+
+
+@PROGRAMS.add("ask", since=10)
+def tokens_that_are_set(sdk: Any) -> None:
+    known = {"input_cost_details", "output_cost_details"}
+    for of in ("tokens", "cost"):
+        known |= {f"{which}_{of}" for which in ("input", "output", "total")}
+    known |= {"input_token_details", "output_token_details"}
+
+    @sdk.traceable(run_type="llm", metadata={"ls_provider": "shop"})
+    def ask() -> str:
+        run = sdk.get_current_run_tree()
+        run.set(usage_metadata={key: {"text": 1} if key.endswith("details") else 1 for key in known})
+        for usage in ({"input_token": 1}, {"total_token_details": {}}):
+            with pytest.raises(ValueError):
+                run.set(usage_metadata=usage)
+        return "tea"
+
+    ask()
