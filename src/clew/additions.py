@@ -380,7 +380,8 @@ class Amendable:
         """
         Replace what is named, inherited tags and metadata included; None takes it out.
 
-        Outputs that are set stay: what the traced function returns does not get into them any more.
+        Outputs that are set stay: what the traced function returns, or `end` is given, does not get into them any
+        more.
 
         Args:
             usage_metadata: the tokens and the costs of a model, such as ``input_tokens`` and ``total_cost``. It is

@@ -254,12 +254,13 @@ class RunTree(Amendable, Identified):
         does, and an exception that leaves it has the last word.
 
         Args:
-            outputs: a dict, added to what there is.
+            outputs: a dict, added to what there is; not to what `set` has put there.
             error: a text, or an exception, of which its text with the traceback is kept.
             metadata: as `add_metadata` takes it.
         """
         said = None if error is None or self.is_ignored else error_text(error)
-        if outputs is not None:
+        additions = self._additions
+        if outputs is not None and (additions is None or "outputs" not in additions.replaced):
             self.add_outputs(outputs)
         if metadata is not None:
             self.add_metadata(metadata)

@@ -88,3 +88,13 @@ def tokens_that_are_set(sdk: Any) -> None:
         return "tea"
 
     ask()
+
+
+@PROGRAMS.add("step\nstep", since=9)
+def outputs_that_are_set_before_the_end(sdk: Any) -> None:
+    with sdk.trace("step") as run:
+        run.set(outputs={"kept": 1})
+        run.end(outputs={"dropped": 2})
+    with sdk.trace("step") as run:
+        run.set(outputs={"kept": 1})
+        run.add_outputs({"added": 2})
