@@ -144,9 +144,10 @@ class Additions:
     Hold what was added to a run while it was open; most runs have none.
     """
 
-    __slots__ = ("error", "events", "metadata", "on_end", "outputs", "replaced", "tags")
+    __slots__ = ("end_time_ns", "error", "events", "metadata", "on_end", "outputs", "replaced", "tags")
 
     def __init__(self) -> None:
+        self.end_time_ns: Optional[int] = None  # in place of that of its end
         self.error: Optional[str] = None
         self.on_end: Optional[Callable[[RunTree], object]] = None
         self.outputs: Optional[Dict[str, Any]] = None

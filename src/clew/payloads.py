@@ -11,13 +11,17 @@ import builtins
 import inspect
 import sys
 from collections import deque
+from contextlib import suppress
 from inspect import Parameter as _Parameter, isfunction
 from itertools import islice
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = (
     "check_id",
@@ -26,16 +30,19 @@ __all__ = (
     "check_project_name",
     "check_run_type",
     "check_tags",
+    "check_time",
     "check_usage",
     "copy_payload",
     "copy_value",
     "describe_error",
     "error_text",
+    "event_fields",
     "ignore_langsmiths",
     "input_reader",
     "metadata_of_extra",
     "process_payload",
     "status_of",
+    "time_of",
 )
 
 MAX_STRING_CHARS = 65_536
@@ -427,6 +434,53 @@ def check_id(run_id: Any) -> str:
         raise ArgumentValueError(
             f"expected the id of a run as a UUID or its text, got {run_id!r}; leave it out for a new one"
         ) from None
+
+
+def check_time(moment: Any, what: str) -> int:
+    """
+    Return a time that somebody has given, in nanoseconds since the epoch, or raise; `what` says of what.
+
+    One that has no time zone is in UTC, as LangSmith's are.
+    """
+    from datetime import datetime, timedelta, timezone  # as with an id
+
+    if not isinstance(moment, datetime):
+        raise ArgumentTypeError(
+            f"expected the {what} as a datetime, got {moment!r}; pass one, such as datetime.now(timezone.utc)"
+        )
+    if moment.utcoffset() is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    time_ns: int = (moment - time_of(0)) // timedelta(microseconds=1) * 1000
+    if time_ns < 0:
+        raise ArgumentValueError(f"expected the {what} to be from 1970 on, got {moment!r}; look where it comes from")
+    return time_ns
+
+
+def time_of(time_ns: int) -> datetime:
+    """
+    Return a time in nanoseconds since the epoch as a datetime in UTC.
+    """
+    from datetime import datetime, timedelta, timezone  # as with an id
+
+    return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=time_ns // 1000)
+
+
+def event_fields(event: Mapping[str, Any]) -> Dict[str, Any]:
+    """
+    Return a copy of an event that somebody has given, with its time in nanoseconds where it is LangSmith's.
+    """
+    fields = dict(event)
+    time = fields.get("time")
+    if time is not None and "time_ns" not in fields:
+        from datetime import datetime  # as with an id
+
+        with suppress(ValueError, TypeError):  # what is no time is kept as it is
+            if isinstance(time, str):
+                time = datetime.fromisoformat(f"{time[:-1]}+00:00" if time[-1:] == "Z" else time)
+            fields["time_ns"] = check_time(time, "time of an event")
+            del fields["time"]
+    copied: Dict[str, Any] = copy_value(fields)
+    return copied
 
 
 def check_tags(tags: Any) -> Tuple[str, ...]:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, List
 
 import pytest
 
 import clew
-from clew.errors import ArgumentTypeError
+from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs.sampling import settings
+from clew.testing.fakes import FakeClock
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import Keeping, exporting_to
 from tests.runs._watching import Watching
@@ -194,3 +196,144 @@ def test_second_end_is_counted(runs: clew.Recording) -> None:
     run.end(error="late")
     assert clew.stats()["runs_changed_after_end"] == before + 2
     assert [run.status for run in runs] == ["success"]
+
+
+# What they are made with
+
+
+START = datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
+START_NS = 1_704_164_645_000_006_000
+SECOND = timedelta(seconds=1)
+SECOND_NS = 1_000_000_000
+ZONE = timezone(timedelta(hours=5, minutes=30))
+
+
+@pytest.mark.parametrize(
+    "moment", [START, START.replace(tzinfo=None), START.astimezone(ZONE)], ids=["utc", "naive", "elsewhere"]
+)
+def test_times_are_in_utc_unless_they_say_otherwise(runs: clew.Recording, moment: datetime) -> None:
+    root = clew.RunTree("root", start_time=moment)
+    root.post()
+    root.end(end_time=moment + SECOND)
+    (found,) = runs
+    assert (found.start_time_ns, found.end_time_ns) == (START_NS, START_NS + SECOND_NS)
+    assert found.dotted_order == f"20240102T030405000006Z{found.id}"
+    assert found.id.int >> 80 == START_NS // 1_000_000
+    assert (root.start_time, root.end_time) == (START, START + SECOND)
+
+
+def test_run_that_is_over_ends_when_it_is_posted(runs: clew.Recording, watching: Watching) -> None:
+    run = clew.RunTree(
+        "x",
+        "tool",
+        inputs={"n": [1]},
+        outputs={"n": [2]},
+        tags=["a"],
+        metadata={"a": 1},
+        start_time=START,
+        end_time=START + SECOND,
+        events=["first", {"name": "second", "time": (START + SECOND).isoformat()}, {"name": "third", "time": "noon"}],
+    )
+    assert (run.status, run.end_time, watching.ended) == ("pending", START + SECOND, [])
+    run.add_tags("b")
+    run.post()
+    assert watching.ended == [("x", "success")]
+    (found,) = runs
+    assert (found.inputs, found.outputs, found.tags, found.metadata) == ({"n": [1]}, {"n": [2]}, ("a", "b"), {"a": 1})
+    assert (found.start_time_ns, found.end_time_ns) == (START_NS, START_NS + SECOND_NS)
+    first, second, third = found.events
+    assert first["name"] == "first"
+    assert second == {"name": "second", "time_ns": START_NS + SECOND_NS}
+    assert (third["time"], type(third["time_ns"])) == ("noon", int)
+
+
+def test_child_is_made_with_all_that_a_root_is(runs: clew.Recording) -> None:
+    above = clew.RunTree("above", start_time=START)
+    by_parent = above.create_child(
+        "x", outputs={"n": 1}, error=ValueError("no"), start_time=START + SECOND, end_time=START + 2 * SECOND
+    )
+    by_name = clew.RunTree(
+        "y", parent_run=above, outputs={"n": 1}, error="no", start_time=START + SECOND, end_time=START + 2 * SECOND
+    )
+    for run in (above, by_parent, by_name):
+        run.post()
+    above.end()
+    runs.assert_tree("above\n  x [error]\n  y [error]")
+    for run in runs.roots[0].children:
+        assert (run.outputs, run.error in ("no", "ValueError: no\n")) == ({"n": 1}, True)
+        assert (run.start_time_ns, run.end_time_ns) == (START_NS + SECOND_NS, START_NS + 2 * SECOND_NS)
+
+
+def test_error_that_a_run_is_made_with_is_that_of_its_end(runs: clew.Recording) -> None:
+    run = clew.RunTree("x", error="made with it")
+    run.post()
+    run.end()
+    assert (runs.roots[0].status, runs.roots[0].error) == ("error", "made with it")
+
+
+def test_times_that_cannot_be_are_moved(runs: clew.Recording) -> None:
+    above = clew.RunTree("above", start_time=START)
+    above.post()
+    below = above.create_child("below", start_time=START - SECOND, end_time=START - 2 * SECOND)
+    later = clew.RunTree("later", parent_run=above, start_time=START.replace(year=2200))
+    for run in (below, later):
+        run.post()
+        run.end(end_time=START - SECOND)
+    above.end()
+    found, found_later = runs.roots[0].children
+    assert (found.start_time_ns, found.end_time_ns) == (START_NS, START_NS)
+    assert found_later.end_time_ns == found_later.start_time_ns > START_NS
+
+
+def test_last_end_time_that_is_said_counts() -> None:
+    with FakeClock(start_ns=START_NS) as clock, clew.record() as runs:
+        with clew.trace("told") as run:
+            run.end(end_time=START + SECOND)
+            assert run.end_time == START + SECOND
+            clock.advance(9)
+        with clew.trace("taken back") as run:
+            run.end(end_time=START + SECOND)
+            run.end()
+            clock.advance(1)
+        again = clew.RunTree("again", start_time=START, end_time=START + SECOND)
+        again.post()
+    told, taken_back, found = runs
+    assert told.end_time_ns == found.end_time_ns == START_NS + SECOND_NS
+    assert taken_back.end_time_ns == START_NS + 10 * SECOND_NS
+
+
+def test_root_that_is_sampled_has_the_id_of_its_start(runs: clew.Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "sampler", lambda root: 1 if root.name == "kept" else 0)
+    for name in ("kept", "not kept"):
+        run = clew.RunTree(name, start_time=START, end_time=START + SECOND, outputs={"n": 1}, error="no")
+        run.post()
+    (found,) = runs
+    assert (found.name, found.id.int >> 80) == ("kept", START_NS // 1_000_000)
+
+
+def test_times_of_runs_that_nobody_records_are_taken() -> None:
+    run = clew.RunTree("x", start_time=START, end_time=START + SECOND)
+    run.post()
+    run.end(end_time=START + SECOND, events=["a"])
+    assert run.status == "success"
+
+
+@pytest.mark.parametrize("field", ["start_time", "end_time"])
+@pytest.mark.parametrize(
+    ("moment", "error"),
+    [
+        ("2024-01-02", ArgumentTypeError),
+        (1_704_164_645, ArgumentTypeError),
+        (START.date(), ArgumentTypeError),
+        (START.replace(year=1969), ArgumentValueError),
+    ],
+)
+def test_time_that_is_none_is_refused(runs: clew.Recording, field: str, moment: Any, error: Any) -> None:
+    with pytest.raises(error, match=f"expected the {field} "):
+        clew.RunTree("x", **{field: moment})
+    with clew.trace("around") as run:
+        with pytest.raises(error, match=f"expected the {field} "):
+            run.create_child("x", **{field: moment})
+        with pytest.raises(error, match="expected the end_time "):
+            run.end(end_time=moment)
+    assert [(run.name, run.status) for run in runs] == [("around", "success")]

@@ -26,12 +26,14 @@ from clew.payloads import (
     check_mapping,
     check_name,
     check_run_type,
+    check_time,
     copy_payload,
-    copy_value,
     describe_error,
     error_text,
+    event_fields,
     metadata_of_extra,
     status_of,
+    time_of,
 )
 from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
@@ -39,10 +41,11 @@ from clew.runs.recording import Identified, Run
 from clew.runs.sampling import announce, settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from types import TracebackType
     from uuid import UUID
 
-__all__ = ("RunTree", "draft_run", "ignored", "loaded_headers", "open_run")
+__all__ = ("RunTree", "ignored", "loaded_headers", "open_run")
 
 
 class RunTree(Amendable, Identified):
@@ -62,9 +65,13 @@ class RunTree(Amendable, Identified):
 
     Args:
         run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
-        inputs, metadata: dicts, copied.
+        inputs, outputs, metadata: dicts, copied.
         tags: strings.
         project_name: the project of the run and its children.
+        error: with which it will end, as `end` takes it.
+        start_time: instead of now, a datetime, in UTC if it does not say otherwise; not before that of the run above.
+        end_time: of a run that is over already, likewise: it ends when it is posted.
+        events: as `add_event` takes them.
         id: a UUID of your own, or its text, instead of a new one.
         parent_run: the run above, a `RunTree` or a finished `Run`.
         options: what LangSmith's has beside these: the metadata of ``extra`` counts, and all else is left out and
@@ -98,22 +105,40 @@ class RunTree(Amendable, Identified):
         run_type: Optional[str] = "chain",
         *,
         inputs: Optional[Mapping[str, Any]] = None,
+        outputs: Optional[Mapping[str, Any]] = None,
         tags: Optional[Sequence[str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
+        error: Union[str, BaseException, None] = None,
+        start_time: Optional[datetime] = None,
+        end_time: Optional[datetime] = None,
+        events: Optional[Sequence[Union[str, Mapping[str, Any]]]] = None,
         id: Union[UUID, str, None] = None,  # noqa: A002  LangSmith's name
         parent_run: Union[RunTree, Run, None] = None,
         **options: Any,
     ) -> RunTree:
         metadata = metadata_of_extra(options, metadata, "RunTree")
-        if parent_run is not None:
-            above = _checked_parent(parent_run)
-            return above.create_child(
-                name, run_type, inputs=inputs, tags=tags, metadata=metadata, project_name=project_name, run_id=id
-            )
-        run = draft_run(None, name, run_type, inputs, hand_down(tags, metadata, project_name))
-        run._take_id(id)
+        above = None if parent_run is None else _checked_parent(parent_run)
+        run = _draft(above, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time)
+        run._take(id, outputs, error, end_time, events)
         return run
+
+    @property
+    def start_time(self) -> datetime:
+        """
+        When the run started, in UTC.
+        """
+        return time_of(self.start_time_ns)
+
+    @property
+    def end_time(self) -> Optional[datetime]:
+        """
+        When the run ended, in UTC; None while it is open, unless it was told already.
+        """
+        end_time_ns, additions = self.end_time_ns, self._additions
+        if end_time_ns is None and additions is not None:
+            end_time_ns = additions.end_time_ns
+        return None if end_time_ns is None else time_of(end_time_ns)
 
     @classmethod
     def detached(cls, identity: Identity) -> RunTree:
@@ -193,9 +218,13 @@ class RunTree(Amendable, Identified):
         run_type: Optional[str] = "chain",
         *,
         inputs: Optional[Mapping[str, Any]] = None,
+        outputs: Optional[Mapping[str, Any]] = None,
         tags: Optional[Sequence[str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         project_name: Optional[str] = None,
+        error: Union[str, BaseException, None] = None,
+        start_time: Optional[datetime] = None,
+        end_time: Optional[datetime] = None,
         run_id: Union[UUID, str, None] = None,
         **options: Any,
     ) -> RunTree:
@@ -205,17 +234,35 @@ class RunTree(Amendable, Identified):
         Of further options it is as with `RunTree` itself.
         """
         metadata = metadata_of_extra(options, metadata, "create_child")
-        is_ignored = self.is_ignored
-        parent = self._identity.parent if is_ignored else self._identity
-        child = draft_run(parent, name, run_type, inputs, hand_down(tags, metadata, project_name))
-        if is_ignored:
-            child.ignore_changes()
-        child._take_id(run_id)
-        return child
+        run = _draft(self, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time)
+        run._take(run_id, outputs, error, end_time)
+        return run
 
-    def _take_id(self, run_id: Union[UUID, str, None]) -> None:
+    def _take(
+        self,
+        run_id: Union[UUID, str, None],
+        outputs: Optional[Mapping[str, Any]],
+        error: Union[str, BaseException, None],
+        end_time: Optional[datetime],
+        events: Optional[Sequence[Union[str, Mapping[str, Any]]]] = None,
+    ) -> None:
+        """
+        Have a new run made by hand be what else was said of it.
+        """
         if run_id is not None:
             self._identity._id_text = check_id(run_id)
+        if outputs is not None:
+            self.add_outputs(outputs)
+        if events is not None:
+            self.add_event(events)
+        self._will_end(error, None if end_time is None else check_time(end_time, "end_time"))
+
+    def _will_end(self, error: Union[str, BaseException, None], end_time_ns: Optional[int]) -> None:
+        if error is not None and not self.is_ignored:
+            said = error_text(error)
+            self._change(lambda: setattr(self._added(), "error", said))
+        if end_time_ns is not None:
+            self._change(lambda: setattr(self._added(), "end_time_ns", end_time_ns))
 
     def post(self) -> None:
         """
@@ -231,20 +278,24 @@ class RunTree(Amendable, Identified):
             self.ignore_changes()
             return
         announce(self)
+        if self._additions is not None and self._additions.end_time_ns is not None:
+            self.close("success")  # it was made as one that is over
         self._tell_end()  # of one that was ended first
 
     def patch(self) -> None:
         """
         End the run, unless it has ended. Whoever records has got it then, and there is nothing to be sent again.
         """
-        if self._status == "pending":
-            self.end()
+        if hasattr(self, "_is_by_hand"):
+            self.close("success")
 
     def end(
         self,
         *,
         outputs: Optional[Mapping[str, Any]] = None,
         error: Union[str, BaseException, None] = None,
+        end_time: Optional[datetime] = None,
+        events: Optional[Sequence[Union[str, Mapping[str, Any]]]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
     ) -> None:
         """
@@ -256,29 +307,37 @@ class RunTree(Amendable, Identified):
         Args:
             outputs: a dict, added to what there is; not to what `set` has put there.
             error: a text, or an exception, of which its text with the traceback is kept.
+            end_time: instead of now, a datetime, in UTC if it does not say otherwise; not before the start.
+            events: as `add_event` takes them.
             metadata: as `add_metadata` takes it.
         """
-        said = None if error is None or self.is_ignored else error_text(error)
+        end_time_ns = None if end_time is None else check_time(end_time, "end_time")
+        said_more = any(said is not None for said in (outputs, error, end_time, events, metadata))
         additions = self._additions
+        if additions is not None and additions.end_time_ns is not None:
+            self._change(lambda: setattr(additions, "end_time_ns", None))  # what was said before was another end
         if outputs is not None and (additions is None or "outputs" not in additions.replaced):
             self.add_outputs(outputs)
+        if events is not None:
+            self.add_event(events)
         if metadata is not None:
             self.add_metadata(metadata)
-        if not hasattr(self, "_is_by_hand"):
-            if said is not None:
-                self._change(lambda: setattr(self._added(), "error", said))
-        elif not self.close("success" if error is None else "error", said) and outputs is None and metadata is None:
-            self._change(lambda: None)  # which counts it
+        self._will_end(error, end_time_ns)
+        ends_here = hasattr(self, "_is_by_hand")
+        if ends_here and not self.close("success") and not said_more:
+            self._change(lambda: None)  # which counts it, as all else is counted that comes too late
 
     def add_event(self, event: Union[str, Mapping[str, Any], Sequence[Union[str, Mapping[str, Any]]]]) -> None:
         """
         Add an event, or several in a list: a dict, or its name alone. ``time_ns`` is filled in where it is missing.
+
+        LangSmith's ``time``, a datetime or its text, will do for it.
         """
         if isinstance(event, (list, tuple)):
             for each in event:
                 self.add_event(each)
             return
-        named = {"name": event} if isinstance(event, str) else copy_value(dict(check_mapping(event, "event")))
+        named = {"name": event} if isinstance(event, str) else event_fields(check_mapping(event, "event"))
         time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
         if time_ns < start_time_ns:  # the clock was set back
             time_ns = start_time_ns
@@ -296,11 +355,14 @@ class RunTree(Amendable, Identified):
             del identity.live
         except AttributeError:
             return False
-        additions = self._additions
-        if additions is not None and additions.error is not None and status == "success":
-            status, error = "error", additions.error
-        self.error = error
         end_time_ns = now_ns()
+        additions = self._additions
+        if additions is not None:
+            if additions.error is not None and status == "success":
+                status, error = "error", additions.error
+            if additions.end_time_ns is not None:
+                end_time_ns = additions.end_time_ns
+        self.error = error
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         self._status = status
         if additions is not None and additions.on_end is not None:
@@ -423,18 +485,21 @@ def open_run(
     return run
 
 
-def draft_run(
-    parent: Optional[Identity],
+def _draft(
+    above: Optional[RunTree],
     name: str,
     run_type: Optional[str],
     inputs: Optional[Mapping[str, Any]],
     own: Optional[Inherited],
+    start_time: Optional[datetime],
 ) -> RunTree:
     """
     Return a new run that is made by hand, and not announced yet.
     """
     name, run_type, around = check_name(name), check_run_type(run_type), ambient.get()
-    linked = None
+    start_time_ns = None if start_time is None else check_time(start_time, "start_time")
+    is_ignored = above is not None and above.is_ignored
+    parent, linked = None if above is None else above._identity.parent if is_ignored else above._identity, None
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
     decided = settings.decide(name, run_type, own) if parent is None and settings.is_sampling else None
@@ -442,12 +507,21 @@ def draft_run(
         run = ignored(decided)
     else:
         run = open_run(parent, around, name, run_type, copy_payload(inputs, "input"), own, decided)
+        if start_time_ns is not None:
+            _start_at(run._identity, start_time_ns, decided)
     if linked is not None:
         run._identity.linked = (linked,)
     run._is_draft = run._is_by_hand = run._is_untold = True
-    if not around.is_enabled or (parent is not None and not parent.is_sampled):
+    if is_ignored or not around.is_enabled or (parent is not None and not parent.is_sampled):
         run.ignore_changes()
     return run
+
+
+def _start_at(identity: Identity, start_time_ns: int, digits: Optional[str]) -> None:
+    parent = identity.parent
+    identity.start_time_ns = start_time_ns = max(start_time_ns, 0 if parent is None else parent.start_time_ns)
+    if digits is not None:
+        identity._id_text = new_id_text(start_time_ns, digits)
 
 
 def ignored(identity: Identity) -> RunTree:

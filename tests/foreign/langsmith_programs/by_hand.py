@@ -4,6 +4,7 @@ Programs that make runs by hand, and change them, in ways that LangSmith's pages
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from tests.foreign.langsmith_programs._programs import Programs
 
 PROGRAMS = Programs()
+START = datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
+SECOND = timedelta(seconds=1)
+STAMP = "20240102T030405000006Z"
 
 
 @PROGRAMS.add("""
@@ -98,3 +102,73 @@ def outputs_that_are_set_before_the_end(sdk: Any) -> None:
     with sdk.trace("step") as run:
         run.set(outputs={"kept": 1})
         run.add_outputs({"added": 2})
+
+
+@PROGRAMS.add("""
+    above
+      below
+      fails
+""")
+def times_that_are_given(sdk: Any) -> None:
+    above = sdk.RunTree(name="above", run_type="llm", start_time=START)
+    assert above.dotted_order.startswith(STAMP)
+    # Over before it is posted, and never patched.
+    below = above.create_child(
+        "below",
+        "tool",
+        inputs={"n": 1},
+        outputs={"n": 2},
+        start_time=START + SECOND,
+        end_time=START + 2 * SECOND,
+        tags=["a"],
+    )
+    fails = above.create_child("fails", start_time=START, error="no tea")
+    for run in (above, below, fails):
+        run.post()
+    assert (below.start_time, below.end_time) == (START + SECOND, START + 2 * SECOND)
+    fails.end(end_time=START + 3 * SECOND)
+    above.end(end_time=START + 4 * SECOND, events=[{"name": "new_token", "time": START + SECOND}])
+    assert (fails.end_time, above.end_time) == (START + 3 * SECOND, START + 4 * SECOND)
+    fails.patch()
+    above.patch()
+    assert above.end_time == START + 4 * SECOND
+
+
+@PROGRAMS.add("by hand\nstep")
+def times_without_a_zone(sdk: Any) -> None:
+    run = sdk.RunTree(name="by hand", start_time=START.replace(tzinfo=None), outputs={"n": 1}, run_type="llm")
+    assert run.dotted_order.startswith(STAMP)
+    run.post()
+    run.end(end_time=(START + SECOND).replace(tzinfo=None))
+    run.patch()
+    assert run.end_time.replace(tzinfo=timezone.utc) == START + SECOND
+    with sdk.trace("step") as block:
+        later = block.start_time + SECOND
+        block.end(end_time=later, outputs={"n": 1})
+    assert block.end_time == later
+
+
+@PROGRAMS.add("above\n  below", since=10)
+def child_that_starts_before_its_parent(sdk: Any) -> None:
+    above = sdk.RunTree(name="above", start_time=START)
+    below = above.create_child("below", start_time=START - SECOND)
+    for run in (above, below):
+        run.post()
+        run.end()
+        run.patch()
+    assert below.start_time == START
+    assert below.dotted_order.split(".")[1].startswith(STAMP)
+    milliseconds = int(START.timestamp() * 1000)
+    assert [run.id.int >> 80 for run in (above, below)] == [milliseconds] * 2
+
+
+@PROGRAMS.add("again\npatched")
+def end_of_a_run_that_was_made_as_one_that_is_over(sdk: Any) -> None:
+    again = sdk.RunTree(name="again", start_time=START, end_time=START + SECOND)
+    again.end(outputs={"n": 1})
+    assert again.end_time > START + 2 * SECOND
+    again.post()
+    patched = sdk.RunTree(name="patched", start_time=START, end_time=START + SECOND)
+    patched.patch()
+    patched.post()
+    assert patched.end_time == START + SECOND
