@@ -4,8 +4,10 @@ Runs made by hand: when they are told of, once they were posted and ended in any
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
+import weakref
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, List
 
@@ -15,7 +17,7 @@ import clew
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs.sampling import settings
 from clew.testing.fakes import FakeClock
-from tests.edges._threads import DEADLINE
+from tests.edges._threads import DEADLINE, is_gone
 from tests.exporters._exporters import Keeping, exporting_to
 from tests.runs._watching import Watching
 
@@ -94,6 +96,48 @@ def test_run_that_one_thread_posts_and_another_one_ends_is_told_of_once(watching
             thread.join(DEADLINE)
     assert len(watching.started) == 200
     assert watching.ended == [("contended", "success")] * 200
+
+
+# What was made under them
+
+
+def test_tree_deeper_than_the_stack_is_posted_at_once(runs: clew.Recording) -> None:
+    root = run = clew.RunTree("0")
+    for number in range(1, 5000):
+        run = run.create_child(str(number))
+    run = root.create_child("last")
+    root.post(exclude_child_runs=False)
+    root.post(exclude_child_runs=False)
+    run.post()
+    assert len(list(runs)) == 5001
+    assert [len(run.children) for run in runs][:3] == [2, 1, 1]
+
+
+def test_tree_that_nobody_records_is_posted_at_once() -> None:
+    root = clew.RunTree("root")
+    below = root.create_child("below")
+    root.post(exclude_child_runs=False)
+    with clew.record() as runs:
+        below.post()
+        below.end()
+    assert len(runs) == 0
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_root_keeps_nothing_of_children_that_were_posted(watching: Watching) -> None:
+    root = clew.RunTree("root")
+    for _ in range(3):
+        child = root.create_child("child", inputs={"big": "payload"})
+        child.post()
+        child.end()
+    del child
+    assert [is_gone(reference) for reference in watching.started] == [True] * 3
+    kept = weakref.ref(root.create_child("kept"))
+    assert kept() is not None
+    root.post()
+    root.end()
+    gc.collect()
+    assert kept() is None
 
 
 # Whose children they are

@@ -12,6 +12,7 @@ from typing import (
     Any,
     Callable,
     Dict,
+    List,
     Mapping,
     Optional,
     Sequence,
@@ -46,6 +47,23 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 __all__ = ("RunTree", "ignored", "loaded_headers", "open_run")
+
+
+class _ByHand:
+    """
+    Hold what a run has to remember that is made by hand.
+    """
+
+    __slots__ = ("beside", "drafts", "is_untold")
+
+    beside: Dict[int, RunTree]  # the drafts of the run above that it is one of
+    drafts: Dict[int, RunTree]  # those made under it, as long as neither they nor it are posted
+    is_untold: bool  # there until everybody was told of its end
+
+    def __init__(self) -> None:
+        self.beside = {}
+        self.drafts = {}
+        self.is_untold = True
 
 
 class RunTree(Amendable, Identified):
@@ -84,10 +102,9 @@ class RunTree(Amendable, Identified):
 
     __slots__ = (
         "__weakref__",
+        "_by_hand",
         "_identity",
-        "_is_by_hand",
         "_is_draft",
-        "_is_untold",
         "end_time_ns",
         "error",
     )
@@ -95,9 +112,8 @@ class RunTree(Amendable, Identified):
     _identity: Identity
     error: Optional[str]
     end_time_ns: Optional[int]
-    _is_by_hand: bool  # there if no call and no block will end it
+    _by_hand: _ByHand  # there if no call and no block will end it
     _is_draft: bool  # there until a run made by hand is posted
-    _is_untold: bool  # there until everybody was told of the end of one
 
     def __new__(  # noqa: D102  the class's docstring documents it
         cls,
@@ -236,6 +252,9 @@ class RunTree(Amendable, Identified):
         metadata = metadata_of_extra(options, metadata, "create_child")
         run = _draft(self, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time)
         run._take(run_id, outputs, error, end_time)
+        if hasattr(self, "_is_draft"):
+            run._by_hand.beside = self._by_hand.drafts
+            run._by_hand.beside[id(run)] = run
         return run
 
     def _take(
@@ -264,29 +283,46 @@ class RunTree(Amendable, Identified):
         if end_time_ns is not None:
             self._change(lambda: setattr(self._added(), "end_time_ns", end_time_ns))
 
-    def post(self) -> None:
+    def post(self, exclude_child_runs: bool = True) -> None:  # noqa: FBT001, FBT002  LangSmith's signature
         """
         Start a run made by hand: whoever records runs now gets it. On any other run this does nothing.
+
+        Args:
+            exclude_child_runs: False to start those, too, that were made under it with `create_child` until now, and
+                those under them.
         """
+        waiting = [self]
+        for run in waiting:  # without recursion: a tree may be deeper than the stack
+            drafts = run._post()
+            if not exclude_child_runs:
+                waiting.extend(drafts)
+
+    def _post(self) -> List[RunTree]:
         try:
             del self._is_draft  # like `live`: decides between two threads
         except AttributeError:
-            return
+            return []
+        drafts, self._by_hand.drafts = self._by_hand.drafts, {}
+        self._by_hand.beside.pop(id(self), None)
         if self.is_ignored:
-            return
-        if not _sampling.start_hooks:
+            pass
+        elif not _sampling.start_hooks:
             self.ignore_changes()
-            return
-        announce(self)
-        if self._additions is not None and self._additions.end_time_ns is not None:
-            self.close("success")  # it was made as one that is over
-        self._tell_end()  # of one that was ended first
+        else:
+            announce(self)
+            if self._additions is not None and self._additions.end_time_ns is not None:
+                self.close("success")  # it was made as one that is over
+            self._tell_end()  # of one that was ended first
+        return list(drafts.values())
 
-    def patch(self) -> None:
+    def patch(self, *, exclude_inputs: Optional[bool] = None) -> None:  # noqa: ARG002  LangSmith's
         """
         End the run, unless it has ended. Whoever records has got it then, and there is nothing to be sent again.
+
+        Args:
+            exclude_inputs: is LangSmith's, and does nothing: the inputs are recorded as they are at the end.
         """
-        if hasattr(self, "_is_by_hand"):
+        if hasattr(self, "_by_hand"):
             self.close("success")
 
     def end(
@@ -323,7 +359,7 @@ class RunTree(Amendable, Identified):
         if metadata is not None:
             self.add_metadata(metadata)
         self._will_end(error, end_time_ns)
-        ends_here = hasattr(self, "_is_by_hand")
+        ends_here = hasattr(self, "_by_hand")
         if ends_here and not self.close("success") and not said_more:
             self._change(lambda: None)  # which counts it, as all else is counted that comes too late
 
@@ -368,7 +404,7 @@ class RunTree(Amendable, Identified):
         if additions is not None and additions.on_end is not None:
             additions.on_end(self)
         if _sampling.end_hooks and self._additions is not ADDED_NOWHERE:
-            if hasattr(self, "_is_by_hand"):
+            if hasattr(self, "_by_hand"):
                 self._tell_end()
             else:
                 for hook in _sampling.end_hooks:
@@ -383,7 +419,7 @@ class RunTree(Amendable, Identified):
             return
         try:
             # Whichever comes second has found the other one done; where two threads both have, this decides.
-            del self._is_untold
+            del self._by_hand.is_untold
         except AttributeError:
             return
         for hook in _sampling.end_hooks:
@@ -511,7 +547,8 @@ def _draft(
             _start_at(run._identity, start_time_ns, decided)
     if linked is not None:
         run._identity.linked = (linked,)
-    run._is_draft = run._is_by_hand = run._is_untold = True
+    run._is_draft = True
+    run._by_hand = _ByHand()
     if is_ignored or not around.is_enabled or (parent is not None and not parent.is_sampled):
         run.ignore_changes()
     return run
