@@ -11,9 +11,21 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List
 
 from clew._locks import ForkSafeLock
 from clew.incidents import report
-from clew.payloads import check_mapping, check_name, check_run_type, check_tags, check_usage, copy_payload, copy_value
+from clew.payloads import (
+    check_mapping,
+    check_name,
+    check_run_type,
+    check_tags,
+    check_usage,
+    copy_payload,
+    copy_value,
+    error_text,
+    time_of,
+)
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from clew.runs.identity import Identity
     from clew.runs.run import RunTree
 
@@ -189,13 +201,15 @@ class Amendable:
     Once it has ended, what would change it does nothing and is counted.
     """
 
-    __slots__ = ("_additions", "_inputs", "_run_type", "_status", "result")
+    __slots__ = ("_additions", "_error", "_inputs", "_run_type", "_status", "end_time_ns", "result")
 
     _additions: Optional[Additions]
+    _error: Optional[str]
     _identity: Identity
     _inputs: Dict[str, Any]  # a copy
     _run_type: str
     _status: str
+    end_time_ns: Optional[int]
     result: Any  # a copy of what the traced function returned, unset until it has
 
     @property
@@ -234,6 +248,43 @@ class Amendable:
         raise AttributeError(
             f"expected the status of a run to follow from its end, got {status!r}; call end(), or end(error=...)"
         )
+
+    @property
+    def error(self) -> Optional[str]:
+        """
+        The exception that has ended the run, with its traceback, as text; None where there is none.
+
+        What is set while the run is open, as `end` takes it, will stand there unless an exception ends the run.
+        """
+        return self._error
+
+    @error.setter
+    def error(self, error: Union[str, BaseException, None]) -> None:
+        if self.is_ignored:
+            return
+        told = None if error is None else error_text(error)
+
+        def change() -> None:
+            self._added().error = self._error = told
+
+        self._change(change)
+
+    @property
+    def start_time(self) -> datetime:
+        """
+        When the run started, in UTC.
+        """
+        return time_of(self._identity.start_time_ns)
+
+    @property
+    def end_time(self) -> Optional[datetime]:
+        """
+        When the run ended, in UTC; None while it is open, unless it was told already.
+        """
+        end_time_ns, additions = self.end_time_ns, self._additions
+        if end_time_ns is None and additions is not None:
+            end_time_ns = additions.end_time_ns
+        return None if end_time_ns is None else time_of(end_time_ns)
 
     @property
     def inputs(self) -> Dict[str, Any]:

@@ -229,6 +229,7 @@ def test_change_within_the_metadata_of_a_decorator_changes_no_other_call(runs: c
 SET: Any = {
     "name": "new",
     "run_type": "tool",
+    "error": "new",
     "inputs": {"new": [1]},
     "outputs": {"new": [2]},
     "tags": ["new"],
@@ -262,8 +263,10 @@ def test_fields_that_are_set_replace_what_there_was(runs: clew.Recording) -> Non
 def test_fields_that_are_set_to_none_are_empty(runs: clew.Recording) -> None:
     with clew.trace("x", "tool", inputs={"old": 1}, tags=["old"], metadata={"old": 1}) as run:
         run.add_outputs({"old": 1})
-        setting(run, dict.fromkeys(["run_type", "inputs", "outputs", "tags", "metadata"]))
-    expected = {"name": "x", "run_type": "chain", "inputs": {}, "outputs": None, "tags": [], "metadata": {}}
+        run.error = "old"
+        setting(run, dict.fromkeys(["run_type", "error", "inputs", "outputs", "tags", "metadata"]))
+    expected: Any = {"name": "x", "run_type": "chain", "error": None, "inputs": {}, "outputs": None}
+    expected.update(tags=[], metadata={})
     assert read_back(runs.roots[0]) == expected
 
 
@@ -324,6 +327,41 @@ def test_name_that_is_set_is_that_of_the_block_and_of_headers(runs: clew.Recordi
             pass
     runs.assert_tree("new\n  below")
     assert before["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
+
+
+@pytest.mark.parametrize("way", [clew.trace, clew.traceable, clew.RunTree])
+def test_error_that_is_set_is_that_of_the_end(runs: clew.Recording, way: Any) -> None:
+    if way is clew.trace:
+        with clew.trace("x") as run:
+            run.error = ValueError("no tea")
+    elif way is clew.RunTree:
+        run = clew.RunTree("x")
+        run.post()
+        run.error = ValueError("no tea")
+        assert run.error == "ValueError: no tea\n"
+        run.end()
+    else:
+
+        @clew.traceable
+        def call(run_tree: Any = None) -> int:
+            run_tree.error = ValueError("no tea")
+            return 5
+
+        call()
+    (found,) = runs
+    assert (found.status, found.error) == ("error", "ValueError: no tea\n")
+    assert found.outputs == ({"output": 5} if way is clew.traceable else None)
+
+
+def test_error_that_is_set_is_below_the_exception_that_leaves_a_block(runs: clew.Recording) -> None:
+    def fail() -> None:
+        with clew.trace("x") as run:
+            run.error = "told"
+            raise KeyError("tea")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert str(runs.roots[0].error).endswith("KeyError: 'tea'\n")
 
 
 @pytest.mark.parametrize("status", ["success", "error", None])

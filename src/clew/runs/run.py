@@ -30,11 +30,9 @@ from clew.payloads import (
     check_time,
     copy_payload,
     describe_error,
-    error_text,
     event_fields,
     metadata_of_extra,
     status_of,
-    time_of,
 )
 from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
@@ -105,13 +103,9 @@ class RunTree(Amendable, Identified):
         "_by_hand",
         "_identity",
         "_is_draft",
-        "end_time_ns",
-        "error",
     )
 
     _identity: Identity
-    error: Optional[str]
-    end_time_ns: Optional[int]
     _by_hand: _ByHand  # there if no call and no block will end it
     _is_draft: bool  # there until a run made by hand is posted
 
@@ -139,23 +133,6 @@ class RunTree(Amendable, Identified):
         run._take(id, outputs, error, end_time, events)
         return run
 
-    @property
-    def start_time(self) -> datetime:
-        """
-        When the run started, in UTC.
-        """
-        return time_of(self.start_time_ns)
-
-    @property
-    def end_time(self) -> Optional[datetime]:
-        """
-        When the run ended, in UTC; None while it is open, unless it was told already.
-        """
-        end_time_ns, additions = self.end_time_ns, self._additions
-        if end_time_ns is None and additions is not None:
-            end_time_ns = additions.end_time_ns
-        return None if end_time_ns is None else time_of(end_time_ns)
-
     @classmethod
     def detached(cls, identity: Identity) -> RunTree:
         """
@@ -165,7 +142,7 @@ class RunTree(Amendable, Identified):
         run._identity = identity
         run._run_type = "chain"
         run._inputs = {}
-        run.error = run.end_time_ns = run._additions = None
+        run._error = run.end_time_ns = run._additions = None
         run._status = "ended"
         return run
 
@@ -277,9 +254,8 @@ class RunTree(Amendable, Identified):
         self._will_end(error, None if end_time is None else check_time(end_time, "end_time"))
 
     def _will_end(self, error: Union[str, BaseException, None], end_time_ns: Optional[int]) -> None:
-        if error is not None and not self.is_ignored:
-            said = error_text(error)
-            self._change(lambda: setattr(self._added(), "error", said))
+        if error is not None:
+            self.error = error
         if end_time_ns is not None:
             self._change(lambda: setattr(self._added(), "end_time_ns", end_time_ns))
 
@@ -398,7 +374,7 @@ class RunTree(Amendable, Identified):
                 status, error = "error", additions.error
             if additions.end_time_ns is not None:
                 end_time_ns = additions.end_time_ns
-        self.error = error
+        self._error = error
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         self._status = status
         if additions is not None and additions.on_end is not None:
@@ -515,7 +491,7 @@ def open_run(
     run._identity = identity
     run._run_type = run_type
     run._inputs = inputs
-    run.error = run.end_time_ns = run._additions = None
+    run._error = run.end_time_ns = run._additions = None
     run._status = "pending"
     identity.live = run
     return run

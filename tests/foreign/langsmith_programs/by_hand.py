@@ -208,3 +208,29 @@ def inputs_that_are_sent_again_or_not(sdk: Any) -> None:
     run = sdk.RunTree(name="step", inputs={"n": 1})
     run.post()
     run.patch(exclude_inputs=True)
+
+
+@PROGRAMS.add("""
+    block
+    by hand
+    call
+    mended
+""")
+def errors_that_are_set(sdk: Any) -> None:
+    @sdk.traceable
+    def call() -> None:
+        sdk.get_current_run_tree().error = "no tea"
+
+    call()
+    with sdk.trace("block") as run:
+        run.error = "no tea"
+    with sdk.trace("mended") as run:
+        run.error = "no tea"
+        run.error = None
+    run = sdk.RunTree(name="by hand", error="no tea")
+    assert run.error == "no tea"
+    run.post()
+    run.error = "no milk"
+    run.end()
+    run.patch()
+    assert run.error == "no milk"
