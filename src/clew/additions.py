@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List
 
 from clew._locks import ForkSafeLock
 from clew.incidents import report
-from clew.payloads import (
-    check_mapping,
-    check_name,
-    check_run_type,
-    check_tags,
-    check_usage,
-    copy_payload,
-    copy_value,
-    error_text,
-    time_of,
-)
+from clew.options import check_mapping, check_name, check_run_type, check_tags, check_usage, error_text, time_of
+from clew.payloads import copy_payload, copy_value
 
 if TYPE_CHECKING:
     from datetime import datetime

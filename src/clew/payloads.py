@@ -11,38 +11,21 @@ import builtins
 import inspect
 import sys
 from collections import deque
-from contextlib import suppress
 from inspect import Parameter as _Parameter, isfunction
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
-from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
 __all__ = (
-    "check_id",
-    "check_mapping",
-    "check_name",
-    "check_project_name",
-    "check_run_type",
-    "check_tags",
-    "check_time",
-    "check_usage",
     "copy_payload",
     "copy_value",
+    "cut",
     "describe_error",
-    "error_text",
-    "event_fields",
-    "ignore_langsmiths",
     "input_reader",
-    "metadata_of_extra",
     "process_payload",
     "status_of",
-    "time_of",
 )
 
 MAX_STRING_CHARS = 65_536
@@ -207,7 +190,7 @@ def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> 
         left_out = sum(1 for _ in walk_tb(traceback)) - MAX_FRAMES
         head = f"<cut: {left_out} outer frames>\n" if left_out > 0 else ""
         lines = format_exception(type(error), error, traceback, limit=-MAX_FRAMES)
-        return _cut(head + "".join(lines), MAX_STRING_CHARS)
+        return cut(head + "".join(lines), MAX_STRING_CHARS)
     except Exception as failure:  # noqa: BLE001  an attribute or a __str__ of the user's exception
         return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
 
@@ -250,7 +233,7 @@ class _Copier:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return _cut(str.__str__(value), MAX_STRING_CHARS)
+            return cut(str.__str__(value), MAX_STRING_CHARS)
         if isinstance(value, int):
             number = int.__int__(value)
             return number if _SMALL < number < _BIG else f"<int of {number.bit_length()} bits>"
@@ -311,7 +294,10 @@ def _fields_of(value: object) -> Optional[Dict[str, Any]]:
     return found if isinstance(found, dict) else None
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
+    """
+    Return a text with what is over the limit cut off, and a mark in its place.
+    """
     if len(text) <= limit:
         return text
     return f"{text[:limit]}... <cut: {len(text)} characters>"
@@ -322,214 +308,4 @@ def _short_repr(value: object) -> str:
         # The repr of all of it could be four times a gigabyte.
         size = value.nbytes if isinstance(value, memoryview) else len(value)
         return repr(bytes(value[:64])) if size <= 64 else f"{bytes(value[:64])!r}... <cut: {size} bytes>"
-    return _cut(repr(value), MAX_REPR_CHARS)
-
-
-def check_name(name: object) -> str:
-    """
-    Return the name of a run that somebody has given, or raise.
-    """
-    if isinstance(name, str):
-        return str.__str__(name)  # what an enum is, and not what it calls itself
-    raise ArgumentTypeError(f"expected the name of a run as a string, got {name!r}; pass name={str(name)!r}")
-
-
-def check_run_type(run_type: object) -> str:
-    """
-    Return the type of a run that somebody has given, that of most runs if it is None, or raise.
-    """
-    if isinstance(run_type, str):
-        return str.__str__(run_type)
-    if run_type is None:
-        return "chain"
-    raise ArgumentTypeError(f"expected the run_type of a run as a string, got {run_type!r}; pass one, such as 'tool'")
-
-
-def check_project_name(project_name: object) -> Optional[str]:
-    """
-    Return the project of a run that somebody has given, or raise.
-    """
-    if project_name is None:
-        return None
-    if isinstance(project_name, str):
-        return str.__str__(project_name)
-    raise ArgumentTypeError(
-        f"expected the project_name as a string, got {project_name!r}; pass the name of the project, or leave it out"
-    )
-
-
-# What LangSmith's own take, and means nothing without its client.
-_LANGSMITHS = frozenset(
-    (
-        "address",
-        "attachments",
-        "client",
-        "dangerously_allow_filesystem",
-        "distributed_parent_id",
-        "ls_client",
-        "reference_example_id",
-        "replicas",
-        "serialized",
-    )
-)
-
-
-def ignore_langsmiths(options: Dict[str, Any], where: str) -> None:
-    """
-    Count the options that are LangSmith's alone; raise for what is nobody's.
-    """
-    unknown = sorted(options.keys() - _LANGSMITHS)
-    if unknown:
-        raise ArgumentTypeError(
-            f"expected the options that {where} has, got {', '.join(unknown)}; leave them out, or look for a typo"
-        )
-    named = sorted(name for name, value in options.items() if value is not None)
-    if named:
-        report(
-            "options_ignored",
-            f"{where} was given {', '.join(named)}, which is LangSmith's alone and does nothing here; leave it out",
-        )
-
-
-def metadata_of_extra(
-    options: Dict[str, Any], metadata: Optional[Mapping[str, Any]], where: str
-) -> Optional[Mapping[str, Any]]:
-    """
-    Return the metadata of a run, with that of LangSmith's ``extra`` among its further options; look at the others.
-
-    In what one call says, that is ``run_extra``.
-    """
-    if not options:
-        return metadata
-    for name in ("extra", "run_extra"):
-        given = check_mapping(options.pop(name, None) or {}, name).get("metadata")
-        if given is not None:
-            metadata = {**check_mapping(given, "metadata"), **check_mapping(metadata or {}, "metadata")}
-    ignore_langsmiths(options, where)
-    return metadata
-
-
-def error_text(error: object) -> str:
-    """
-    Return the error of a run that somebody has given, as text: of an exception, what Python prints.
-    """
-    if isinstance(error, BaseException):
-        return describe_error(error, error.__traceback__)
-    try:
-        return _cut(str.__str__(error) if isinstance(error, str) else str(error), MAX_STRING_CHARS)
-    except Exception as failure:  # noqa: BLE001  a __str__ of the user's
-        return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
-
-
-def check_id(run_id: Any) -> str:
-    """
-    Return the id of a run that somebody has given, as it is written, or raise.
-    """
-    # Loaded by whoever has one in most cases, and otherwise not needed.
-    from uuid import UUID
-
-    try:
-        return str(run_id if isinstance(run_id, UUID) else UUID(run_id))
-    except (AttributeError, TypeError, ValueError):
-        raise ArgumentValueError(
-            f"expected the id of a run as a UUID or its text, got {run_id!r}; leave it out for a new one"
-        ) from None
-
-
-def check_time(moment: Any, what: str) -> int:
-    """
-    Return a time that somebody has given, in nanoseconds since the epoch, or raise; `what` says of what.
-
-    One that has no time zone is in UTC, as LangSmith's are.
-    """
-    from datetime import datetime, timedelta, timezone  # as with an id
-
-    if not isinstance(moment, datetime):
-        raise ArgumentTypeError(
-            f"expected the {what} as a datetime, got {moment!r}; pass one, such as datetime.now(timezone.utc)"
-        )
-    if moment.utcoffset() is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    time_ns: int = (moment - time_of(0)) // timedelta(microseconds=1) * 1000
-    if time_ns < 0:
-        raise ArgumentValueError(f"expected the {what} to be from 1970 on, got {moment!r}; look where it comes from")
-    return time_ns
-
-
-def time_of(time_ns: int) -> datetime:
-    """
-    Return a time in nanoseconds since the epoch as a datetime in UTC.
-    """
-    from datetime import datetime, timedelta, timezone  # as with an id
-
-    return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=time_ns // 1000)
-
-
-def event_fields(event: Mapping[str, Any]) -> Dict[str, Any]:
-    """
-    Return a copy of an event that somebody has given, with its time in nanoseconds where it is LangSmith's.
-    """
-    fields = dict(event)
-    time = fields.get("time")
-    if time is not None and "time_ns" not in fields:
-        from datetime import datetime  # as with an id
-
-        with suppress(ValueError, TypeError):  # what is no time is kept as it is
-            if isinstance(time, str):
-                time = datetime.fromisoformat(f"{time[:-1]}+00:00" if time[-1:] == "Z" else time)
-            fields["time_ns"] = check_time(time, "time of an event")
-            del fields["time"]
-    copied: Dict[str, Any] = copy_value(fields)
-    return copied
-
-
-def check_tags(tags: Any) -> Tuple[str, ...]:
-    """
-    Return tags that somebody has given, or raise.
-    """
-    if isinstance(tags, str):
-        raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
-    if not isinstance(tags, Iterable):
-        raise ArgumentTypeError(f"expected a list of tags, got {tags!r}; pass a list of strings")
-    # As with a name.
-    return tuple([str.__str__(tag) if isinstance(tag, str) else str(tag) for tag in tags])
-
-
-def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
-    """
-    Return a mapping that somebody has given, or raise; `what` says of what.
-    """
-    if isinstance(mapping, Mapping):
-        return mapping
-    raise ArgumentTypeError(f"expected the {what} as a dict, got {mapping!r}; pass {{'key': value}}")
-
-
-# Of tokens and of costs, in the words of LangSmith's server.
-_USAGE = frozenset(
-    (
-        "input_cost",
-        "input_cost_details",
-        "input_token_details",
-        "input_tokens",
-        "output_cost",
-        "output_cost_details",
-        "output_token_details",
-        "output_tokens",
-        "total_cost",
-        "total_tokens",
-    )
-)
-
-
-def check_usage(usage: Any) -> Mapping[str, Any]:
-    """
-    Return what a model was used for, which somebody has given, or raise, as LangSmith does, for what it does not know.
-    """
-    unknown = sorted(map(str, check_mapping(usage, "usage_metadata").keys() - _USAGE))
-    if unknown:
-        raise ArgumentValueError(
-            f"expected the usage_metadata to have {', '.join(sorted(_USAGE))}, got {', '.join(unknown)}; "
-            f"look for a typo, or pass it as metadata"
-        )
-    given: Mapping[str, Any] = usage
-    return given
+    return cut(repr(value), MAX_REPR_CHARS)

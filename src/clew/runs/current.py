@@ -24,7 +24,7 @@ from typing import (
 
 from clew.context.seams import Tracer, tracers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
-from clew.payloads import ignore_langsmiths
+from clew.options import ignore_langsmiths
 from clew.runs.identity import (
     Ambient,
     Identity,

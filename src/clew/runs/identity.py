@@ -14,7 +14,8 @@ from uuid import UUID
 
 from clew._locks import ForkSafeLock
 from clew.incidents import report
-from clew.payloads import check_mapping, check_project_name, check_tags, copy_value
+from clew.options import check_mapping, check_project_name, check_tags
+from clew.payloads import copy_value
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage

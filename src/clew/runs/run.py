@@ -22,18 +22,16 @@ from typing import (
 from clew.additions import ADDED_NOWHERE, Amendable
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
-from clew.payloads import (
+from clew.options import (
     check_id,
     check_mapping,
     check_name,
     check_run_type,
     check_time,
-    copy_payload,
-    describe_error,
     event_fields,
     metadata_of_extra,
-    status_of,
 )
+from clew.payloads import copy_payload, describe_error, status_of
 from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
 from clew.runs.recording import Identified, Run

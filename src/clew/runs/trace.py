@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
-from clew.payloads import check_id, check_name, check_run_type, copy_payload, metadata_of_extra
+from clew.options import check_id, check_name, check_run_type, metadata_of_extra
+from clew.payloads import copy_payload
 from clew.runs import run as _run, sampling as _sampling
 from clew.runs.current import Parent, context_under, leave_block, leave_call
 from clew.runs.identity import Identity, Unsampled, ambient, current_identity, hand_down

@@ -32,16 +32,8 @@ from clew.context.generator_functions import GeneratorFunction
 from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
-from clew.payloads import (
-    check_id,
-    check_mapping,
-    check_name,
-    check_run_type,
-    copy_value,
-    input_reader,
-    metadata_of_extra,
-    process_payload,
-)
+from clew.options import check_id, check_mapping, check_name, check_run_type, metadata_of_extra
+from clew.payloads import copy_value, input_reader, process_payload
 from clew.runs import run as _run, sampling as _sampling
 from clew.runs.current import context_under, get_current_run_tree, leave_call
 from clew.runs.identity import (
