@@ -29,6 +29,7 @@ __all__ = (
     "event_fields",
     "ignore_langsmiths",
     "metadata_of_extra",
+    "options_of_config",
     "time_of",
 )
 
@@ -127,6 +128,30 @@ def error_text(error: object) -> str:
         return cut(str.__str__(error) if isinstance(error, str) else str(error), MAX_STRING_CHARS)
     except Exception as failure:  # noqa: BLE001  a __str__ of the user's
         return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
+
+
+def options_of_config(config: Any) -> Dict[str, Any]:
+    """
+    Return what a LangChain config says, by the names of ``langsmith_extra=``; LangChain need not be there to be read.
+    """
+    config = check_mapping(config, "config in langsmith_extra=")
+    found = {"tags": config.get("tags"), "metadata": config.get("metadata"), "name": config.get("run_name")}
+    try:
+        found["parent"] = _parent_of_callbacks(config.get("callbacks"))
+    except Exception as error:  # noqa: BLE001  callbacks are what their makers like
+        report("configs_refused", "the callbacks of a LangChain config could not be read for the parent", error=error)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _parent_of_callbacks(callbacks: Any) -> Optional[str]:
+    parent_id = getattr(callbacks, "parent_run_id", None)
+    for handler in getattr(callbacks, "handlers", None) or ():
+        # The tracer that sends runs to LangSmith knows those that are open; of others' runs nobody will hear.
+        if any(each.__name__ == "LangChainTracer" for each in type(handler).__mro__):
+            order = getattr(handler.run_map.get(str(parent_id)), "dotted_order", None)
+            if isinstance(order, str):
+                return order
+    return None
 
 
 def check_id(run_id: Any) -> str:

@@ -32,7 +32,7 @@ from clew.context.generator_functions import GeneratorFunction
 from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
-from clew.options import check_id, check_mapping, check_name, check_run_type, metadata_of_extra
+from clew.options import check_id, check_mapping, check_name, check_run_type, metadata_of_extra, options_of_config
 from clew.payloads import copy_value, input_reader, process_payload
 from clew.runs import run as _run, sampling as _sampling
 from clew.runs.current import context_under, get_current_run_tree, leave_call
@@ -507,7 +507,10 @@ class Recipe:
         if self._takes_config:
             config = kwargs.pop("config", None) or config
         if config is not None:
-            options = {**_of_config(config), **{key: value for key, value in options.items() if value is not None}}
+            options = {
+                **options_of_config(config),
+                **{key: value for key, value in options.items() if value is not None},
+            }
         parent, name = options.pop("parent", None), options.pop("name", None)
         tags, project_name = options.pop("tags", None), options.pop("project_name", None)
         run_id, on_end = options.pop("run_id", None), options.pop("on_end", None)
@@ -550,30 +553,6 @@ def _checked_hook(on_end: Any) -> Callable[[RunTree], object]:
         raise ArgumentTypeError(f"expected on_end in langsmith_extra= as a function, got {on_end!r}; pass the function")
     hook: Callable[[RunTree], object] = on_end
     return hook
-
-
-def _of_config(config: Any) -> Dict[str, Any]:
-    """
-    Return what a LangChain config says, by the names of ``langsmith_extra=``; LangChain need not be there to be read.
-    """
-    config = check_mapping(config, "config in langsmith_extra=")
-    found = {"tags": config.get("tags"), "metadata": config.get("metadata"), "name": config.get("run_name")}
-    try:
-        found["parent"] = _parent_of_callbacks(config.get("callbacks"))
-    except Exception as error:  # noqa: BLE001  callbacks are what their makers like
-        report("configs_refused", "the callbacks of a LangChain config could not be read for the parent", error=error)
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _parent_of_callbacks(callbacks: Any) -> Optional[str]:
-    parent_id = getattr(callbacks, "parent_run_id", None)
-    for handler in getattr(callbacks, "handlers", None) or ():
-        # The tracer that sends runs to LangSmith knows those that are open; of others' runs nobody will hear.
-        if any(each.__name__ == "LangChainTracer" for each in type(handler).__mro__):
-            order = getattr(handler.run_map.get(str(parent_id)), "dotted_order", None)
-            if isinstance(order, str):
-                return order
-    return None
 
 
 def _fills(fn: Any) -> bool:
