@@ -70,6 +70,7 @@ KNOWN_AS = {
     "asyncio.events.AbstractEventLoop": "asyncio.AbstractEventLoop",
     "concurrent.futures._base.Executor": "concurrent.futures.Executor",
     "concurrent.futures.thread.ThreadPoolExecutor": "concurrent.futures.ThreadPoolExecutor",
+    "datetime": "datetime.datetime",
 }
 
 

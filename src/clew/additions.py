@@ -426,9 +426,8 @@ class Amendable:
         Outputs that are set stay: what the traced function returns, or `end` is given, does not get into them any
         more.
 
-        Args:
-            usage_metadata: the tokens and the costs of a model, such as ``input_tokens`` and ``total_cost``. It is
-                part of the metadata, where LangSmith looks for it.
+        `usage_metadata` is what a model was used for, in tokens and costs, such as ``input_tokens`` and ``total_cost``.
+        It becomes part of the metadata, where LangSmith looks for it.
 
         Raises:
             ArgumentTypeError: something is no dict, or no list of strings.
