@@ -1,19 +1,18 @@
 """
-What is kept of the values and the exceptions of a run: JSON-shaped, bounded copies, taken at once.
+What is kept of the values of a run: JSON-shaped, bounded copies, taken at once.
 
 A copy is made on the calling thread, as the value may be changed a moment later. Nothing is done to
-the value itself, and nothing that one of its own methods raises gets out of here.
+the value itself, and nothing that one of its own methods raises gets out of here. What is kept of
+exceptions is in `clew.failures`.
 """
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import sys
 from collections import deque
 from inspect import Parameter as _Parameter, isfunction
 from itertools import islice
-from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from clew.errors import ArgumentTypeError, ArgumentValueError
@@ -26,19 +25,17 @@ __all__ = (
     "check_tags",
     "copy_payload",
     "copy_value",
-    "describe_error",
+    "cut",
     "ignore_langsmiths",
     "input_reader",
     "metadata_of_extra",
     "process_payload",
-    "status_of",
 )
 
 MAX_STRING_CHARS = 65_536
 MAX_REPR_CHARS = 4_096
 MAX_ITEMS = 10_000
 MAX_DEPTH = 16
-MAX_FRAMES = 50
 
 # Above some more than this, Python itself refuses to write an int as text.
 _BIG = 1 << 4096
@@ -185,42 +182,6 @@ def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, wha
         return {"clew.dropped": f"process_{what} raised {kind}"}
 
 
-def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> str:
-    """
-    Return the exception as Python prints it, with its traceback and its causes, bounded.
-    """
-    try:
-        from traceback import format_exception, walk_tb  # here, as a program that does not fail needs none
-
-        # An error that passes through a thousand traced calls is told a thousand times.
-        left_out = sum(1 for _ in walk_tb(traceback)) - MAX_FRAMES
-        head = f"<cut: {left_out} outer frames>\n" if left_out > 0 else ""
-        lines = format_exception(type(error), error, traceback, limit=-MAX_FRAMES)
-        return _cut(head + "".join(lines), MAX_STRING_CHARS)
-    except Exception as failure:  # noqa: BLE001  an attribute or a __str__ of the user's exception
-        return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
-
-
-def status_of(error: BaseException) -> str:
-    """
-    Return "cancelled" for what stops a piece of work from outside, "error" for all else.
-    """
-    if isinstance(error, GeneratorExit):
-        return "cancelled"
-    # A loop that raised its own exception is loaded; one that is not need not be, to ask.
-    for library, name in (("asyncio", "CancelledError"), ("trio", "Cancelled")):
-        cancelled = getattr(sys.modules.get(library), name, None)
-        if cancelled is not None and isinstance(error, cancelled):
-            return "cancelled"
-    # 3.11+ has groups of its own; on older releases a task group raises those of the backport.
-    for home in (builtins, sys.modules.get("exceptiongroup")):
-        group = getattr(home, "BaseExceptionGroup", None)
-        if group is not None and isinstance(error, group):
-            members: Sequence[BaseException] = getattr(error, "exceptions", ())
-            return "cancelled" if all(status_of(one) == "cancelled" for one in members) else "error"
-    return "error"
-
-
 class _Copier:
     # One per payload: it counts the items of the whole payload, however they are nested.
     __slots__ = ("_items_left",)
@@ -239,7 +200,7 @@ class _Copier:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return _cut(str.__str__(value), MAX_STRING_CHARS)
+            return cut(str.__str__(value), MAX_STRING_CHARS)
         if isinstance(value, int):
             number = int.__int__(value)
             return number if _SMALL < number < _BIG else f"<int of {number.bit_length()} bits>"
@@ -300,7 +261,10 @@ def _fields_of(value: object) -> Optional[Dict[str, Any]]:
     return found if isinstance(found, dict) else None
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
+    """
+    Return the text, or the beginning of it with a mark that says how long it was.
+    """
     if len(text) <= limit:
         return text
     return f"{text[:limit]}... <cut: {len(text)} characters>"
@@ -311,7 +275,7 @@ def _short_repr(value: object) -> str:
         # The repr of all of it could be four times a gigabyte.
         size = value.nbytes if isinstance(value, memoryview) else len(value)
         return repr(bytes(value[:64])) if size <= 64 else f"{bytes(value[:64])!r}... <cut: {size} bytes>"
-    return _cut(repr(value), MAX_REPR_CHARS)
+    return cut(repr(value), MAX_REPR_CHARS)
 
 
 def check_name(name: object) -> str:

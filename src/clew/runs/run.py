@@ -21,6 +21,7 @@ from typing import (
 
 from clew._locks import ForkSafeLock
 from clew.additions import Additions, Metadata, Tags, Unset, unset
+from clew.failures import describe_error, status_of
 from clew.incidents import report
 from clew.payloads import (
     check_id,
@@ -29,9 +30,7 @@ from clew.payloads import (
     check_tags,
     copy_payload,
     copy_value,
-    describe_error,
     metadata_of_extra,
-    status_of,
 )
 from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
