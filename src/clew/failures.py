@@ -7,16 +7,16 @@ values is in `clew.payloads`.
 
 from __future__ import annotations
 
-import builtins
 import sys
 from types import TracebackType
-from typing import Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from clew.payloads import MAX_STRING_CHARS, cut
 
 __all__ = ("describe_error", "status_of")
 
 MAX_FRAMES = 50
+MAX_MEMBERS = 10_000
 
 
 def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> str:
@@ -38,18 +38,37 @@ def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> 
 def status_of(error: BaseException) -> str:
     """
     Return "cancelled" for what stops a piece of work from outside, "error" for all else.
+
+    A group is cancelled if all that is in it is.
     """
-    if isinstance(error, GeneratorExit):
-        return "cancelled"
+    try:
+        return "cancelled" if _is_cancellation(error) else "error"
+    except Exception:  # noqa: BLE001  a class of somebody's that has a say in what is an instance of it, or of what a group is made
+        return "error"
+
+
+def _is_cancellation(error: BaseException) -> bool:
     # A loop that raised its own exception is loaded; one that is not need not be, to ask.
-    for library, name in (("asyncio", "CancelledError"), ("trio", "Cancelled")):
-        cancelled = getattr(sys.modules.get(library), name, None)
-        if cancelled is not None and isinstance(error, cancelled):
-            return "cancelled"
+    cancellations = (GeneratorExit, *_classes(("asyncio", "CancelledError"), ("trio", "Cancelled")))
     # 3.11+ has groups of its own; on older releases a task group raises those of the backport.
-    for home in (builtins, sys.modules.get("exceptiongroup")):
-        group = getattr(home, "BaseExceptionGroup", None)
-        if group is not None and isinstance(error, group):
-            members: Sequence[BaseException] = getattr(error, "exceptions", ())
-            return "cancelled" if all(status_of(one) == "cancelled" for one in members) else "error"
-    return "error"
+    groups = tuple(_classes(("builtins", "BaseExceptionGroup"), ("exceptiongroup", "BaseExceptionGroup")))
+    # Without recursion: groups may be nested deeper than the stack. One may also contain itself, by a property.
+    waiting: List[object] = [error]
+    seen: Dict[int, object] = {}  # which keeps them, as what a property has made may be gone, and its id be another's
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, cancellations) or id(one) in seen:
+            continue
+        members = getattr(one, "exceptions", None) if isinstance(one, groups) else None
+        if not isinstance(members, (list, tuple)) or not members or len(seen) == MAX_MEMBERS:
+            return False
+        seen[id(one)] = one
+        waiting.extend(members)
+    return True
+
+
+def _classes(*names: Tuple[str, str]) -> Iterator[type]:
+    for library, name in names:
+        found = getattr(sys.modules.get(library), name, None)
+        if isinstance(found, type):  # and not what a stub in a test has in its place
+            yield found

@@ -448,9 +448,25 @@ class RunTree(Identified):
     def fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
         """
         End the run by an exception, as an error or as cancelled; `traceback` is where to start telling.
+
+        It raises none: that would be seen in place of the one that the program is waiting for.
         """
-        if self.status == "pending":
-            self.close(status_of(error), describe_error(error, traceback))
+        if self.status != "pending":
+            return
+        told = None
+        try:
+            told = describe_error(error, traceback)
+            self.close(status_of(error), told)
+        except Exception as failure:  # noqa: BLE001  a hook, or the stack has no room left for one more call
+            if self.status == "pending":
+                # As `close` would, but with no call, not even of the clock.
+                self.status, self.error, self.end_time_ns = "error", told, self._identity.start_time_ns
+                try:  # noqa: SIM105  `suppress` is a call
+                    del self._identity.live
+                except AttributeError:
+                    pass
+            if not isinstance(failure, RecursionError):  # which Python up to 3.9 lets nobody do much after
+                report("end_hooks_failed", f"the end of the run {self.name!r} could not be told", error=failure)
 
     @property
     def is_ignored(self) -> bool:
