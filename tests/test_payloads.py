@@ -4,17 +4,20 @@ What is kept of a run's values: a copy, JSON-shaped, bounded, whatever the value
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import enum
 import json
 import math
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 import pytest
 from hypothesis import given, strategies as st
 
+import clew
 from clew import payloads as payload
 from clew.payloads import copy_value, input_reader
 
@@ -224,3 +227,124 @@ def test_dataclasses_and_models_are_recorded_by_their_fields() -> None:
     assert copy_value(Broken()) == "<Broken that cannot be copied: ValueError>"
     assert copy_value(Odd()).startswith("<")
     assert copy_value(Point) == repr(Point)
+
+
+# traced code that runs for a copy
+
+
+def test_what_runs_for_a_copy_alone_makes_no_runs() -> None:
+    calls = []
+
+    class Node:
+        def __init__(self, left: Any = None, right: Any = None) -> None:
+            self.left, self.right = left, right
+
+        def __repr__(self) -> str:
+            return describe(self)
+
+    @clew.traceable
+    def describe(node: Node) -> str:
+        calls.append(node)
+        return "leaf" if node.left is None else f"({node.left!r} {node.right!r})"
+
+    with clew.record() as runs:
+        assert describe(Node(Node(), Node())) == "(leaf leaf)"
+    runs.assert_tree("describe\n  describe\n  describe")
+    assert [run.inputs for run in runs] == [{"node": "(leaf leaf)"}, {"node": "leaf"}, {"node": "leaf"}]
+    assert len(calls) == 8  # three of the program's own; the copies of their inputs take three, one and one
+
+
+called = []
+
+
+@clew.traceable
+def helper() -> str:
+    called.append(1)
+    with clew.trace("block"):
+        clew.RunTree("by hand").post()
+    return "text"
+
+
+class Shown:
+    def __repr__(self) -> str:
+        return helper()
+
+
+class Dumped:
+    def model_dump(self) -> Any:
+        return {"a": helper()}
+
+
+class ByDescriptor:
+    def __get__(self, instance: object, owner: object = None) -> Any:
+        return self if instance is None else helper()
+
+
+@dataclass
+class Described:
+    a: int
+
+
+Described.a = ByDescriptor()  # type: ignore[assignment]
+
+
+class Loaded(Mapping):  # type: ignore[type-arg]
+    def __getitem__(self, key: str) -> str:
+        return helper()
+
+    def __iter__(self) -> Any:
+        return iter("a")
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Failure(Exception):
+    def __str__(self) -> str:
+        return helper()
+
+
+@clew.traceable
+def takes(value: object) -> None:
+    if isinstance(value, Failure):
+        raise value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Shown(), {Shown(): 1}, Dumped(), object.__new__(Described), Failure()],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_traced_helper_of_a_value_makes_no_run(value: object) -> None:
+    called.clear()
+    with clew.record() as runs, contextlib.suppress(Failure):
+        takes(value)
+    runs.assert_tree("takes [error]" if isinstance(value, Failure) else "takes")
+    assert called
+    assert "text" in str(runs.roots[0].error or runs.roots[0].inputs)
+
+
+def test_a_traced_helper_of_a_mapping_makes_no_run() -> None:
+    with clew.record() as runs, clew.trace("outer", inputs=Loaded()):
+        pass
+    runs.assert_tree("outer")
+    assert runs.roots[0].inputs == {"a": "text"}
+
+
+def test_a_traced_helper_of_a_process_function_makes_no_run() -> None:
+    @clew.traceable(process_inputs=lambda _: {"a": helper()}, process_outputs=lambda _: {"b": helper()})
+    def fn() -> str:
+        return helper()
+
+    with clew.record() as runs:
+        fn()
+    runs.assert_tree("fn\n  helper\n    block\nby hand [pending]")  # that of the program's own call
+    assert (runs.roots[0].inputs, runs.roots[0].outputs) == ({"a": "text"}, {"b": "text"})
+
+
+def test_a_copy_leaves_the_context_as_it_was() -> None:
+    before = contextvars.copy_context()
+    copy_value(object())
+    with pytest.raises(KeyboardInterrupt):
+        copy_value(Hostile(KeyboardInterrupt()))
+    assert list(contextvars.copy_context().items()) == list(before.items())

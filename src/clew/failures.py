@@ -11,7 +11,7 @@ import sys
 from types import TracebackType
 from typing import Dict, Iterator, List, Optional, Tuple
 
-from clew.payloads import MAX_STRING_CHARS, cut
+from clew.payloads import MAX_STRING_CHARS, call_unrecorded, cut
 
 __all__ = ("describe_error", "status_of")
 
@@ -29,7 +29,7 @@ def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> 
         # An error that passes through a thousand traced calls is told a thousand times.
         left_out = sum(1 for _ in walk_tb(traceback)) - MAX_FRAMES
         head = f"<cut: {left_out} outer frames>\n" if left_out > 0 else ""
-        lines = format_exception(type(error), error, traceback, limit=-MAX_FRAMES)
+        lines = call_unrecorded(lambda: format_exception(type(error), error, traceback, limit=-MAX_FRAMES))
         return cut(head + "".join(lines), MAX_STRING_CHARS)
     except Exception as failure:  # noqa: BLE001  an attribute or a __str__ of the user's exception
         return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"

@@ -13,12 +13,13 @@ import sys
 from collections import deque
 from inspect import Parameter as _Parameter, isfunction
 from itertools import islice
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
 
 __all__ = (
+    "call_unrecorded",
     "check_id",
     "check_mapping",
     "check_name",
@@ -30,6 +31,7 @@ __all__ = (
     "input_reader",
     "metadata_of_extra",
     "process_payload",
+    "set_caller",
 )
 
 MAX_STRING_CHARS = 65_536
@@ -41,6 +43,28 @@ MAX_DEPTH = 16
 _BIG = 1 << 4096
 _SMALL = -_BIG  # a constant: to negate it at each use would make a new number of 4096 bits
 _INFINITY = float("inf")
+
+
+# Calls a function so that nothing is recorded of what it does; None until there is a run tree that could record it.
+_caller: Optional[Callable[..., Any]] = None
+
+
+def set_caller(caller: Callable[..., Any]) -> None:
+    """
+    Have code of the program's that runs for the sake of a copy alone called by `caller(fn, *args)`.
+    """
+    global _caller
+    _caller = caller
+
+
+def call_unrecorded(fn: Callable[..., Any], *args: Any) -> Any:
+    """
+    Call what the program does not call itself, such as a `__repr__` for a copy: if it is traced, that makes no runs.
+
+    Otherwise the runs of the program would have others among them, and as their inputs are copied in turn, there
+    could be exponentially many.
+    """
+    return fn(*args) if _caller is None else _caller(fn, *args)
 
 
 def copy_value(value: object) -> Any:
@@ -162,7 +186,7 @@ def copy_payload(payload: object, name: str) -> Dict[str, Any]:
         return {}
     try:
         if isinstance(payload, Mapping) and not isinstance(payload, dict):
-            payload = dict(payload)
+            payload = call_unrecorded(dict, payload)
     except Exception as error:  # noqa: BLE001  a mapping of the user's
         payload = f"<{type(payload).__name__} that cannot be copied: {type(error).__name__}>"
     copied = copy_value(payload)
@@ -174,7 +198,7 @@ def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, wha
     Return what `process` leaves of a payload; nothing but a mark where it fails.
     """
     try:
-        copied: Dict[str, Any] = copy_value(dict(process(value)))
+        copied: Dict[str, Any] = copy_value(call_unrecorded(lambda: dict(process(value))))
         return copied
     except Exception as error:  # noqa: BLE001  anything; and fail closed: what a redaction did not let through is not recorded
         kind = type(error).__name__
@@ -213,8 +237,8 @@ class _Copier:
         for kind in (list, tuple, set, frozenset, deque):
             if isinstance(value, kind):
                 return self._copy_items(value, kind.__iter__(value), depth)
-        fields = _fields_of(value)
-        return _short_repr(value) if fields is None else self._copy_dict(fields, depth)
+        fields_or_text = call_unrecorded(_fields_or_text, value)
+        return fields_or_text if isinstance(fields_or_text, str) else self._copy_dict(fields_or_text, depth)
 
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
@@ -248,6 +272,11 @@ class _Copier:
         return copied
 
 
+def _fields_or_text(value: object) -> Union[Dict[str, Any], str]:
+    fields = _fields_of(value)
+    return _short_repr(value) if fields is None else fields
+
+
 def _fields_of(value: object) -> Optional[Dict[str, Any]]:
     """
     Return what an instance of a dataclass or of a model of Pydantic's holds, by name; None of anything else.
@@ -275,7 +304,7 @@ def _short_repr(value: object) -> str:
         # The repr of all of it could be four times a gigabyte.
         size = value.nbytes if isinstance(value, memoryview) else len(value)
         return repr(bytes(value[:64])) if size <= 64 else f"{bytes(value[:64])!r}... <cut: {size} bytes>"
-    return cut(repr(value), MAX_REPR_CHARS)
+    return cut(str.__str__(repr(value)), MAX_REPR_CHARS)
 
 
 def check_name(name: object) -> str:
