@@ -342,6 +342,17 @@ def test_a_traced_helper_of_a_process_function_makes_no_run() -> None:
     assert (runs.roots[0].inputs, runs.roots[0].outputs) == ({"a": "text"}, {"b": "text"})
 
 
+def test_a_traced_helper_of_process_chunk_makes_no_run() -> None:
+    @clew.traceable(process_chunk=lambda _: helper())
+    def fn() -> Any:
+        yield 1
+
+    with clew.record() as runs:
+        assert list(fn()) == [1]
+    runs.assert_tree("fn")
+    assert runs.roots[0].outputs == {"output": ["text"]}
+
+
 def test_a_copy_leaves_the_context_as_it_was() -> None:
     before = contextvars.copy_context()
     copy_value(object())

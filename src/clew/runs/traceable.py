@@ -29,6 +29,7 @@ from clew.context.generator_functions import GeneratorFunction
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
 from clew.payloads import (
+    call_unrecorded,
     check_id,
     check_mapping,
     check_name,
@@ -510,7 +511,7 @@ def _itself(chunk: Any) -> Any:
 
 def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
     try:
-        return copy_value(process(chunk))
+        return copy_value(call_unrecorded(process, chunk))
     except Exception as error:  # noqa: BLE001  anything; and fail closed, as with the payloads
         kind = type(error).__name__
         report("payloads_dropped", f"process_chunk raised {kind}, so a chunk was not recorded", error=error)
