@@ -52,6 +52,11 @@ class BadList(list):  # type: ignore[type-arg]
         raise ValueError
 
 
+@dataclass(frozen=True)
+class Frozen:
+    x: int
+
+
 class Point(NamedTuple):
     x: int
     y: int
@@ -67,7 +72,14 @@ class Point(NamedTuple):
         ("text", "text"),
         ([1, (2, [3])], [1, [2, [3]]]),
         ({"a": {"b": (1,)}}, {"a": {"b": [1]}}),
-        ({1: "a", None: "b", (1, 2): "c"}, {"1": "a", "None": "b", "<tuple of 2 items, 16 levels deep>": "c"}),
+        ({1: "a", None: "b", (1, 2): "c"}, {"1": "a", "None": "b", "(1, 2)": "c"}),
+        ({False: 1, 2.5: 2, Colour.RED: 3, Text("t"): 4}, {"False": 1, "2.5": 2, "1": 3, "t": 4}),
+        ({(1, 2): "a", (3, 4): "b", frozenset({5}): "c"}, {"(1, 2)": "a", "(3, 4)": "b", "frozenset({5})": "c"}),
+        ({Frozen(1): "a", Frozen(2): "b"}, {"Frozen(x=1)": "a", "Frozen(x=2)": "b"}),
+        ({1: "a", "1": "b", Text("1"): "c"}, {"1": "a", "1 (2)": "c"}),
+        ({"1": "a", 1: "b", "1 (2)": "c", "2": "d"}, {"1": "a", "1 (2)": "b", "1 (2) (2)": "c", "2": "d"}),
+        ({Hostile(ValueError()): 1}, {"<Hostile that cannot be copied: ValueError>": 1}),
+        ({b"x" * 100: 1}, {repr(b"x" * 64) + "... <cut: 100 bytes>": 1}),
         ({3}, [3]),
         (Colour.RED, 1),
         (Text("t"), "t"),
@@ -110,6 +122,28 @@ def test_long_strings_and_reprs_are_cut_with_a_marker() -> None:
             return "y" * 1_000_000
 
     assert len(copy_value(Long())) < payload.MAX_REPR_CHARS + 100
+
+
+def test_long_keys_are_cut_with_a_marker_and_none_is_lost() -> None:
+    limit = payload.MAX_STRING_CHARS
+    cut = "x" * limit + f"... <cut: {limit + 1} characters>"
+    found = copy_value({"x" * limit: 0, "x" * limit + "a": 1, "x" * limit + "b": 2, "short": 3})
+    assert found == {"x" * limit: 0, cut: 1, f"{cut} (2)": 2, "short": 3}
+    keys = list(copy_value({(i, "y" * 10_000): i for i in range(10)}))
+    assert len(keys) == 10
+    assert max(map(len, keys)) < payload.MAX_REPR_CHARS + 100
+
+
+def test_keys_with_the_same_text_are_all_kept() -> None:
+    class Same:
+        def __repr__(self) -> str:
+            return "same"
+
+    found = copy_value({Same(): number for number in range(payload.MAX_ITEMS)})
+    assert list(found.values()) == list(range(payload.MAX_ITEMS))
+    found = copy_value({"...": 1, **{str(number): number for number in range(payload.MAX_ITEMS)}})
+    assert found["..."] == 1
+    assert found["... (2)"] == f"<cut: {payload.MAX_ITEMS + 1} items>"
 
 
 def test_large_containers_are_cut_over_all_levels() -> None:

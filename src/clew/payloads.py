@@ -72,8 +72,8 @@ def copy_value(value: object) -> Any:
     Return a JSON-shaped copy of `value` that shares nothing mutable with it.
 
     Strings over `MAX_STRING_CHARS` are cut with a marker, containers end after `MAX_ITEMS` items in
-    all and `MAX_DEPTH` levels, tuples and sets become lists, keys become strings, and what has no
-    JSON form becomes its `repr`, cut likewise.
+    all and `MAX_DEPTH` levels, tuples and sets become lists, and what has no JSON form becomes its
+    `repr`, cut likewise. So do keys, of which those with the same text are told apart by a number.
     """
     # Most values are small and immutable: these need no copying.
     kind = type(value)
@@ -188,7 +188,7 @@ def copy_payload(payload: object, name: str) -> Dict[str, Any]:
         if isinstance(payload, Mapping) and not isinstance(payload, dict):
             payload = call_unrecorded(dict, payload)
     except Exception as error:  # noqa: BLE001  a mapping of the user's
-        payload = f"<{type(payload).__name__} that cannot be copied: {type(error).__name__}>"
+        payload = _unreadable(payload, error)
     copied = copy_value(payload)
     return copied if type(copied) is dict else {name: copied}
 
@@ -217,7 +217,7 @@ class _Copier:
         try:
             return self._copy(value, depth)
         except Exception as error:  # noqa: BLE001  a method of the user's: __iter__, __len__, a __class__ that is a property
-            return f"<{type(value).__name__} that cannot be copied: {type(error).__name__}>"
+            return _unreadable(value, error)
 
     def _copy(self, value: object, depth: int) -> Any:  # noqa: PLR0911  a table of types
         # Subclasses become the plain type, through its own method, not through an override.
@@ -243,20 +243,36 @@ class _Copier:
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
             return f"<dict of {len(value)} items, {depth} levels deep>"
-        copied = {}
+        copied: Dict[str, Any] = {}
         # Taken in one go, and no more than can be used.
         try:
             items = list(islice(dict.items(value), self._items_left + 1))
         except RuntimeError:  # another thread has added a key meanwhile; nobody adds one to a copy
             items = list(islice(dict.items(dict.copy(value)), self._items_left + 1))
+        numbers: Dict[str, int] = {}
+        are_as_given = True  # the names so far, so that no two of them can be the same
         for key, item in items:
             if not self._items_left:
-                copied["..."] = f"<cut: {len(value)} items>"
+                copied[_free_name("...", copied, numbers)] = f"<cut: {len(value)} items>"
                 break
             self._items_left -= 1
-            name = key if type(key) is str else self.copy(key, MAX_DEPTH)
-            copied[name if isinstance(name, str) else str(name)] = self.copy(item, depth + 1)
+            name = key
+            if type(key) is not str or len(key) > MAX_STRING_CHARS:
+                name = self._name_of(key)
+                are_as_given = False
+            if not are_as_given:
+                name = _free_name(name, copied, numbers)
+            copied[name] = self.copy(item, depth + 1)
         return copied
+
+    def _name_of(self, key: object) -> str:
+        try:
+            if key is None or isinstance(key, (str, int, float)):
+                return str(self._copy(key, 0))
+            text: str = call_unrecorded(_short_repr, key)
+            return text
+        except Exception as error:  # noqa: BLE001  as above
+            return _unreadable(key, error)
 
     def _copy_items(self, value: Any, iterator: Iterator[Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
@@ -270,6 +286,22 @@ class _Copier:
             self._items_left -= 1
             copied.append(self.copy(item, depth + 1))
         return copied
+
+
+def _unreadable(value: object, error: Exception) -> str:
+    return f"<{type(value).__name__} that cannot be copied: {type(error).__name__}>"
+
+
+def _free_name(name: str, taken: Dict[str, Any], numbers: Dict[str, int]) -> str:
+    """
+    Return the name of a key, with the next number behind it where another key already has that name.
+    """
+    free = name
+    while free in taken:
+        # Remembered, as ten thousand objects may have one and the same repr.
+        numbers[name] = numbers.get(name, 1) + 1
+        free = f"{name} ({numbers[name]})"
+    return free
 
 
 def _fields_or_text(value: object) -> Union[Dict[str, Any], str]:
