@@ -10,8 +10,11 @@ import enum
 import json
 import math
 import threading
-from collections import OrderedDict, deque
+import tracemalloc
+from array import array
+from collections import OrderedDict, UserDict, UserList, UserString, deque
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Mapping, NamedTuple
 
 import pytest
@@ -98,6 +101,17 @@ class Point(NamedTuple):
         (LyingClass(), "<LyingClass that cannot be copied: ValueError>"),
         (BadList([1]), [1]),  # by the type's own method, not by an override
         (deque([1, 2]), [1, 2]),
+        ({"a": (1,)}.keys(), ["a"]),
+        ({"a": (1,)}.values(), [[1]]),
+        ({"a": (1,)}.items(), [["a", [1]]]),
+        (OrderedDict(a=1).keys(), ["a"]),
+        (UserDict(a=(1,)), {"a": [1]}),
+        (UserDict(a=1).values(), [1]),
+        (UserList([(1,)]), [[1]]),
+        (UserString("text"), "text"),
+        (MappingProxyType({"a": (1,)}), {"a": [1]}),
+        (MappingProxyType(UserDict(a=(1,))), {"a": [1]}),
+        (array("i", [1, 2]), "array('i', [1, 2])"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -151,6 +165,39 @@ def test_large_containers_are_cut_over_all_levels() -> None:
     assert sum(len(item) for item in found) <= payload.MAX_ITEMS + 20
     assert found[-1] == "<cut: 1000 items>"
     assert len(copy_value({number: number for number in range(100_000)})) == payload.MAX_ITEMS + 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda numbers: array("q", numbers),
+        lambda numbers: dict.fromkeys(numbers).keys(),
+        lambda numbers: dict(enumerate(numbers)).values(),
+        lambda numbers: dict(enumerate(numbers)).items(),
+        lambda numbers: MappingProxyType(dict.fromkeys(numbers)),
+        lambda numbers: UserDict(dict.fromkeys(numbers)),
+        lambda numbers: UserDict(dict.fromkeys(numbers)).keys(),
+        lambda numbers: UserList(numbers),
+        lambda numbers: UserString("1234567890" * len(numbers)),
+    ],
+)
+def test_large_containers_of_the_standard_library_are_not_gone_through_to_their_end(make: Any) -> None:
+    value = make(range(1 << 31, (1 << 31) + 100_000))
+    tracemalloc.start()
+    try:
+        copied = copy_value([value])
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000  # their repr alone takes more than twice that
+    finally:
+        tracemalloc.stop()
+    assert "<cut: " in str(copied)[-100:]
+
+
+def test_wrappers_that_contain_themselves_end() -> None:
+    ring = UserList([1])
+    ring.append(ring)
+    assert "levels deep" in json.dumps(copy_value(ring))
+    ring.data = ring
+    assert copy_value(ring).startswith("<UserList that cannot be copied: ")
 
 
 def test_a_value_that_contains_itself_ends() -> None:

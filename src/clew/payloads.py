@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections import deque
+from collections import UserDict, UserList, UserString, deque
+from collections.abc import MappingView
 from inspect import Parameter as _Parameter, isfunction
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clew.errors import ArgumentTypeError, ArgumentValueError
@@ -43,6 +45,10 @@ MAX_DEPTH = 16
 _BIG = 1 << 4096
 _SMALL = -_BIG  # a constant: to negate it at each use would make a new number of 4096 bits
 _INFINITY = float("inf")
+
+# Of the standard library: what shows the items of something else, and what has a plain value as its `data`.
+_VIEWS = frozenset((type({}.keys()), type({}.values()), type({}.items()), MappingView))
+_WRAPPERS: Dict[type, type] = {UserDict: dict, UserList: list, UserString: str}
 
 
 # Calls a function so that nothing is recorded of what it does; None until there is a run tree that could record it.
@@ -237,18 +243,35 @@ class _Copier:
         for kind in (list, tuple, set, frozenset, deque):
             if isinstance(value, kind):
                 return self._copy_items(value, kind.__iter__(value), depth)
+        return self._copy_wrapper(value, depth)
+
+    def _copy_wrapper(self, value: Any, depth: int) -> Any:
+        # Those of the standard library would otherwise be told by a repr of all that is in them.
+        kinds = type(value).__mro__
+        if not _VIEWS.isdisjoint(kinds):
+            items = call_unrecorded(lambda: list(islice(iter(value), self._items_left + 1)))
+            return self._copy_items(value, iter(items), depth)
+        if MappingProxyType in kinds:
+            items = call_unrecorded(lambda: list(islice(value.items(), self._items_left + 1)))
+            return self._copy_pairs(value, items, depth)
+        for kind, plain in _WRAPPERS.items():
+            if kind in kinds and isinstance(value.data, plain):
+                return self._copy(value.data, depth)
         fields_or_text = call_unrecorded(_fields_or_text, value)
         return fields_or_text if isinstance(fields_or_text, str) else self._copy_dict(fields_or_text, depth)
 
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
-        if depth >= MAX_DEPTH:
-            return f"<dict of {len(value)} items, {depth} levels deep>"
-        copied: Dict[str, Any] = {}
         # Taken in one go, and no more than can be used.
         try:
             items = list(islice(dict.items(value), self._items_left + 1))
         except RuntimeError:  # another thread has added a key meanwhile; nobody adds one to a copy
             items = list(islice(dict.items(dict.copy(value)), self._items_left + 1))
+        return self._copy_pairs(value, items, depth)
+
+    def _copy_pairs(self, value: Mapping[Any, Any], items: List[Tuple[Any, Any]], depth: int) -> Any:
+        if depth >= MAX_DEPTH:
+            return f"<dict of {len(value)} items, {depth} levels deep>"
+        copied: Dict[str, Any] = {}
         numbers: Dict[str, int] = {}
         are_as_given = True  # the names so far, so that no two of them can be the same
         for key, item in items:
@@ -336,6 +359,11 @@ def _short_repr(value: object) -> str:
         # The repr of all of it could be four times a gigabyte.
         size = value.nbytes if isinstance(value, memoryview) else len(value)
         return repr(bytes(value[:64])) if size <= 64 else f"{bytes(value[:64])!r}... <cut: {size} bytes>"
+    array: Any = getattr(sys.modules.get("array"), "array", None)  # who has one has imported it
+    if array in type(value).__mro__:
+        items = array.__len__(value)
+        if items > 64:
+            return f"{array.__getitem__(value, slice(64))!r}... <cut: {items} items>"
     return cut(str.__str__(repr(value)), MAX_REPR_CHARS)
 
 
