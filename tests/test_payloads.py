@@ -13,9 +13,9 @@ import threading
 import tracemalloc
 from array import array
 from collections import OrderedDict, UserDict, UserList, UserString, deque
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from types import MappingProxyType
-from typing import Any, Mapping, NamedTuple
+from typing import Any, ClassVar, Mapping, NamedTuple
 
 import pytest
 from hypothesis import given, strategies as st
@@ -440,3 +440,22 @@ def test_a_copy_leaves_the_context_as_it_was() -> None:
     with pytest.raises(KeyboardInterrupt):
         copy_value(Hostile(KeyboardInterrupt()))
     assert list(contextvars.copy_context().items()) == list(before.items())
+
+
+def test_of_a_dataclass_its_fields_are_recorded_that_its_repr_shows() -> None:
+    @dataclass
+    class Client:
+        name: str
+        created: InitVar[int]
+        count: ClassVar[int] = 3
+        key: str = field(default="secret", repr=False)
+        unset: int = field(init=False)
+
+        def __post_init__(self, created: int) -> None:
+            pass
+
+    Client.created = 5  # type: ignore[misc]
+    client = Client("name", 1)
+    assert copy_value([client]) == [{"name": "name"}]
+    client.unset = 4
+    assert copy_value({"a": client}) == {"a": {"name": "name", "unset": 4}}

@@ -80,6 +80,9 @@ def copy_value(value: object) -> Any:
     Strings over `MAX_STRING_CHARS` are cut with a marker, containers end after `MAX_ITEMS` items in
     all and `MAX_DEPTH` levels, tuples and sets become lists, and what has no JSON form becomes its
     `repr`, cut likewise. So do keys, of which those with the same text are told apart by a number.
+
+    Dataclasses and models of Pydantic's become dicts of their fields. A field of a dataclass with
+    ``repr=False`` is left out, as most of these are secret or huge.
     """
     # Most values are small and immutable: these need no copying.
     kind = type(value)
@@ -337,8 +340,9 @@ def _fields_of(value: object) -> Optional[Dict[str, Any]]:
     Return what an instance of a dataclass or of a model of Pydantic's holds, by name; None of anything else.
     """
     kind = type(value)
-    names = getattr(kind, "__dataclass_fields__", None)
-    if isinstance(names, dict):
+    # Who has a dataclass has imported that module.
+    if isinstance(getattr(kind, "__dataclass_fields__", None), dict) and "dataclasses" in sys.modules:
+        names = [field.name for field in sys.modules["dataclasses"].fields(kind) if field.repr]
         return {name: getattr(value, name) for name in names if hasattr(value, name)}
     dump = getattr(kind, "model_dump", None)
     found = dump(value) if isfunction(dump) else None
