@@ -16,6 +16,7 @@ from collections import OrderedDict, UserDict, UserList, UserString, deque
 from dataclasses import InitVar, dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Mapping, NamedTuple
+from warnings import catch_warnings, simplefilter, warn
 
 import pytest
 from hypothesis import given, strategies as st
@@ -459,3 +460,43 @@ def test_of_a_dataclass_its_fields_are_recorded_that_its_repr_shows() -> None:
     assert copy_value([client]) == [{"name": "name"}]
     client.unset = 4
     assert copy_value({"a": client}) == {"a": {"name": "name", "unset": 4}}
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_a_model_is_dumped_without_a_warning(error: bool) -> None:
+    calls: list[Any] = []
+
+    class Plain:
+        def model_dump(self, *, mode: str = "python", warnings: bool = True) -> Any:
+            calls.append(warnings)
+            if warnings:
+                warn("not of the field's type", stacklevel=1)
+            return {"a": 1}
+
+    class Wrapped(Plain):
+        def model_dump(self, **options: Any) -> Any:
+            return super().model_dump(**options)
+
+    class Refusing:
+        def model_dump(self, **options: Any) -> Any:
+            if options:
+                raise TypeError
+            return {"a": 1}
+
+    with catch_warnings():
+        simplefilter("error" if error else "always")
+        assert copy_value([Plain(), Wrapped(), Refusing()]) == [{"a": 1}] * 3
+    assert calls == [False, False]
+
+
+def test_a_model_of_pydantics_that_holds_another_type_is_recorded_as_it_is() -> None:
+    pydantic = pytest.importorskip("pydantic", reason="needs Pydantic, which is compiled for some Pythons only")
+
+    class Model(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        number: int = 0
+
+    model = Model()
+    model.number = "no number"
+    with catch_warnings():
+        simplefilter("error")
+        assert copy_value(model) == {"number": "no number"}

@@ -12,9 +12,9 @@ import inspect
 import sys
 from collections import UserDict, UserList, UserString, deque
 from collections.abc import MappingView
-from inspect import Parameter as _Parameter, isfunction
+from inspect import CO_VARKEYWORDS, Parameter as _Parameter, isfunction
 from itertools import islice
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clew.errors import ArgumentTypeError, ArgumentValueError
@@ -345,8 +345,20 @@ def _fields_of(value: object) -> Optional[Dict[str, Any]]:
         names = [field.name for field in sys.modules["dataclasses"].fields(kind) if field.repr]
         return {name: getattr(value, name) for name in names if hasattr(value, name)}
     dump = getattr(kind, "model_dump", None)
-    found = dump(value) if isfunction(dump) else None
+    found = _dumped(dump, value) if isfunction(dump) else None
     return found if isinstance(found, dict) else None
+
+
+def _dumped(dump: FunctionType, value: object) -> object:
+    code = dump.__code__
+    if code.co_flags & CO_VARKEYWORDS or "warnings" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        # Not by `catch_warnings`, which is for the whole process. A value that is not of the field's type is the
+        # program's own affair, and with `-W error` the warning would be raised.
+        try:
+            return dump(value, warnings=False)
+        except TypeError:  # something else takes the keywords
+            pass
+    return dump(value)
 
 
 def cut(text: str, limit: int) -> str:
