@@ -7,21 +7,11 @@ How it becomes the current one is in `clew.runs.current`; what is read of it aft
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Dict,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Union,
-)
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from clew._locks import ForkSafeLock
 from clew.additions import Additions, Metadata, Tags, Unset, unset
-from clew.failures import describe_error, status_of
+from clew.failures import ErrorText, describe_error, status_of
 from clew.incidents import report
 from clew.payloads import (
     check_id,
@@ -79,7 +69,6 @@ class RunTree(Identified):
         "_is_by_hand",
         "_is_draft",
         "end_time_ns",
-        "error",
         "inputs",
         "result",
         "run_type",
@@ -89,7 +78,6 @@ class RunTree(Identified):
     run_type: str
     inputs: Dict[str, Any]
     result: Any  # a copy of what the traced function returned, unset until it has
-    error: Optional[str]
     status: str
     end_time_ns: Optional[int]
     _additions: Optional[Additions]
@@ -127,7 +115,7 @@ class RunTree(Identified):
         run._identity = identity
         run.run_type = "chain"
         run.inputs = {}
-        run.error = run.end_time_ns = run._additions = None
+        run._error = run.end_time_ns = run._additions = None
         run.status = "ended"
         return run
 
@@ -407,7 +395,7 @@ class RunTree(Identified):
         fields = {"time_ns": now_ns(), **named}
         self._change(lambda: self._added().events.append(fields))
 
-    def close(self, status: str, error: Optional[str] = None) -> bool:
+    def close(self, status: str, error: Union[str, ErrorText, None] = None) -> bool:
         """
         End the run with a status, once, and return whether this call was the one that ended it.
         """
@@ -421,7 +409,7 @@ class RunTree(Identified):
         additions = self._additions
         if additions is not None and additions.error is not None and status == "success":
             status, error = "error", additions.error
-        self.error = error
+        self._error = error
         end_time_ns = now_ns()
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         self.status = status
@@ -460,7 +448,7 @@ class RunTree(Identified):
         except Exception as failure:  # noqa: BLE001  a hook, or the stack has no room left for one more call
             if self.status == "pending":
                 # As `close` would, but with no call, not even of the clock.
-                self.status, self.error, self.end_time_ns = "error", told, self._identity.start_time_ns
+                self.status, self._error, self.end_time_ns = "error", told, self._identity.start_time_ns
                 try:  # noqa: SIM105  `suppress` is a call
                     del self._identity.live
                 except AttributeError:
@@ -560,7 +548,7 @@ def open_run(
     run._identity = identity
     run.run_type = run_type
     run.inputs = inputs
-    run.error = run.end_time_ns = run._additions = None
+    run._error = run.end_time_ns = run._additions = None
     run.status = "pending"
     identity.live = run
     return run
