@@ -5,6 +5,7 @@ What is kept of a run's exception: its kind and its text, whatever the exception
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import json
@@ -58,6 +59,7 @@ def raises(_: object) -> Any:
     [
         (ValueError(), "error"),
         (KeyboardInterrupt(), "error"),
+        (concurrent.futures.CancelledError(), "error"),
         (GeneratorExit(), "cancelled"),
         (asyncio.CancelledError(), "cancelled"),
         (nested(asyncio.CancelledError(), 2000), "cancelled"),

@@ -243,6 +243,9 @@ def status_of(error: BaseException) -> str:
 
     A group is cancelled if all that is in it is.
     """
+    # What stops work from outside is none, in every library, so that an `except Exception` lets it pass.
+    if isinstance(error, Exception):
+        return "error"
     try:
         return "cancelled" if _is_cancellation(error) else "error"
     except Exception:  # noqa: BLE001  a class of somebody's that has a say in what is an instance of it, or of what a group is made
