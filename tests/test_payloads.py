@@ -4,17 +4,24 @@ What is kept of a run's values: a copy, JSON-shaped, bounded, whatever the value
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import enum
 import json
 import math
 import threading
-from collections import OrderedDict, deque
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import tracemalloc
+from array import array
+from collections import OrderedDict, UserDict, UserList, UserString, deque
+from dataclasses import InitVar, dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Mapping, NamedTuple
+from warnings import catch_warnings, simplefilter, warn
 
 import pytest
 from hypothesis import given, strategies as st
 
+import clew
 from clew import payloads as payload
 from clew.payloads import copy_value, input_reader
 
@@ -49,6 +56,11 @@ class BadList(list):  # type: ignore[type-arg]
         raise ValueError
 
 
+@dataclass(frozen=True)
+class Frozen:
+    x: int
+
+
 class Point(NamedTuple):
     x: int
     y: int
@@ -64,7 +76,14 @@ class Point(NamedTuple):
         ("text", "text"),
         ([1, (2, [3])], [1, [2, [3]]]),
         ({"a": {"b": (1,)}}, {"a": {"b": [1]}}),
-        ({1: "a", None: "b", (1, 2): "c"}, {"1": "a", "None": "b", "<tuple of 2 items, 16 levels deep>": "c"}),
+        ({1: "a", None: "b", (1, 2): "c"}, {"1": "a", "None": "b", "(1, 2)": "c"}),
+        ({False: 1, 2.5: 2, Colour.RED: 3, Text("t"): 4}, {"False": 1, "2.5": 2, "1": 3, "t": 4}),
+        ({(1, 2): "a", (3, 4): "b", frozenset({5}): "c"}, {"(1, 2)": "a", "(3, 4)": "b", "frozenset({5})": "c"}),
+        ({Frozen(1): "a", Frozen(2): "b"}, {"Frozen(x=1)": "a", "Frozen(x=2)": "b"}),
+        ({1: "a", "1": "b", Text("1"): "c"}, {"1": "a", "1 (2)": "c"}),
+        ({"1": "a", 1: "b", "1 (2)": "c", "2": "d"}, {"1": "a", "1 (2)": "b", "1 (2) (2)": "c", "2": "d"}),
+        ({Hostile(ValueError()): 1}, {"<Hostile that cannot be copied: ValueError>": 1}),
+        ({b"x" * 100: 1}, {repr(b"x" * 64) + "... <cut: 100 bytes>": 1}),
         ({3}, [3]),
         (Colour.RED, 1),
         (Text("t"), "t"),
@@ -83,6 +102,17 @@ class Point(NamedTuple):
         (LyingClass(), "<LyingClass that cannot be copied: ValueError>"),
         (BadList([1]), [1]),  # by the type's own method, not by an override
         (deque([1, 2]), [1, 2]),
+        ({"a": (1,)}.keys(), ["a"]),
+        ({"a": (1,)}.values(), [[1]]),
+        ({"a": (1,)}.items(), [["a", [1]]]),
+        (OrderedDict(a=1).keys(), ["a"]),
+        (UserDict(a=(1,)), {"a": [1]}),
+        (UserDict(a=1).values(), [1]),
+        (UserList([(1,)]), [[1]]),
+        (UserString("text"), "text"),
+        (MappingProxyType({"a": (1,)}), {"a": [1]}),
+        (MappingProxyType(UserDict(a=(1,))), {"a": [1]}),
+        (array("i", [1, 2]), "array('i', [1, 2])"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -109,11 +139,66 @@ def test_long_strings_and_reprs_are_cut_with_a_marker() -> None:
     assert len(copy_value(Long())) < payload.MAX_REPR_CHARS + 100
 
 
+def test_long_keys_are_cut_with_a_marker_and_none_is_lost() -> None:
+    limit = payload.MAX_STRING_CHARS
+    cut = "x" * limit + f"... <cut: {limit + 1} characters>"
+    found = copy_value({"x" * limit: 0, "x" * limit + "a": 1, "x" * limit + "b": 2, "short": 3})
+    assert found == {"x" * limit: 0, cut: 1, f"{cut} (2)": 2, "short": 3}
+    keys = list(copy_value({(i, "y" * 10_000): i for i in range(10)}))
+    assert len(keys) == 10
+    assert max(map(len, keys)) < payload.MAX_REPR_CHARS + 100
+
+
+def test_keys_with_the_same_text_are_all_kept() -> None:
+    class Same:
+        def __repr__(self) -> str:
+            return "same"
+
+    found = copy_value({Same(): number for number in range(payload.MAX_ITEMS)})
+    assert list(found.values()) == list(range(payload.MAX_ITEMS))
+    found = copy_value({"...": 1, **{str(number): number for number in range(payload.MAX_ITEMS)}})
+    assert found["..."] == 1
+    assert found["... (2)"] == f"<cut: {payload.MAX_ITEMS + 1} items>"
+
+
 def test_large_containers_are_cut_over_all_levels() -> None:
     found = copy_value([list(range(1000)) for _ in range(1000)])
     assert sum(len(item) for item in found) <= payload.MAX_ITEMS + 20
     assert found[-1] == "<cut: 1000 items>"
     assert len(copy_value({number: number for number in range(100_000)})) == payload.MAX_ITEMS + 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda numbers: array("q", numbers),
+        lambda numbers: dict.fromkeys(numbers).keys(),
+        lambda numbers: dict(enumerate(numbers)).values(),
+        lambda numbers: dict(enumerate(numbers)).items(),
+        lambda numbers: MappingProxyType(dict.fromkeys(numbers)),
+        lambda numbers: UserDict(dict.fromkeys(numbers)),
+        lambda numbers: UserDict(dict.fromkeys(numbers)).keys(),
+        lambda numbers: UserList(numbers),
+        lambda numbers: UserString("1234567890" * len(numbers)),
+    ],
+)
+def test_large_containers_of_the_standard_library_are_not_gone_through_to_their_end(make: Any) -> None:
+    value = make(range(1 << 31, (1 << 31) + 400_000))
+    tracemalloc.start()
+    try:
+        copied = copy_value([value])
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000  # less than their repr alone
+    finally:
+        tracemalloc.stop()
+    assert "<cut: " in str(copied)[-100:]
+
+
+def test_wrappers_that_contain_themselves_end() -> None:
+    ring = UserList([1])
+    ring.append(ring)
+    assert "levels deep" in json.dumps(copy_value(ring))
+    ring.data = ring
+    assert copy_value(ring).startswith("<UserList that cannot be copied: ")
 
 
 def test_a_value_that_contains_itself_ends() -> None:
@@ -224,3 +309,194 @@ def test_dataclasses_and_models_are_recorded_by_their_fields() -> None:
     assert copy_value(Broken()) == "<Broken that cannot be copied: ValueError>"
     assert copy_value(Odd()).startswith("<")
     assert copy_value(Point) == repr(Point)
+
+
+# traced code that runs for a copy
+
+
+def test_what_runs_for_a_copy_alone_makes_no_runs() -> None:
+    calls = []
+
+    class Node:
+        def __init__(self, left: Any = None, right: Any = None) -> None:
+            self.left, self.right = left, right
+
+        def __repr__(self) -> str:
+            return describe(self)
+
+    @clew.traceable
+    def describe(node: Node) -> str:
+        calls.append(node)
+        return "leaf" if node.left is None else f"({node.left!r} {node.right!r})"
+
+    with clew.record() as runs:
+        assert describe(Node(Node(), Node())) == "(leaf leaf)"
+    runs.assert_tree("describe\n  describe\n  describe")
+    assert [run.inputs for run in runs] == [{"node": "(leaf leaf)"}, {"node": "leaf"}, {"node": "leaf"}]
+    assert len(calls) == 8  # three of the program's own; the copies of their inputs take three, one and one
+
+
+called = []
+
+
+@clew.traceable
+def helper() -> str:
+    called.append(1)
+    with clew.trace("block"):
+        clew.RunTree("by hand").post()
+    return "text"
+
+
+class Shown:
+    def __repr__(self) -> str:
+        return helper()
+
+
+class Dumped:
+    def model_dump(self) -> Any:
+        return {"a": helper()}
+
+
+class ByDescriptor:
+    def __get__(self, instance: object, owner: object = None) -> Any:
+        return self if instance is None else helper()
+
+
+@dataclass
+class Described:
+    a: int
+
+
+Described.a = ByDescriptor()  # type: ignore[assignment]
+
+
+class Loaded(Mapping):  # type: ignore[type-arg]
+    def __getitem__(self, key: str) -> str:
+        return helper()
+
+    def __iter__(self) -> Any:
+        return iter("a")
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Failure(Exception):
+    def __str__(self) -> str:
+        return helper()
+
+
+@clew.traceable
+def takes(value: object) -> None:
+    if isinstance(value, Failure):
+        raise value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Shown(), {Shown(): 1}, Dumped(), object.__new__(Described), Failure()],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_traced_helper_of_a_value_makes_no_run(value: object) -> None:
+    called.clear()
+    with clew.record() as runs, contextlib.suppress(Failure):
+        takes(value)
+    runs.assert_tree("takes [error]" if isinstance(value, Failure) else "takes")
+    assert called
+    assert "text" in str(runs.roots[0].error or runs.roots[0].inputs)
+
+
+def test_a_traced_helper_of_a_mapping_makes_no_run() -> None:
+    with clew.record() as runs, clew.trace("outer", inputs=Loaded()):
+        pass
+    runs.assert_tree("outer")
+    assert runs.roots[0].inputs == {"a": "text"}
+
+
+def test_a_traced_helper_of_a_process_function_makes_no_run() -> None:
+    @clew.traceable(process_inputs=lambda _: {"a": helper()}, process_outputs=lambda _: {"b": helper()})
+    def fn() -> str:
+        return helper()
+
+    with clew.record() as runs:
+        fn()
+    runs.assert_tree("fn\n  helper\n    block\nby hand [pending]")  # that of the program's own call
+    assert (runs.roots[0].inputs, runs.roots[0].outputs) == ({"a": "text"}, {"b": "text"})
+
+
+def test_a_traced_helper_of_process_chunk_makes_no_run() -> None:
+    @clew.traceable(process_chunk=lambda _: helper())
+    def fn() -> Any:
+        yield 1
+
+    with clew.record() as runs:
+        assert list(fn()) == [1]
+    runs.assert_tree("fn")
+    assert runs.roots[0].outputs == {"output": ["text"]}
+
+
+def test_a_copy_leaves_the_context_as_it_was() -> None:
+    before = contextvars.copy_context()
+    copy_value(object())
+    with pytest.raises(KeyboardInterrupt):
+        copy_value(Hostile(KeyboardInterrupt()))
+    assert list(contextvars.copy_context().items()) == list(before.items())
+
+
+def test_of_a_dataclass_its_fields_are_recorded_that_its_repr_shows() -> None:
+    @dataclass
+    class Client:
+        name: str
+        created: InitVar[int]
+        count: ClassVar[int] = 3
+        key: str = field(default="secret", repr=False)
+        unset: int = field(init=False)
+
+        def __post_init__(self, created: int) -> None:
+            pass
+
+    Client.created = 5  # type: ignore[misc]
+    client = Client("name", 1)
+    assert copy_value([client]) == [{"name": "name"}]
+    client.unset = 4
+    assert copy_value({"a": client}) == {"a": {"name": "name", "unset": 4}}
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_a_model_is_dumped_without_a_warning(error: bool) -> None:
+    calls: list[Any] = []
+
+    class Plain:
+        def model_dump(self, *, mode: str = "python", warnings: bool = True) -> Any:
+            calls.append(warnings)
+            if warnings:
+                warn("not of the field's type", stacklevel=1)
+            return {"a": 1}
+
+    class Wrapped(Plain):
+        def model_dump(self, **options: Any) -> Any:
+            return super().model_dump(**options)
+
+    class Refusing:
+        def model_dump(self, **options: Any) -> Any:
+            if options:
+                raise TypeError
+            return {"a": 1}
+
+    with catch_warnings():
+        simplefilter("error" if error else "always")
+        assert copy_value([Plain(), Wrapped(), Refusing()]) == [{"a": 1}] * 3
+    assert calls == [False, False]
+
+
+def test_a_model_of_pydantics_that_holds_another_type_is_recorded_as_it_is() -> None:
+    pydantic = pytest.importorskip("pydantic", reason="needs Pydantic, which is compiled for some Pythons only")
+
+    class Model(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        number: int = 0
+
+    model = Model()
+    model.number = "no number"
+    with catch_warnings():
+        simplefilter("error")
+        assert copy_value(model) == {"number": "no number"}

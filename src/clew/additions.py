@@ -10,6 +10,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Union
 
 from clew._locks import ForkSafeLock
+from clew.failures import text_of
 from clew.incidents import report
 from clew.options import check_mapping, check_name, check_run_type, check_tags, check_usage, error_text, time_of
 from clew.payloads import copy_payload, copy_value
@@ -17,6 +18,7 @@ from clew.payloads import copy_payload, copy_value
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from clew.failures import ErrorText
     from clew.runs.identity import Identity
     from clew.runs.run import RunTree
 
@@ -195,7 +197,7 @@ class Amendable:
     __slots__ = ("_additions", "_error", "_inputs", "_run_type", "_status", "end_time_ns", "result")
 
     _additions: Optional[Additions]
-    _error: Optional[str]
+    _error: Union[str, ErrorText, None]
     _identity: Identity
     _inputs: Dict[str, Any]  # a copy
     _run_type: str
@@ -247,7 +249,7 @@ class Amendable:
 
         What is set while the run is open, as `end` takes it, will stand there unless an exception ends the run.
         """
-        return self._error
+        return text_of(self._error)
 
     @error.setter
     def error(self, error: Union[str, BaseException, None]) -> None:

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Tuple
 
 from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.failures import describe_error, text_of
 from clew.incidents import report
-from clew.payloads import MAX_STRING_CHARS, copy_value, cut, describe_error
+from clew.payloads import MAX_STRING_CHARS, copy_value, cut
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -123,7 +124,7 @@ def error_text(error: object) -> str:
     Return the error of a run that somebody has given, as text: of an exception, what Python prints.
     """
     if isinstance(error, BaseException):
-        return describe_error(error, error.__traceback__)
+        return text_of(describe_error(error, error.__traceback__)) or ""
     try:
         return cut(str.__str__(error) if isinstance(error, str) else str(error), MAX_STRING_CHARS)
     except Exception as failure:  # noqa: BLE001  a __str__ of the user's

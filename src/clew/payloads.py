@@ -1,43 +1,69 @@
 """
-What is kept of the values and the exceptions of a run: JSON-shaped, bounded copies, taken at once.
+What is kept of the values of a run: JSON-shaped, bounded copies, taken at once.
 
 A copy is made on the calling thread, as the value may be changed a moment later. Nothing is done to
-the value itself, and nothing that one of its own methods raises gets out of here.
+the value itself, and nothing that one of its own methods raises gets out of here. What is kept of
+exceptions is in `clew.failures`.
 """
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import sys
-from collections import deque
-from inspect import Parameter as _Parameter, isfunction
+from collections import UserDict, UserList, UserString, deque
+from collections.abc import MappingView
+from inspect import CO_VARKEYWORDS, Parameter as _Parameter, isfunction
 from itertools import islice
-from types import TracebackType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from types import FunctionType, MappingProxyType
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clew.incidents import report
 
 __all__ = (
+    "call_unrecorded",
     "copy_payload",
     "copy_value",
     "cut",
-    "describe_error",
     "input_reader",
     "process_payload",
-    "status_of",
+    "set_caller",
 )
 
 MAX_STRING_CHARS = 65_536
 MAX_REPR_CHARS = 4_096
 MAX_ITEMS = 10_000
 MAX_DEPTH = 16
-MAX_FRAMES = 50
 
 # Above some more than this, Python itself refuses to write an int as text.
 _BIG = 1 << 4096
 _SMALL = -_BIG  # a constant: to negate it at each use would make a new number of 4096 bits
 _INFINITY = float("inf")
+
+# Of the standard library: what shows the items of something else, and what has a plain value as its `data`.
+_VIEWS = frozenset((type({}.keys()), type({}.values()), type({}.items()), MappingView))
+_WRAPPERS: Dict[type, type] = {UserDict: dict, UserList: list, UserString: str}
+
+
+# Calls a function so that nothing is recorded of what it does; None until there is a run tree that could record it.
+_caller: Optional[Callable[..., Any]] = None
+
+
+def set_caller(caller: Callable[..., Any]) -> None:
+    """
+    Have code of the program's that runs for the sake of a copy alone called by `caller(fn, *args)`.
+    """
+    global _caller
+    _caller = caller
+
+
+def call_unrecorded(fn: Callable[..., Any], *args: Any) -> Any:
+    """
+    Call what the program does not call itself, such as a `__repr__` for a copy: if it is traced, that makes no runs.
+
+    Otherwise the runs of the program would have others among them, and as their inputs are copied in turn, there
+    could be exponentially many.
+    """
+    return fn(*args) if _caller is None else _caller(fn, *args)
 
 
 def copy_value(value: object) -> Any:
@@ -45,8 +71,11 @@ def copy_value(value: object) -> Any:
     Return a JSON-shaped copy of `value` that shares nothing mutable with it.
 
     Strings over `MAX_STRING_CHARS` are cut with a marker, containers end after `MAX_ITEMS` items in
-    all and `MAX_DEPTH` levels, tuples and sets become lists, keys become strings, and what has no
-    JSON form becomes its `repr`, cut likewise.
+    all and `MAX_DEPTH` levels, tuples and sets become lists, and what has no JSON form becomes its
+    `repr`, cut likewise. So do keys, of which those with the same text are told apart by a number.
+
+    Dataclasses and models of Pydantic's become dicts of their fields. A field of a dataclass with
+    ``repr=False`` is left out, as most of these are secret or huge.
     """
     # Most values are small and immutable: these need no copying.
     kind = type(value)
@@ -159,9 +188,9 @@ def copy_payload(payload: object, name: str) -> Dict[str, Any]:
         return {}
     try:
         if isinstance(payload, Mapping) and not isinstance(payload, dict):
-            payload = dict(payload)
+            payload = call_unrecorded(dict, payload)
     except Exception as error:  # noqa: BLE001  a mapping of the user's
-        payload = f"<{type(payload).__name__} that cannot be copied: {type(error).__name__}>"
+        payload = _unreadable(payload, error)
     copied = copy_value(payload)
     return copied if type(copied) is dict else {name: copied}
 
@@ -171,48 +200,12 @@ def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, wha
     Return what `process` leaves of a payload; nothing but a mark where it fails.
     """
     try:
-        copied: Dict[str, Any] = copy_value(dict(process(value)))
+        copied: Dict[str, Any] = copy_value(call_unrecorded(lambda: dict(process(value))))
         return copied
     except Exception as error:  # noqa: BLE001  anything; and fail closed: what a redaction did not let through is not recorded
         kind = type(error).__name__
         report("payloads_dropped", f"process_{what} raised {kind}, so the {what} were not recorded", error=error)
         return {"clew.dropped": f"process_{what} raised {kind}"}
-
-
-def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> str:
-    """
-    Return the exception as Python prints it, with its traceback and its causes, bounded.
-    """
-    try:
-        from traceback import format_exception, walk_tb  # here, as a program that does not fail needs none
-
-        # An error that passes through a thousand traced calls is told a thousand times.
-        left_out = sum(1 for _ in walk_tb(traceback)) - MAX_FRAMES
-        head = f"<cut: {left_out} outer frames>\n" if left_out > 0 else ""
-        lines = format_exception(type(error), error, traceback, limit=-MAX_FRAMES)
-        return cut(head + "".join(lines), MAX_STRING_CHARS)
-    except Exception as failure:  # noqa: BLE001  an attribute or a __str__ of the user's exception
-        return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
-
-
-def status_of(error: BaseException) -> str:
-    """
-    Return "cancelled" for what stops a piece of work from outside, "error" for all else.
-    """
-    if isinstance(error, GeneratorExit):
-        return "cancelled"
-    # A loop that raised its own exception is loaded; one that is not need not be, to ask.
-    for library, name in (("asyncio", "CancelledError"), ("trio", "Cancelled")):
-        cancelled = getattr(sys.modules.get(library), name, None)
-        if cancelled is not None and isinstance(error, cancelled):
-            return "cancelled"
-    # 3.11+ has groups of its own; on older releases a task group raises those of the backport.
-    for home in (builtins, sys.modules.get("exceptiongroup")):
-        group = getattr(home, "BaseExceptionGroup", None)
-        if group is not None and isinstance(error, group):
-            members: Sequence[BaseException] = getattr(error, "exceptions", ())
-            return "cancelled" if all(status_of(one) == "cancelled" for one in members) else "error"
-    return "error"
 
 
 class _Copier:
@@ -226,7 +219,7 @@ class _Copier:
         try:
             return self._copy(value, depth)
         except Exception as error:  # noqa: BLE001  a method of the user's: __iter__, __len__, a __class__ that is a property
-            return f"<{type(value).__name__} that cannot be copied: {type(error).__name__}>"
+            return _unreadable(value, error)
 
     def _copy(self, value: object, depth: int) -> Any:  # noqa: PLR0911  a table of types
         # Subclasses become the plain type, through its own method, not through an override.
@@ -246,26 +239,59 @@ class _Copier:
         for kind in (list, tuple, set, frozenset, deque):
             if isinstance(value, kind):
                 return self._copy_items(value, kind.__iter__(value), depth)
-        fields = _fields_of(value)
-        return _short_repr(value) if fields is None else self._copy_dict(fields, depth)
+        return self._copy_wrapper(value, depth)
+
+    def _copy_wrapper(self, value: Any, depth: int) -> Any:
+        # Those of the standard library would otherwise be told by a repr of all that is in them.
+        kinds = type(value).__mro__
+        if not _VIEWS.isdisjoint(kinds):
+            items = call_unrecorded(lambda: list(islice(iter(value), self._items_left + 1)))
+            return self._copy_items(value, iter(items), depth)
+        if MappingProxyType in kinds:
+            items = call_unrecorded(lambda: list(islice(value.items(), self._items_left + 1)))
+            return self._copy_pairs(value, items, depth)
+        for kind, plain in _WRAPPERS.items():
+            if kind in kinds and isinstance(value.data, plain):
+                return self._copy(value.data, depth)
+        fields_or_text = call_unrecorded(_fields_or_text, value)
+        return fields_or_text if isinstance(fields_or_text, str) else self._copy_dict(fields_or_text, depth)
 
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
-        if depth >= MAX_DEPTH:
-            return f"<dict of {len(value)} items, {depth} levels deep>"
-        copied = {}
         # Taken in one go, and no more than can be used.
         try:
             items = list(islice(dict.items(value), self._items_left + 1))
         except RuntimeError:  # another thread has added a key meanwhile; nobody adds one to a copy
             items = list(islice(dict.items(dict.copy(value)), self._items_left + 1))
+        return self._copy_pairs(value, items, depth)
+
+    def _copy_pairs(self, value: Mapping[Any, Any], items: List[Tuple[Any, Any]], depth: int) -> Any:
+        if depth >= MAX_DEPTH:
+            return f"<dict of {len(value)} items, {depth} levels deep>"
+        copied: Dict[str, Any] = {}
+        numbers: Dict[str, int] = {}
+        are_as_given = True  # the names so far, so that no two of them can be the same
         for key, item in items:
             if not self._items_left:
-                copied["..."] = f"<cut: {len(value)} items>"
+                copied[_free_name("...", copied, numbers)] = f"<cut: {len(value)} items>"
                 break
             self._items_left -= 1
-            name = key if type(key) is str else self.copy(key, MAX_DEPTH)
-            copied[name if isinstance(name, str) else str(name)] = self.copy(item, depth + 1)
+            name = key
+            if type(key) is not str or len(key) > MAX_STRING_CHARS:
+                name = self._name_of(key)
+                are_as_given = False
+            if not are_as_given:
+                name = _free_name(name, copied, numbers)
+            copied[name] = self.copy(item, depth + 1)
         return copied
+
+    def _name_of(self, key: object) -> str:
+        try:
+            if key is None or isinstance(key, (str, int, float)):
+                return str(self._copy(key, 0))
+            text: str = call_unrecorded(_short_repr, key)
+            return text
+        except Exception as error:  # noqa: BLE001  as above
+            return _unreadable(key, error)
 
     def _copy_items(self, value: Any, iterator: Iterator[Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
@@ -281,22 +307,56 @@ class _Copier:
         return copied
 
 
+def _unreadable(value: object, error: Exception) -> str:
+    return f"<{type(value).__name__} that cannot be copied: {type(error).__name__}>"
+
+
+def _free_name(name: str, taken: Dict[str, Any], numbers: Dict[str, int]) -> str:
+    """
+    Return the name of a key, with the next number behind it where another key already has that name.
+    """
+    free = name
+    while free in taken:
+        # Remembered, as ten thousand objects may have one and the same repr.
+        numbers[name] = numbers.get(name, 1) + 1
+        free = f"{name} ({numbers[name]})"
+    return free
+
+
+def _fields_or_text(value: object) -> Union[Dict[str, Any], str]:
+    fields = _fields_of(value)
+    return _short_repr(value) if fields is None else fields
+
+
 def _fields_of(value: object) -> Optional[Dict[str, Any]]:
     """
     Return what an instance of a dataclass or of a model of Pydantic's holds, by name; None of anything else.
     """
     kind = type(value)
-    names = getattr(kind, "__dataclass_fields__", None)
-    if isinstance(names, dict):
+    # Who has a dataclass has imported that module.
+    if isinstance(getattr(kind, "__dataclass_fields__", None), dict) and "dataclasses" in sys.modules:
+        names = [field.name for field in sys.modules["dataclasses"].fields(kind) if field.repr]
         return {name: getattr(value, name) for name in names if hasattr(value, name)}
     dump = getattr(kind, "model_dump", None)
-    found = dump(value) if isfunction(dump) else None
+    found = _dumped(dump, value) if isfunction(dump) else None
     return found if isinstance(found, dict) else None
+
+
+def _dumped(dump: FunctionType, value: object) -> object:
+    code = dump.__code__
+    if code.co_flags & CO_VARKEYWORDS or "warnings" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        # Not by `catch_warnings`, which is for the whole process. A value that is not of the field's type is the
+        # program's own affair, and with `-W error` the warning would be raised.
+        try:
+            return dump(value, warnings=False)
+        except TypeError:  # something else takes the keywords
+            pass
+    return dump(value)
 
 
 def cut(text: str, limit: int) -> str:
     """
-    Return a text with what is over the limit cut off, and a mark in its place.
+    Return the text, or the beginning of it with a mark that says how long it was.
     """
     if len(text) <= limit:
         return text
@@ -308,4 +368,9 @@ def _short_repr(value: object) -> str:
         # The repr of all of it could be four times a gigabyte.
         size = value.nbytes if isinstance(value, memoryview) else len(value)
         return repr(bytes(value[:64])) if size <= 64 else f"{bytes(value[:64])!r}... <cut: {size} bytes>"
-    return cut(repr(value), MAX_REPR_CHARS)
+    array: Any = getattr(sys.modules.get("array"), "array", None)  # who has one has imported it
+    if array in type(value).__mro__:
+        items = array.__len__(value)
+        if items > 64:
+            return f"{array.__getitem__(value, slice(64))!r}... <cut: {items} items>"
+    return cut(str.__str__(repr(value)), MAX_REPR_CHARS)

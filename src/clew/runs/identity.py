@@ -15,7 +15,7 @@ from uuid import UUID
 from clew._locks import ForkSafeLock
 from clew.incidents import report
 from clew.options import check_mapping, check_project_name, check_tags
-from clew.payloads import copy_value
+from clew.payloads import copy_value, set_caller
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
@@ -406,6 +406,26 @@ current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run"
 # The program's own, None where nobody has set any: that of the headers holds, if there were some.
 current_baggage: ContextVar[Optional[Baggage]] = ContextVar("clew_baggage", default=None)
 ambient: ContextVar[Ambient] = ContextVar("clew_ambient", default=_NOTHING_SAID)
+
+
+# Inside of what runs for the sake of a copy alone.
+_UNRECORDED = Ambient(None, is_enabled=False)
+
+
+def _call_unrecorded(fn: Callable[..., Any], *args: Any) -> Any:
+    before = ambient.get()
+    token = None
+    try:
+        token = ambient.set(_UNRECORDED)
+        return fn(*args)
+    finally:
+        if token is None:  # an interrupt came in between
+            ambient.set(before)
+        else:
+            ambient.reset(token)
+
+
+set_caller(_call_unrecorded)
 
 
 def report_exit_out_of_order(block: str) -> None:

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Type, Union
 
 from clew.drawing import check_tree, draw_tree
 from clew.errors import AlreadyEnteredError, RunLookupError
+from clew.failures import ErrorText, text_of
 from clew.runs.identity import Identity, Remote
 from clew.runs.sampling import add_start_hook, remove_start_hook, settings
 
@@ -134,12 +135,11 @@ class Run(Identified):
     Be one recorded run, frozen: what `record()` gives, with its `children` in the order they started.
 
     Beside what is listed here it has `id`, `trace_id`, `span_id`, `parent_id`, `parent_span_id`,
-    `dotted_order`, `name`, `start_time_ns`, `project_name` and `links`, as `RunTree` has.
+    `dotted_order`, `name`, `start_time_ns`, `project_name`, `links` and `error`, as `RunTree` has.
 
     Attributes:
         run_type: LangSmith's kind of run, such as "chain" or "tool".
         status: "success", "error", "cancelled", or "pending" for a run that has not ended yet.
-        error: the exception with its traceback, as text.
         inputs: a JSON-shaped dict.
         outputs: a JSON-shaped dict; None where there are none.
         tags: strings, inherited ones included.
@@ -150,10 +150,10 @@ class Run(Identified):
     """
 
     __slots__ = (
+        "_error",
         "_identity",
         "children",
         "end_time_ns",
-        "error",
         "events",
         "inputs",
         "metadata",
@@ -163,9 +163,9 @@ class Run(Identified):
         "tags",
     )
 
+    _error: Union[str, ErrorText, None]
     children: Tuple[Run, ...]
     end_time_ns: Optional[int]
-    error: Optional[str]
     events: Tuple[Mapping[str, Any], ...]
     inputs: Dict[str, Any]
     metadata: Dict[str, Any]
@@ -179,7 +179,7 @@ class Run(Identified):
         fill("_identity", run._identity)
         fill("run_type", run._run_type)
         fill("status", run._status)
-        fill("error", run.error)
+        fill("_error", run._error)
         fill("inputs", run._inputs)
         fill("outputs", run.outputs)
         fill("end_time_ns", run.end_time_ns)
@@ -187,6 +187,13 @@ class Run(Identified):
         fill("metadata", run.all_metadata())
         fill("events", tuple(run.events))
         fill("children", children)
+
+    @property
+    def error(self) -> Optional[str]:
+        """
+        The exception that has ended the run, with its traceback, as text; None where there is none.
+        """
+        return text_of(self._error)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(

@@ -7,20 +7,11 @@ How it becomes the current one is in `clew.runs.current`; what is read of it aft
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Dict,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Union,
-)
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from clew.additions import ADDED_NOWHERE, Amendable
 from clew.errors import ArgumentTypeError
+from clew.failures import ErrorText, describe_error, status_of
 from clew.incidents import report
 from clew.options import (
     check_id,
@@ -31,7 +22,7 @@ from clew.options import (
     event_fields,
     metadata_of_extra,
 )
-from clew.payloads import copy_payload, describe_error, status_of
+from clew.payloads import copy_payload
 from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
 from clew.runs.recording import Identified, Run
@@ -354,7 +345,7 @@ class RunTree(Amendable, Identified):
         fields = {"time_ns": time_ns, **named}
         self._change(lambda: self._added().events.append(fields))
 
-    def close(self, status: str, error: Optional[str] = None) -> bool:
+    def close(self, status: str, error: Union[str, ErrorText, None] = None) -> bool:
         """
         End the run with a status, once, and return whether this call was the one that ended it.
         """
@@ -415,9 +406,25 @@ class RunTree(Amendable, Identified):
     def fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
         """
         End the run by an exception, as an error or as cancelled; `traceback` is where to start telling.
+
+        It raises none: that would be seen in place of the one that the program is waiting for.
         """
-        if self._status == "pending":
-            self.close(status_of(error), describe_error(error, traceback))
+        if self._status != "pending":
+            return
+        told = None
+        try:
+            told = describe_error(error, traceback)
+            self.close(status_of(error), told)
+        except Exception as failure:  # noqa: BLE001  a hook, or the stack has no room left for one more call
+            if self._status == "pending":
+                # As `close` would, but with no call, not even of the clock.
+                self._status, self._error, self.end_time_ns = "error", told, self._identity.start_time_ns
+                try:  # noqa: SIM105  `suppress` is a call
+                    del self._identity.live
+                except AttributeError:
+                    pass
+            if not isinstance(failure, RecursionError):  # which Python up to 3.9 lets nobody do much after
+                report("end_hooks_failed", f"the end of the run {self.name!r} could not be told", error=failure)
 
     def __repr__(self) -> str:
         return f"<clew.RunTree {self.name!r} {self._status}>"

@@ -33,7 +33,7 @@ from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.incidents import report
 from clew.options import check_id, check_mapping, check_name, check_run_type, metadata_of_extra, options_of_config
-from clew.payloads import copy_value, input_reader, process_payload
+from clew.payloads import call_unrecorded, copy_value, input_reader, process_payload
 from clew.runs import run as _run, sampling as _sampling
 from clew.runs.current import context_under, get_current_run_tree, leave_call
 from clew.runs.identity import (
@@ -541,7 +541,7 @@ def _itself(chunk: Any) -> Any:
 
 def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
     try:
-        return copy_value(process(chunk))
+        return copy_value(call_unrecorded(process, chunk))
     except Exception as error:  # noqa: BLE001  anything; and fail closed, as with the payloads
         kind = type(error).__name__
         report("payloads_dropped", f"process_chunk raised {kind}, so a chunk was not recorded", error=error)
