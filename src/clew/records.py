@@ -56,7 +56,7 @@ def _make_encoder() -> Callable[[Any], str]:
     return encode
 
 
-_encode = _make_encoder()
+encode_json = _make_encoder()
 
 
 def record_of(run: Run) -> Dict[str, Any]:
@@ -108,24 +108,28 @@ def line_of(run: Run) -> str:
     links = run.links if parent is not None and type(parent) is not type(identity) else getattr(identity, "linked", ())
     if tags or metadata or events or links:
         record = record_of(run)
-        more = _encode({name: record[name] for name in ("tags", "metadata", "events", "links")})[1:-1]
+        more = encode_json({name: record[name] for name in ("tags", "metadata", "events", "links")})[1:-1]
     else:
         more = '"tags":[],"metadata":{},"events":[],"links":[]'
+    try:
+        labels = _labels(identity.name, run.run_type, run.project_name, run.service, run.status)
+    except TypeError:  # a label that nobody checked, and that cannot be looked up
+        labels = _labels.__wrapped__(identity.name, run.run_type, run.project_name, run.service, run.status)
     return (
         f'{{"id":"{id_text}","trace_id":"{_trace_id(run)}","span_id":"{id_text[19:23]}{id_text[24:]}",{above},'
         f'"dotted_order":"{identity.dotted_order}","start_time_ns":{identity.start_time_ns},'
         f'"end_time_ns":{"null" if run.end_time_ns is None else run.end_time_ns},'
-        f"{_labels(identity.name, run.run_type, run.project_name, run.service, run.status)},"
-        f'"error":{"null" if run.error is None else _encode(run.error)},'
-        f'"inputs":{_encode(run.inputs)},"outputs":{_encode(run.outputs)},{more}}}\n'
+        f"{labels},"
+        f'"error":{"null" if run.error is None else encode_json(run.error)},'
+        f'"inputs":{encode_json(run.inputs)},"outputs":{encode_json(run.outputs)},{more}}}\n'
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def _labels(name: str, run_type: str, project_name: Optional[str], service: Optional[str], status: str) -> str:
     # The runs of one function are alike in these.
     labels = {"name": name, "run_type": run_type, "project_name": project_name, "service": service, "status": status}
-    return _encode(labels)[1:-1]
+    return encode_json(labels)[1:-1]
 
 
 def _trace_id(run: Run) -> str:

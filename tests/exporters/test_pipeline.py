@@ -15,6 +15,7 @@ from typing import List, Sequence
 import pytest
 
 import clew
+from clew.errors import RunsRefusedError
 from clew.exporters.pipeline import Pipeline
 from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone
 from tests.exporters._exporters import Failing, Hanging, Keeping, counted, exporting_to, make_run
@@ -142,6 +143,44 @@ def test_export_that_keeps_failing_is_given_up_and_the_next_one_is_tried() -> No
         make_run("next")
         assert pipeline.flush(DEADLINE), "what was lost before the last call is told"
     assert failing.names == ["next"]
+
+
+def test_run_that_is_refused_does_not_come_again_and_is_counted() -> None:
+    class Refusing(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            good = [run for run in runs if run.name != "bad"]
+            super().export(good)
+            if len(good) < len(runs):
+                raise RunsRefusedError("no", len(runs) - len(good))
+
+    refusing, keeping = Refusing(), Keeping()
+    with exporting_to(refusing, keeping, max_batch=3, delay=DEADLINE) as pipeline:
+
+        def export() -> None:
+            for name in ("first", "bad", "second"):
+                make_run(name)
+            assert not pipeline.flush(DEADLINE)
+
+        assert counted("runs_refused", export) == 1
+        assert pipeline.flush(DEADLINE)
+    assert refusing.batches == [[keeping.batches[0][0], keeping.batches[0][2]]]
+    assert keeping.names == ["first", "bad", "second"]
+
+
+def test_run_that_cannot_be_read_is_no_reason_to_lose_the_others() -> None:
+    keeping = Keeping()
+    with exporting_to(keeping, max_batch=3, delay=DEADLINE) as pipeline:
+
+        def export() -> None:
+            make_run("first")
+            with clew.trace("bad") as bad:
+                bad.add_tags("t")
+                bad._additions.tags = None  # type: ignore[union-attr, assignment]  # as whoever has broken it
+            make_run("second")
+            assert not pipeline.flush(DEADLINE)
+
+        assert counted("runs_refused", export) == 1
+    assert keeping.names == ["first", "second"]
 
 
 def test_exporter_that_fails_to_shut_down_is_counted() -> None:

@@ -13,9 +13,10 @@ from contextlib import suppress
 from contextvars import Context
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, Iterable, List, Optional, Sequence, Tuple, Union
 
 from clew._locks import ForkSafeLock
+from clew.errors import RunsRefusedError
 from clew.exporters.protocol import Exporter
 from clew.incidents import report
 from clew.runs import sampling as _sampling
@@ -300,9 +301,9 @@ class Pipeline:
         self._in_flight = len(ended)
         try:
             # Who has ended meanwhile will come by itself, or has.
-            self._deliver_starts([Run(run, ()) for run in started if run.status == "pending"])
+            self._deliver_starts(self._frozen(run for run in started if run.status == "pending"))
             # As nothing changes a run that has ended, it is frozen here and not on the thread that ended it.
-            self._deliver([Run(run, ()) for run in ended])
+            self._deliver(self._frozen(ended))
         except BaseException as error:  # noqa: BLE001  such as a lack of memory; there is no other thread to take over
             report("exports_failed", "a batch of runs could not be handed to an exporter", error=error)
             self._lose(self._in_flight, "they could not be handed to an exporter")
@@ -336,7 +337,16 @@ class Pipeline:
                 return item  # type: ignore[return-value]  # what else there is
         return None
 
-    def _deliver(self, runs: List[Run]) -> None:
+    def _frozen(self, runs: Iterable[RunTree]) -> Tuple[Run, ...]:
+        frozen: List[Run] = []
+        for run in runs:
+            try:
+                frozen.append(Run(run, ()))
+            except Exception as error:  # noqa: BLE001, PERF203  no reason to lose the others
+                self._refuse(1, error)
+        return tuple(frozen)
+
+    def _deliver(self, runs: Tuple[Run, ...]) -> None:
         waiting = list(self._exporters if runs else ())
         for attempt in range(self._attempts):
             if attempt:
@@ -346,7 +356,7 @@ class Pipeline:
                 return
         self._lose(len(runs), f"{type(waiting[0]).__name__} failed {self._attempts} times")
 
-    def _deliver_starts(self, runs: List[Run]) -> None:
+    def _deliver_starts(self, runs: Tuple[Run, ...]) -> None:
         for exporter in self._starters if runs else ():
             self._attempt(exporter.export_starts, runs)
 
@@ -354,10 +364,18 @@ class Pipeline:
         try:
             call(argument)
             return True
+        except RunsRefusedError as refusal:
+            self._refuse(refusal.count, refusal)
+            return True
         except BaseException as error:  # noqa: BLE001  an exit, too, is the exporter's own
             name = type(getattr(call, "__self__", call)).__name__
             report("exports_failed", f"{name} failed, and will be tried again a few times", error=error)
             return False
+
+    def _refuse(self, count: int, error: Exception) -> None:
+        self._lost += count
+        for _ in range(count):
+            report("runs_refused", "a run was left out, as it can never be delivered: see the error", error=error)
 
     def _wait_before(self, attempt: int) -> None:
         from random import random  # here, as most programs never need it

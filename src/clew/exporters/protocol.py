@@ -25,6 +25,8 @@ class Exporter(Protocol):
     def export(self, runs: Sequence[Run]) -> None:
         """
         Deliver finished runs; raise, whatever it is, if they were not delivered, and they will come again.
+
+        `clew.errors.RunsRefusedError` says that all but some of them were, and that those are not to come again.
         """
 
     def shutdown(self, timeout: float) -> None:
