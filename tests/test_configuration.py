@@ -77,6 +77,26 @@ def test_what_is_not_named_stays_as_it_was() -> None:
     assert (run.project_name, run.service, settings.sampler) == ("p", "t", 1.0)
 
 
+def test_run_is_filed_under_what_was_said_by_its_end_whenever_it_is_read() -> None:
+    exporter = MemoryExporter()
+    clew.configure(exporter=exporter)
+    with clew.record() as runs:
+        make_run("unfiled")
+        clew.configure(project_name="one", service="first")
+        make_run("early")
+        with clew.trace("open") as still_open:
+            clew.configure(project_name="two", service="second")
+            assert (still_open.project_name, runs.find(name="open").service) == ("two", "second")
+        with clew.tracing_context(project_name="own"):
+            make_run("own")
+    assert clew.flush(DEADLINE)
+    clew.configure(project_name="three", service="third")
+    expected = {"unfiled": (None, None), "early": ("one", "first"), "open": ("two", "second"), "own": ("own", "second")}
+    for found in (exporter.runs, list(runs)):
+        assert {run.name: (run.project_name, run.service) for run in found} == expected
+    assert (still_open.project_name, still_open.service) == ("two", "second")
+
+
 def test_enabled_false_switches_all_recording_off() -> None:
     exporter = MemoryExporter()
     clew.configure(exporter=exporter, enabled=False)

@@ -82,10 +82,7 @@ def configure(
     with _guard.lock:
         if sampler is not None:
             settings.sampler = sampler
-        if project_name is not None:
-            settings.project_name = project_name
-        if service is not None:
-            settings.service = service
+        settings.file_under(project_name=project_name, service=service)
         if enabled is not None:
             settings.is_enabled = enabled
             switch_recording()

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, 
 from clew.errors import MissingExtraError, RunsRefusedError
 from clew.records import encode_json
 from clew.runs.recording import Run
-from clew.runs.sampling import settings
 
 if TYPE_CHECKING:
     from langsmith import Client
@@ -243,7 +242,8 @@ def _project_of_root(run: Run) -> Optional[str]:
     while identity.parent is not None:
         identity = identity.parent
     inherited = identity.inherited
-    return (None if inherited is None else inherited.project_name) or settings.project_name
+    filing = run._filing
+    return (None if inherited is None else inherited.project_name) or (None if filing is None else filing.project_name)
 
 
 def _moment(time_ns: int) -> datetime:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, 
 from clew.drawing import check_tree, draw_tree
 from clew.errors import AlreadyEnteredError, RunLookupError
 from clew.runs.identity import Identity, Remote
-from clew.runs.sampling import add_start_hook, remove_start_hook, settings
+from clew.runs.sampling import Filing, add_start_hook, remove_start_hook, settings
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -116,17 +116,22 @@ class Identified:
     @property
     def project_name(self) -> Optional[str]:
         """
-        The project of the run: its own, its parent's, or that of `clew.configure`; None where none was named.
+        The project of the run: its own, its parent's, or that of `clew.configure` at its end; None where there is none.
         """
         inherited = self._identity.inherited
-        return (None if inherited is None else inherited.project_name) or settings.project_name
+        own = None if inherited is None else inherited.project_name
+        if own:
+            return own
+        filing: Optional[Filing] = getattr(self, "_filing", settings.filing)
+        return None if filing is None else filing.project_name
 
     @property
     def service(self) -> Optional[str]:
         """
-        The program that made the run, as `clew.configure` was told; None where it was not.
+        The program that made the run, as `clew.configure` was told by its end; None where it was not.
         """
-        return settings.service
+        filing: Optional[Filing] = getattr(self, "_filing", settings.filing)
+        return None if filing is None else filing.service
 
 
 class Run(Identified):
@@ -150,6 +155,7 @@ class Run(Identified):
     """
 
     __slots__ = (
+        "_filing",
         "children",
         "end_time_ns",
         "error",
@@ -162,6 +168,7 @@ class Run(Identified):
         "tags",
     )
 
+    _filing: Optional[Filing]
     children: Tuple[Run, ...]
     end_time_ns: Optional[int]
     error: Optional[str]
@@ -176,6 +183,7 @@ class Run(Identified):
     def __init__(self, run: RunTree, children: Tuple[Run, ...]) -> None:
         fill = super().__setattr__
         fill("_identity", run._identity)
+        fill("_filing", settings.filing if run.status == "pending" else getattr(run, "_filing", None))
         fill("run_type", run.run_type)
         fill("status", run.status)
         fill("error", run.error)

@@ -36,7 +36,7 @@ from clew.payloads import (
 from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
 from clew.runs.recording import Identified
-from clew.runs.sampling import announce, settings
+from clew.runs.sampling import Filing, announce, settings
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -77,6 +77,7 @@ class RunTree(Identified):
     __slots__ = (
         "__weakref__",
         "_additions",
+        "_filing",
         "_is_by_hand",
         "_is_draft",
         "end_time_ns",
@@ -94,6 +95,7 @@ class RunTree(Identified):
     status: str
     end_time_ns: Optional[int]
     _additions: Optional[Additions]
+    _filing: Filing  # there once the run has ended, if there is one
     _is_by_hand: bool  # there if no call and no block will end it
     _is_draft: bool  # there until a run made by hand is posted
 
@@ -425,6 +427,9 @@ class RunTree(Identified):
         self.error = error
         end_time_ns = now_ns()
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
+        filing = settings.filing
+        if filing is not None:
+            self._filing = filing  # what is said later is for later runs, whenever this one is read
         self.status = status
         if additions is not None and additions.on_end is not None:
             additions.on_end(self)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clew.runs.run import RunTree
 
 __all__ = (
+    "Filing",
     "Sampler",
     "Settings",
     "TraceRoot",
@@ -47,6 +48,15 @@ class TraceRoot(NamedTuple):
     service: Optional[str]
 
 
+class Filing(NamedTuple):
+    """
+    Hold what the runs of the process are filed under. It never changes: `clew.configure` puts another one in its place.
+    """
+
+    project_name: Optional[str] = None
+    service: Optional[str] = None
+
+
 Sampler = Union[float, Callable[[TraceRoot], Union[bool, float]]]
 
 
@@ -55,20 +65,42 @@ class Settings:
     Hold what `clew.configure` has said: the one default configuration of the process.
     """
 
-    __slots__ = ("_sampler", "_threshold", "is_enabled", "is_sampling", "project_name", "service")
+    __slots__ = ("_sampler", "_threshold", "filing", "is_enabled", "is_sampling")
 
-    project_name: Optional[str]
-    service: Optional[str]
+    filing: Optional[Filing]  # None, which a run does not have to remember, where nothing was said
     is_enabled: bool
     is_sampling: bool  # whether there is a sampler
 
     def __init__(self) -> None:
         self.is_enabled = True
-        self.project_name = None
-        self.service = None
+        self.filing = None
         self._sampler: Optional[Sampler] = None
         self._threshold: Optional[str] = None  # what is sampled is not below; that of a ratio
         self.is_sampling = False
+
+    @property
+    def project_name(self) -> Optional[str]:
+        """
+        The project of the runs that have no other.
+        """
+        return None if self.filing is None else self.filing.project_name
+
+    @property
+    def service(self) -> Optional[str]:
+        """
+        The name of this program.
+        """
+        return None if self.filing is None else self.filing.service
+
+    def file_under(self, *, project_name: Optional[str], service: Optional[str]) -> None:
+        """
+        Have the runs that end from now on filed under these; what is None stays as it was.
+        """
+        if project_name is not None or service is not None:
+            self.filing = Filing(
+                self.project_name if project_name is None else project_name,
+                self.service if service is None else service,
+            )
 
     @property
     def sampler(self) -> Optional[Sampler]:
