@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from contextvars import ContextVar
-from typing import List, Sequence
+from typing import Any, Deque, List, Sequence
 
 import pytest
 
@@ -228,6 +228,49 @@ def test_queue_smaller_than_a_batch_is_emptied_before_it_is_full() -> None:
     assert keeping.names == ["0", "1"]
 
 
+class Telling:
+    """Be the lock that the thread sleeps at, and tell when it falls asleep with nothing to do."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.lock.acquire()
+        self.is_asleep = threading.Event()
+
+    def acquire(self, *, timeout: float = -1) -> bool:
+        if timeout < 0:
+            self.is_asleep.set()
+        return self.lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self.lock.release()
+
+
+def test_run_that_ends_while_the_thread_falls_asleep_wakes_it() -> None:
+    is_done = threading.Event()
+
+    class Ready(Hanging):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            super().export(runs)
+            if "second" in self.names:
+                is_done.set()
+
+    class SlowQueue(Deque[Any]):
+        def append(self, item: Any) -> None:
+            if getattr(item, "name", None) == "second":
+                ready.may_go.set()
+                assert pipeline._wake.is_asleep.wait(DEADLINE)
+            super().append(item)
+
+    ready = Ready()
+    with exporting_to(ready) as pipeline:
+        pipeline._queue = SlowQueue()
+        make_run("first")
+        assert ready.is_in.wait(DEADLINE)
+        pipeline._wake = Telling()
+        make_run("second")
+        assert is_done.wait(DEADLINE), "it waits for the next run"
+
+
 def test_batches_are_bounded_and_wait_for_others() -> None:
     keeping = Keeping()
     with exporting_to(keeping, max_batch=4, delay=DEADLINE) as pipeline:
@@ -377,6 +420,36 @@ def test_starts_are_told_of_runs_that_are_still_open() -> None:
         assert pipeline.flush(DEADLINE)
     assert live.names == other.names == ["short", "long"]
     assert {run.name for run in live.started} <= {"long", "short"}
+
+
+def test_starts_that_are_too_many_take_no_room_from_ends() -> None:
+    class Slow(Hanging):
+        def export_starts(self, runs: Sequence[clew.Run]) -> None:
+            self.started = [run.name for run in runs]
+            self.is_in.set()
+            assert self.may_go.wait(DEADLINE)
+
+    slow = Slow()
+    blocks = [clew.trace(str(number)) for number in range(5)]
+
+    def enter() -> None:
+        for block in blocks:
+            block.__enter__()
+
+    def leave(count: int) -> None:
+        for _ in range(count):
+            blocks.pop().__exit__(None, None, None)
+
+    with exporting_to(slow, max_queued=3, max_batch=2) as pipeline:
+        make_run("first")
+        assert slow.is_in.wait(DEADLINE)
+        assert counted("starts_dropped", enter) == 2
+        assert counted("runs_dropped", lambda: leave(2)) == 0
+        slow.may_go.set()
+        assert pipeline.flush(DEADLINE), "a start that was dropped is no run that was"
+        leave(3)
+    assert slow.names == ["first", "4", "3", "2", "1", "0"]
+    assert slow.started == ["2"], "in batches of two"
 
 
 def test_starts_that_are_refused_lose_nothing() -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from contextvars import Context
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Deque, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
 
 from clew._locks import ForkSafeLock
 from clew.errors import RunsRefusedError
@@ -46,7 +46,8 @@ class Pipeline:
 
     Args:
         exporters: who gets the runs, each all of them.
-        max_queued: how many runs may wait. What ends when so many do is dropped, and counted as ``runs_dropped``.
+        max_queued: how many runs may wait. What ends when so many do is dropped, and counted as ``runs_dropped``. So is
+            the news that a run has started, counted as ``starts_dropped``; its end is not affected.
         max_batch: how many runs an exporter is handed at most at once.
         delay: for how many seconds a run waits for others to make a batch.
         attempts: how often a batch is tried, before it is given up and counted as ``runs_lost``.
@@ -73,6 +74,7 @@ class Pipeline:
         "_start_hook",
         "_starters",
         "_starting",
+        "_starts",
         "_thread",
         "_wake",
     )
@@ -96,8 +98,10 @@ class Pipeline:
         self._delay = delay
         self._attempts = attempts
         self._back_off = back_off
-        # Runs that have ended, runs that have started as tuples of one, and who waits for everything before.
-        self._queue: Deque[Union[RunTree, Tuple[RunTree], _Marker]] = deque()
+        # Runs that have ended, and who waits for everything before; and, apart, so that they take no room from these,
+        # runs that have started.
+        self._queue: Deque[Union[RunTree, _Marker]] = deque()
+        self._starts: Deque[RunTree] = deque()
         self._start_hook: Callable[[RunTree], object] = self._put_start if self._starters else self._on_start
         self._end_hook: Callable[[RunTree], object] = self._on_end
         self._renew()
@@ -105,11 +109,12 @@ class Pipeline:
     def _renew(self) -> None:
         # At first, and in a forked child: the thread and those who wait are the parent's, and so are the runs.
         self._queue.clear()
+        self._starts.clear()
         self._thread: Optional[threading.Thread] = None
         self._starting = threading.Lock()  # held from when somebody starts the thread
         self._wake = threading.Lock()  # released to wake the thread
         self._wake.acquire()
-        self._quiet_below = 0  # a queue that is as long as this needs more than an append
+        self._quiet_below = 0  # a queue that is longer than this needs more than an append
         self._flushes: Deque[_Marker] = deque()
         self._in_flight = 0
         self._is_over = False  # nobody waits any more for what is not delivered
@@ -197,27 +202,42 @@ class Pipeline:
     def _put_start(self, run: RunTree) -> None:
         if self._thread is None:
             self._start_thread()
-        if len(self._queue) < self._quiet_below:
-            self._queue.append((run,))
-        else:
-            self._put((run,))
+        starts = self._starts
+        starts.append(run)
+        if len(starts) > self._max_queued:
+            with suppress(IndexError):
+                starts.pop()
+                report(
+                    "starts_dropped",
+                    "an exporter was not told of a run that has started, as it is slower than the program",
+                )
+        elif len(starts) > self._quiet_below:
+            self._wake_up()
 
     def _on_end(self, run: RunTree) -> None:
-        if len(self._queue) < self._quiet_below:
-            self._queue.append(run)
-        else:
-            self._put(run)
+        queue = self._queue
+        queue.append(run)
+        # Compared afterwards, as the thread lowers that number first, and looks at the queue before it falls asleep:
+        # either it sees this run there, or this run sees that it has to be woken.
+        if len(queue) > self._quiet_below:
+            self._look_after_queue()
 
-    def _put(self, item: Union[RunTree, Tuple[RunTree]]) -> None:
-        if len(self._queue) >= self._max_queued:
-            self._lost += 1
-            report(
-                "runs_dropped",
-                "a run was dropped, as the exporter is slower than the program; record fewer runs, or sample traces",
-            )
+    def _look_after_queue(self) -> None:
+        if len(self._queue) <= self._max_queued:
+            self._wake_up()
             return
-        self._queue.append(item)
-        self._wake_up()
+        try:
+            newest = self._queue.pop()
+        except IndexError:  # the thread has made room meanwhile
+            return
+        if isinstance(newest, _Marker):
+            self._queue.append(newest)
+            return
+        self._lost += 1
+        report(
+            "runs_dropped",
+            "a run was dropped, as the exporter is slower than the program; record fewer runs, or sample traces",
+        )
 
     def _wake_up(self) -> None:
         self._quiet_below = self._max_queued
@@ -261,6 +281,7 @@ class Pipeline:
     def _close(self) -> None:
         # Who had read the tuple of hooks a moment ago may still come; that is counted.
         self._quiet_below = self._max_queued = 0
+        self._starts.clear()
         left = 0
         with suppress(IndexError):  # the end of the queue
             while True:
@@ -282,26 +303,30 @@ class Pipeline:
             is_last = self._pass_batch()
 
     def _wait_for_runs(self) -> None:
-        queue = self._queue
-        while not queue and not self._is_over:
+        while not self._has_waiting(0) and not self._is_over:
             self._quiet_below = 0
-            if not queue:
+            if not self._has_waiting(0):
                 self._wake.acquire()
         missing = min(self._max_batch, self._max_queued) - 1
-        if len(queue) <= missing and not self._flushes:
+        if not self._has_waiting(missing) and not self._flushes:
             self._quiet_below = missing
-            if len(queue) <= missing and not self._flushes:
+            if not self._has_waiting(missing) and not self._flushes:
                 self._wake.acquire(timeout=self._delay)
         self._quiet_below = self._max_queued
 
+    def _has_waiting(self, more_than: int) -> bool:
+        return len(self._queue) > more_than or len(self._starts) > more_than
+
     def _pass_batch(self) -> bool:
-        started: List[RunTree] = []
         ended: List[RunTree] = []
-        marker = self._take(started, ended)
+        marker = self._take(ended)
+        started = self._take_starts()
         self._in_flight = len(ended)
         try:
-            # Who has ended meanwhile will come by itself, or has.
-            self._deliver_starts(self._frozen(run for run in started if run.status == "pending"))
+            for first in range(0, len(started), self._max_batch):
+                # Who has ended meanwhile will come by itself, or has.
+                pending = [run for run in started[first : first + self._max_batch] if run.status == "pending"]
+                self._deliver_starts(self._frozen(pending))
             # As nothing changes a run that has ended, it is frozen here and not on the thread that ended it.
             self._deliver(self._frozen(ended))
         except BaseException as error:  # noqa: BLE001  such as a lack of memory; there is no other thread to take over
@@ -323,21 +348,25 @@ class Pipeline:
                 self._attempt(exporter.shutdown, max(0.0, last.deadline - monotonic()))
         self._close()
 
-    def _take(self, started: List[RunTree], ended: List[RunTree]) -> Optional[_Marker]:
+    def _take(self, ended: List[RunTree]) -> Optional[_Marker]:
         for _ in range(self._max_batch):
             try:
                 item = self._queue.popleft()
             except IndexError:
                 return None
-            if type(item) is RunTree:
-                ended.append(item)
-            elif type(item) is tuple:
-                started.append(item[0])
-            else:
-                return item  # type: ignore[return-value]  # what else there is
+            if isinstance(item, _Marker):
+                return item
+            ended.append(item)
         return None
 
-    def _frozen(self, runs: Iterable[RunTree]) -> Tuple[Run, ...]:
+    def _take_starts(self) -> List[RunTree]:
+        started: List[RunTree] = []
+        with suppress(IndexError):  # what is over is taken away at the other end
+            while len(started) < self._max_queued:
+                started.append(self._starts.popleft())
+        return started
+
+    def _frozen(self, runs: Sequence[RunTree]) -> Tuple[Run, ...]:
         frozen: List[Run] = []
         for run in runs:
             try:
