@@ -130,6 +130,53 @@ def test_fork_while_the_queue_is_full_and_the_exporter_hangs_gives_the_child_an_
 
 
 QUIET = "import warnings\nwarnings.simplefilter('ignore')\n"
+FORKED_IN_A_THREAD = (
+    QUIET
+    + """
+clew.configure(exporter='jsonl:' + sys.argv[1])
+def fork():
+    pid = os.fork()
+    if not pid:
+        for name in ('child', 'of the child'):
+            make_run(name)
+        sys.exit()
+    statuses.append(os.waitpid(pid, 0)[1])
+statuses = []
+make_run('parent')
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+assert statuses == [0]
+"""
+)
+
+
+@needs_fork
+def test_child_that_was_forked_in_a_thread_delivers_and_ends_with_it(tmp_path: Path) -> None:
+    done = run_python(BEGIN + FORKED_IN_A_THREAD, str(tmp_path / "runs.jsonl"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names_in(tmp_path / "runs.jsonl") == ["child", "of the child", "parent"]
+
+
+@needs_fork
+def test_child_that_was_forked_in_a_thread_has_the_runs_of_its_other_threads(tmp_path: Path) -> None:
+    done = run_python(
+        BEGIN + FORKED_IN_A_THREAD.replace("        sys.exit()", AFTER_ITS_END), str(tmp_path / "runs.jsonl")
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names_in(tmp_path / "runs.jsonl") == ["after its end", "child", "of the child", "parent"]
+
+
+AFTER_ITS_END = """
+        def outlive(main, exporting):
+            main.join()
+            exporting.join()  # so that there has to be another one
+            make_run('after its end')
+        exporting, = [thread for thread in threading.enumerate() if thread.name == 'clew-exporter']
+        threading.Thread(target=outlive, args=(threading.current_thread(), exporting)).start()
+        sys.exit()
+"""
+
 NESTING = (
     QUIET
     + """

@@ -28,6 +28,7 @@ __all__ = ("Pipeline",)
 
 _TOO_LATE = "they were not delivered before the deadline of a shutdown"
 _LONGEST_BACK_OFF = 30.0
+_LOOK_EVERY = 0.5
 
 
 class Pipeline:
@@ -299,20 +300,36 @@ class Pipeline:
         ambient.set(Ambient(None, is_enabled=False))
         is_last = False
         while not is_last:
-            self._wait_for_runs()
+            if not self._wait_for_runs():
+                self._leave()
+                return
             is_last = self._pass_batch()
 
-    def _wait_for_runs(self) -> None:
+    def _leave(self) -> None:
+        self._thread = None
+        self._starting.release()
+        if self._queue:  # of somebody who has come meanwhile, and has seen that there was a thread
+            self._start_thread()
+
+    def _wait_for_runs(self) -> bool:
+        """
+        Return whether there is something to do; it may take for ever, but not where the process is to end with another.
+        """
         while not self._has_waiting(0) and not self._is_over:
             self._quiet_below = 0
-            if not self._has_waiting(0):
+            if self._has_waiting(0):
+                break
+            if not _is_forked_in_thread:
                 self._wake.acquire()
+            elif not (self._wake.acquire(timeout=_LOOK_EVERY) or threading.main_thread().is_alive()):
+                return self._has_waiting(0)
         missing = min(self._max_batch, self._max_queued) - 1
         if not self._has_waiting(missing) and not self._flushes:
             self._quiet_below = missing
             if not self._has_waiting(missing) and not self._flushes:
                 self._wake.acquire(timeout=self._delay)
         self._quiet_below = self._max_queued
+        return True
 
     def _has_waiting(self, more_than: int) -> bool:
         return len(self._queue) > more_than or len(self._starts) > more_than
@@ -439,7 +456,14 @@ _open_pipelines: Tuple[Pipeline, ...] = ()
 _guard = ForkSafeLock()
 
 
+# A child that was forked in another thread than the main one ends when its last thread does, without a word to anybody.
+_main_ident = threading.main_thread().ident
+_is_forked_in_thread = False
+
+
 def _renew_all() -> None:
+    global _is_forked_in_thread
+    _is_forked_in_thread = get_ident() != _main_ident
     for pipeline in _open_pipelines:
         pipeline._renew()
 
