@@ -25,7 +25,6 @@ EXIT_TIMEOUT = 5.0
 
 _guard = ForkSafeLock()
 _pipeline: Optional[Pipeline] = None
-_exporters: List[Exporter] = []
 _is_watching_exit = False
 
 
@@ -148,13 +147,13 @@ def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
 
 
 def _replace(exporters: List[Exporter], timeout: float) -> bool:
-    global _pipeline, _exporters
-    pipeline = Pipeline(exporters) if exporters else None
+    global _pipeline
     with _guard.lock:
-        old, _pipeline, _exporters = _pipeline, pipeline, exporters
+        old = _pipeline
+        _pipeline = Pipeline(exporters, before=old) if exporters else None
         # Before the old one is closed, so that no run falls between them.
-        if pipeline is not None:
-            pipeline.open()
+        if _pipeline is not None:
+            _pipeline.open()
     return old is None or old.shutdown(timeout, keeping=exporters)
 
 

@@ -76,6 +76,14 @@ def test_exit_with_nothing_to_deliver_says_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs.jsonl").exists()
 
 
+def test_exit_shuts_an_exporter_down_that_has_got_nothing() -> None:
+    done = run_python(
+        BEGIN + "class Quiet(Hanging):\n    def shutdown(self, timeout):\n"
+        "        make_run('not recorded')\n        print(0 <= timeout <= 5)\nclew.configure(exporter=Quiet())"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 def test_run_that_ends_when_no_thread_can_be_started_does_no_harm(tmp_path: Path) -> None:
     done = run_python(
         BEGIN + "import atexit\nclew.configure(exporter='jsonl:' + sys.argv[1])\natexit.register(make_run, 'at exit')",

@@ -197,6 +197,31 @@ def test_exporter_that_fails_to_shut_down_is_counted() -> None:
     assert len(keeping.shutdowns) == 1
 
 
+def test_exporter_of_two_pipelines_is_called_by_one_at_a_time() -> None:
+    is_called_twice, is_reached = threading.Event(), threading.Event()
+
+    class Both(Hanging):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            if self.is_in.is_set() and not self.may_go.is_set():
+                is_called_twice.set()
+            super().export(runs)
+
+    class Before(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            is_reached.set()
+
+    both = Both()
+    with exporting_to(both) as old:
+        make_run("first")
+        assert both.is_in.wait(DEADLINE)
+        with exporting_to(Before(), both, before=old):
+            make_run("second")
+            assert is_reached.wait(DEADLINE)
+            assert not is_called_twice.wait(SOON)
+            both.may_go.set()
+    assert both.names == ["first", "second", "second"]
+
+
 def test_full_queue_drops_the_newest_and_never_waits() -> None:
     hanging = Hanging()
     with exporting_to(hanging, max_queued=3) as pipeline:

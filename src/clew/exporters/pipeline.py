@@ -13,7 +13,7 @@ from contextlib import suppress
 from contextvars import Context
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Union
 
 from clew._locks import ForkSafeLock
 from clew.errors import RunsRefusedError
@@ -47,6 +47,7 @@ class Pipeline:
 
     Args:
         exporters: who gets the runs, each all of them.
+        before: the pipeline that this one is to replace. An exporter of both is called by the two in turn.
         max_queued: how many runs may wait. What ends when so many do is dropped, and counted as ``runs_dropped``. So is
             the news that a run has started, counted as ``starts_dropped``; its end is not affected.
         max_batch: how many runs an exporter is handed at most at once.
@@ -77,6 +78,7 @@ class Pipeline:
         "_starting",
         "_starts",
         "_thread",
+        "_turns",
         "_wake",
     )
 
@@ -84,6 +86,7 @@ class Pipeline:
         self,
         exporters: Sequence[Exporter],
         *,
+        before: Optional[Pipeline] = None,
         max_queued: int = 20_000,
         max_batch: int = 512,
         delay: float = 0.5,
@@ -106,11 +109,15 @@ class Pipeline:
         self._start_hook: Callable[[RunTree], object] = self._put_start if self._starters else self._on_start
         self._end_hook: Callable[[RunTree], object] = self._on_end
         self._renew()
+        if before is not None:
+            self._turns.update({key: turn for key, turn in before._turns.items() if key in self._turns})
 
     def _renew(self) -> None:
         # At first, and in a forked child: the thread and those who wait are the parent's, and so are the runs.
         self._queue.clear()
         self._starts.clear()
+        # By its id, as an exporter may have no hash. Held while it is called.
+        self._turns: Dict[int, threading.Lock] = {id(exporter): threading.Lock() for exporter in self._exporters}
         self._thread: Optional[threading.Thread] = None
         self._starting = threading.Lock()  # held from when somebody starts the thread
         self._wake = threading.Lock()  # released to wake the thread
@@ -179,6 +186,7 @@ class Pipeline:
         if is_first and not self._send(self._last):
             # There is no thread, and none can be started any more. Mostly there is nothing to deliver, either.
             is_delivered = not self._queue
+            Context().run(self._shut_down_here)
             self._last.passed.release()
         elif self._is_own_thread():
             return False
@@ -297,7 +305,7 @@ class Pipeline:
     # What the thread does.
 
     def _work(self) -> None:
-        ambient.set(Ambient(None, is_enabled=False))
+        _record_nothing()
         is_last = False
         while not is_last:
             if not self._wait_for_runs():
@@ -358,11 +366,16 @@ class Pipeline:
             marker.passed.release()
         return is_last
 
+    def _shut_down_here(self) -> None:
+        _record_nothing()
+        self._shut_down_exporters()
+
     def _shut_down_exporters(self) -> None:
         last = self._last or _Marker()
         for exporter in self._exporters:
-            if exporter not in last.keeping:
-                self._attempt(exporter.shutdown, max(0.0, last.deadline - monotonic()))
+            if not any(exporter is kept for kept in last.keeping):
+                timeout = max(0.0, last.deadline - monotonic())
+                self._attempt(exporter, exporter.shutdown, timeout, timeout=timeout)
         self._close()
 
     def _take(self, ended: List[RunTree]) -> Optional[_Marker]:
@@ -397,16 +410,22 @@ class Pipeline:
         for attempt in range(self._attempts):
             if attempt:
                 self._wait_before(attempt)
-            waiting = [exporter for exporter in waiting if not self._attempt(exporter.export, runs)]
+            waiting = [exporter for exporter in waiting if not self._attempt(exporter, exporter.export, runs)]
             if not waiting or self._is_over:  # what is over is counted already
                 return
         self._lose(len(runs), f"{type(waiting[0]).__name__} failed {self._attempts} times")
 
     def _deliver_starts(self, runs: Tuple[Run, ...]) -> None:
         for exporter in self._starters if runs else ():
-            self._attempt(exporter.export_starts, runs)
+            self._attempt(exporter, exporter.export_starts, runs)
 
-    def _attempt(self, call: Callable[[Any], object], argument: object) -> bool:
+    def _attempt(
+        self, exporter: object, call: Callable[[Any], object], argument: object, *, timeout: float = -1
+    ) -> bool:
+        turn = self._turns[id(exporter)]
+        # Only one that has been given up, as it hangs there, does not come out.
+        if not turn.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            return False
         try:
             call(argument)
             return True
@@ -414,9 +433,11 @@ class Pipeline:
             self._refuse(refusal.count, refusal)
             return True
         except BaseException as error:  # noqa: BLE001  an exit, too, is the exporter's own
-            name = type(getattr(call, "__self__", call)).__name__
+            name = type(exporter).__name__
             report("exports_failed", f"{name} failed, and will be tried again a few times", error=error)
             return False
+        finally:
+            turn.release()
 
     def _refuse(self, count: int, error: Exception) -> None:
         self._lost += count
@@ -428,6 +449,10 @@ class Pipeline:
 
         delay = min(self._back_off * 2 ** (attempt - 1), _LONGEST_BACK_OFF) * (0.5 + random())  # noqa: S311  no secret
         self._wake.acquire(timeout=delay)  # which whoever comes to wait cuts short
+
+
+def _record_nothing() -> None:
+    ambient.set(Ambient(None, is_enabled=False))
 
 
 class _Marker:

@@ -17,9 +17,9 @@ class Exporter(Protocol):
     """
     Take finished runs to where they are kept. Any object with these methods is one; it need not derive from this.
 
-    They are called from one thread, one at a time, in an empty context in which nothing is recorded. An exporter that
-    also has ``export_starts(runs)`` is told of runs that have started and have not ended yet, as they are at the time
-    of the call.
+    They are called one at a time, in an empty context in which nothing is recorded, and from one daemon thread until
+    `clew.configure` names exporters anew. One that also has ``export_starts(runs)`` is told of runs that have started
+    and have not ended yet, as they are at the time of the call.
     """
 
     def export(self, runs: Sequence[Run]) -> None:
