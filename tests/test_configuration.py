@@ -115,6 +115,16 @@ def test_exporter_as_text_is_made(tmp_path: Path) -> None:
     assert len(read_runs(tmp_path / "runs.jsonl").roots) == 1
 
 
+class Asynchronous(Keeping):
+    async def export(self, runs: Any) -> None:  # type: ignore[override]  # what is to be refused
+        pass
+
+
+class Lazy(Keeping):
+    def shutdown(self, timeout: float) -> Iterator[None]:  # type: ignore[override]  # as above
+        yield
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
@@ -130,6 +140,8 @@ def test_exporter_as_text_is_made(tmp_path: Path) -> None:
         ({"exporter": []}, ArgumentValueError, "expected at least one exporter"),
         ({"exporter": 3}, ArgumentTypeError, "expected an exporter, got 3"),
         ({"exporter": MemoryExporter}, ArgumentTypeError, "expected an exporter, got <class"),
+        ({"exporter": Asynchronous()}, ArgumentTypeError, "whose export is a function, got a coroutine function"),
+        ({"exporter": ["memory:", Lazy()]}, ArgumentTypeError, "whose shutdown is a function, got a generator"),
         ({"exporter": [Keeping(), None]}, ArgumentTypeError, "expected an exporter, got None"),
         ({"sampler": 2}, ArgumentValueError, "expected a ratio from 0 to 1"),
         ({"sampler": "0.1"}, ArgumentTypeError, "expected a sampler"),

@@ -12,6 +12,7 @@ import sys
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from clew._locks import ForkSafeLock
+from clew.context._kinds import kind_of
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.pipeline import Pipeline
 from clew.exporters.protocol import Exporter
@@ -166,6 +167,13 @@ def _exporters_of(exporter: object) -> List[Exporter]:
                 f"expected an exporter, got {one!r}; pass an object that has export(runs) and shutdown(timeout), "
                 f"or a text such as 'jsonl:runs.jsonl'"
             )
+        for name in ("export", "export_starts", "shutdown"):
+            kind = kind_of(getattr(one, name, None))
+            if kind != "function":  # whose call would do nothing
+                raise ArgumentTypeError(
+                    f"expected an exporter whose {name} is a function, got a {kind} function in {one!r}; "
+                    f"let it run what is asynchronous itself, for example by asyncio.run(...)"
+                )
     if not exporters:
         raise ArgumentValueError("expected at least one exporter, got none; call clew.shutdown() to have none")
     return exporters

@@ -48,6 +48,16 @@ def test_every_exporter_gets_each_run_once_and_whole() -> None:
     assert [0 <= timeout <= DEADLINE for timeout in first.shutdowns] == [True]
 
 
+def test_what_one_exporter_is_handed_is_not_to_be_changed_for_the_others() -> None:
+    class Emptying(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            assert isinstance(runs, tuple)
+
+    with exporting_to(Emptying(), Keeping()) as pipeline:
+        make_run("run")
+        assert counted("exports_failed", lambda: pipeline.flush(DEADLINE)) == 0
+
+
 def test_recording_is_on_for_as_long_as_the_pipeline_is_open() -> None:
     keeping = Keeping()
     make_run("before")
