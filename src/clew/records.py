@@ -24,6 +24,7 @@ from typing import (
 )
 from uuid import UUID
 
+from clew._order import in_order
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 if TYPE_CHECKING:
@@ -278,29 +279,19 @@ def trees_of(records: Iterable[Mapping[str, Any]]) -> Tuple[StoredRun, ...]:
 
 def plant(stored: Iterable[StoredRun]) -> Tuple[StoredRun, ...]:
     """
-    Return the roots of the trees that runs form. Without recursion: a tree may be deeper than the stack.
+    Return the roots of the trees that runs form.
     """
     runs = {run.id: run for run in stored}
     # Who came by W3C's headers knows of its parent but the trace and the span.
     by_span = {(run.trace_id, run.span_id): run.id for run in runs.values()}
     below: Dict[Optional[UUID], List[StoredRun]] = {}
-    for run in sorted(runs.values(), key=lambda run: run.start_time_ns):
+    by_time = sorted(runs.values(), key=lambda run: run.start_time_ns)
+    for run in by_time:
         above = run.parent_id if run.parent_id in runs else by_span.get((run.trace_id, run.parent_span_id or ""))
         below.setdefault(above, []).append(run)
     tops = below.pop(None, [])
-    # Every run before those below it; then backwards, so that each finds its children complete.
-    order = list(tops)
-    for run in order:
-        order.extend(below.get(run.id, ()))
-    if len(order) < len(runs):
-        # Whoever wrote them has made runs the parents of each other: there is no root to reach them from.
-        reached = {run.id for run in order}
-        lost = [run for run in runs.values() if run.id not in reached]
-        tops.extend(lost)
-        order.extend(lost)
-        for run in lost:
-            below.pop(run.id, None)
-    for run in reversed(order):
+    # Backwards, so that each finds its children complete.
+    for run in reversed(in_order(by_time, tops, lambda run: below.get(run.id, []))):
         object.__setattr__(run, "children", tuple(below.get(run.id, ())))
     return tuple(tops)
 

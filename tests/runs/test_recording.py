@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Dict
 
 import pytest
 
 import clew
 from clew import ContextThreadPoolExecutor
+from clew.drawing import draw_tree
+from clew.records import record_of, trees_of
 from tests.edges._threads import DEADLINE
 
 
@@ -108,6 +110,35 @@ def test_a_child_whose_parent_is_not_in_the_recording_is_a_root_of_it() -> None:
         child("x")
     assert runs.tree() == "child"
     assert runs.roots[0].parent_id is not None
+
+
+def headers_of(run_id: str) -> Dict[str, str]:
+    return {"traceparent": f"00-{'4bf92f3577b34da6a3ce929d0e0e4736'}-{run_id[19:].replace('-', '')}-01"}
+
+
+ID = "018f0000-0000-7000-8000-00000000000{}"
+
+
+def test_run_that_came_to_itself_by_headers_is_a_root_and_has_its_children() -> None:
+    with clew.record() as runs:
+        child("before")
+        with clew.trace("itself", parent=headers_of(ID.format(1)), run_id=ID.format(1)):
+            parent()
+    assert len(runs) == len(list(runs)) == 5
+    runs.assert_tree("child\nitself\n  parent\n    child\n    child")
+    stored = trees_of([record_of(run) for run in runs])
+    assert "\n".join(draw_tree(stored)) == runs.tree()
+
+
+def test_runs_that_are_each_others_parents_are_all_there() -> None:
+    with clew.record() as runs:
+        with clew.trace("first", parent=headers_of(ID.format(2)), run_id=ID.format(1)):
+            child("x")
+        with clew.trace("second", parent=headers_of(ID.format(1)), run_id=ID.format(2)):
+            child("y")
+    runs.assert_tree("first\n  child\n  second\n    child")
+    stored = trees_of([record_of(run) for run in runs])
+    assert "\n".join(draw_tree(stored)) == runs.tree()
 
 
 def test_a_recording_is_for_one_block() -> None:

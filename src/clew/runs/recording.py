@@ -7,6 +7,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Type
 
+from clew._order import in_order
 from clew.drawing import check_tree, draw_tree
 from clew.errors import AlreadyEnteredError, RunLookupError
 from clew.runs.identity import Identity, Remote
@@ -251,12 +252,9 @@ class Recording:
         here = _ByHeaders(started)
         for run in started:
             below.get(id(here.found(run._identity.parent)), tops).append(run)
-        # Every run before those below it; then backwards, so that each finds its children complete.
-        # Without recursion: a tree may be deeper than the stack.
-        order = list(tops)
-        for run in order:
-            order.extend(below[id(run._identity)])
+        order = in_order(started, tops, lambda run: below[id(run._identity)])
         frozen: Dict[int, Run] = {}
+        # Backwards, so that each finds its children complete.
         for run in reversed(order):
             children = tuple(frozen.pop(id(child)) for child in below[id(run._identity)])
             frozen[id(run)] = Run(run, children)
