@@ -309,8 +309,9 @@ class Unsampled(Identity):
 
     _digits: str
 
-    def __init__(self, name: str, digits: str, inherited: Optional[Inherited]) -> None:
+    def __init__(self, name: str, digits: str, inherited: Optional[Inherited], id_text: Optional[str] = None) -> None:
         self.name = name
+        self._id_text = id_text
         self.parent = None
         self.inherited = inherited
         self.start_time_ns = now_ns()
@@ -319,9 +320,9 @@ class Unsampled(Identity):
 
     def id_text(self) -> str:
         """
-        Return the UUIDv7 whose random bits have been decided by.
+        Return the id that was given, or the UUIDv7 whose random bits have been decided by.
         """
-        return new_id_text(self.start_time_ns, self._digits)
+        return self._id_text or new_id_text(self.start_time_ns, self._digits)
 
     @property
     def _identity(self) -> Unsampled:

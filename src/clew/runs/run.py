@@ -117,9 +117,7 @@ class RunTree(Identified):
             return parent_run.create_child(
                 name, run_type, inputs=inputs, tags=tags, metadata=metadata, project_name=project_name, run_id=id
             )
-        run = draft_run(None, name, run_type, inputs, hand_down(tags, metadata, project_name))
-        run._take_id(id)
-        return run
+        return draft_run(None, name, run_type, inputs, hand_down(tags, metadata, project_name), id)
 
     @classmethod
     def detached(cls, identity: Identity) -> RunTree:
@@ -275,15 +273,10 @@ class RunTree(Identified):
         metadata = metadata_of_extra(options, metadata, "create_child")
         is_ignored = self.is_ignored
         parent = self._identity.parent if is_ignored else self._identity
-        child = draft_run(parent, name, run_type, inputs, hand_down(tags, metadata, project_name))
+        child = draft_run(parent, name, run_type, inputs, hand_down(tags, metadata, project_name), run_id)
         if is_ignored:
             child.ignore_changes()
-        child._take_id(run_id)
         return child
-
-    def _take_id(self, run_id: Union[UUID, str, None]) -> None:
-        if run_id is not None:
-            self._identity._id_text = check_id(run_id)
 
     def post(self) -> None:
         """
@@ -562,19 +555,25 @@ def draft_run(
     run_type: str,
     inputs: Optional[Mapping[str, Any]],
     own: Optional[Inherited],
+    run_id: Union[UUID, str, None] = None,
 ) -> RunTree:
     """
     Return a new run that is made by hand, and not announced yet.
     """
+    id_text = None if run_id is None else check_id(run_id)
     around = ambient.get()
     linked = None
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
-    decided = settings.decide(check_name(name), run_type, own) if parent is None and settings.is_sampling else None
+    decided = None
+    if parent is None and settings.is_sampling:
+        decided = settings.decide(check_name(name), run_type, own, id_text)
     if isinstance(decided, Unsampled):
         run = ignored(decided)
     else:
         run = open_run(parent, around, check_name(name), run_type, copy_payload(inputs, "input"), own, decided)
+    if id_text is not None:
+        run._identity._id_text = id_text
     if linked is not None:
         run._identity.linked = (linked,)
     run._is_draft = run._is_by_hand = True
