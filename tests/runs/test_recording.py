@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any, Dict
 
@@ -183,6 +184,38 @@ def test_assert_tree_takes_any_indentation_and_any_order_of_siblings() -> None:
         """
     )
     runs.assert_tree("a\n\tb\n\t\tparent\n\t\t\tchild\n\t\t\tchild\n\tc\nd\n\te [error]")
+
+
+def test_assert_tree_takes_a_tree_however_deep() -> None:
+    depth = sys.getrecursionlimit() + 50
+    with clew.record() as runs:
+        run = clew.RunTree("run")
+        for _ in range(depth):
+            run.post()
+            run = run.create_child("run")
+        run.create_child("left").post()
+        run.create_child("right").post()
+    text = runs.tree().replace(" [pending]", "")
+    for run in runs._started:
+        run.end()
+    runs.assert_tree(text)
+    lines = text.splitlines()
+    runs.assert_tree("\n".join([*lines[:-2], lines[-1], lines[-2]]))
+    with pytest.raises(AssertionError, match="expected another tree"):
+        runs.assert_tree("\n".join(lines[:-1]))
+
+
+def test_assert_tree_compares_what_is_under_siblings_of_one_name() -> None:
+    with clew.record() as runs:
+        for names in ("ab", "a", "ba", ""):
+            with clew.trace("parent"):
+                for name in names:
+                    clew.RunTree(name, parent_run=clew.get_current_run_tree()).post()
+    text = "parent\nparent\n  a [pending]\nparent\n  a [pending]\n  b [pending]\nparent\n  b [pending]\n  a [pending]"
+    runs.assert_tree(text)
+    with pytest.raises(AssertionError, match=r"\+  a .pending.") as caught:
+        runs.assert_tree(text.replace("  a [pending]\n", "", 1))
+    assert len(str(caught.value).splitlines()) == 13, "it differs in one line"
 
 
 @pytest.mark.parametrize(
