@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from math import inf
 from typing import TYPE_CHECKING, Iterable, Iterator, List, Sequence, Tuple, Union
 
 from clew.errors import TreeMismatchError
@@ -40,9 +41,10 @@ def draw_tree(roots: Sequence[Union[Run, StoredRun]], *, details: bool = False) 
 def _label(run: Union[Run, StoredRun], *, details: bool) -> str:
     parts = [_shown(run.name)]
     if details and run.end_time_ns is not None:
-        parts.append(_duration((run.end_time_ns - run.start_time_ns) / 1e6))
+        parts.append(_duration(run.end_time_ns - run.start_time_ns))
     if run.status != "success":
-        parts.append(f"[{run.status}]")
+        # That of a file may be anything.
+        parts.append(f"[{run.status if run.status.isprintable() else repr(run.status)}]")
     if details and run.error and run.status == "error":
         last_line = run.error.rstrip().rpartition("\n")[2]
         parts.append(last_line if last_line.isprintable() else repr(last_line))
@@ -55,8 +57,12 @@ def _shown(name: str) -> str:
     return name if is_plain else repr(name)
 
 
-def _duration(milliseconds: float) -> str:
-    return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
+def _duration(time_ns: int) -> str:
+    try:
+        milliseconds = time_ns / 1e6
+    except OverflowError:  # as above
+        milliseconds = inf if time_ns > 0 else -inf
+    return f"{milliseconds:.1f} ms" if abs(milliseconds) < 1000 else f"{milliseconds / 1000:.2f} s"
 
 
 def check_tree(roots: Sequence[Run], expected: str) -> None:
