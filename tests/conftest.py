@@ -32,7 +32,7 @@ def no_collector() -> Iterator[None]:
 @pytest.fixture
 def settings_as_they_were() -> Iterator[None]:
     """Put back what was said of all runs of the process."""
-    before = {name: getattr(settings, name) for name in ("is_enabled", "project_name", "service", "sampler")}
+    before = {name: getattr(settings, name) for name in ("is_enabled", "filing", "sampler")}
     yield
     for name, value in before.items():
         setattr(settings, name, value)

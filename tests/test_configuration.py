@@ -77,6 +77,26 @@ def test_what_is_not_named_stays_as_it_was() -> None:
     assert (run.project_name, run.service, settings.sampler) == ("p", "t", 1.0)
 
 
+def test_run_is_filed_under_what_was_said_by_its_end_whenever_it_is_read() -> None:
+    exporter = MemoryExporter()
+    clew.configure(exporter=exporter)
+    with clew.record() as runs:
+        make_run("unfiled")
+        clew.configure(project_name="one", service="first")
+        make_run("early")
+        with clew.trace("open") as still_open:
+            clew.configure(project_name="two", service="second")
+            assert (still_open.project_name, runs.find(name="open").service) == ("two", "second")
+        with clew.tracing_context(project_name="own"):
+            make_run("own")
+    assert clew.flush(DEADLINE)
+    clew.configure(project_name="three", service="third")
+    expected = {"unfiled": (None, None), "early": ("one", "first"), "open": ("two", "second"), "own": ("own", "second")}
+    for found in (exporter.runs, list(runs)):
+        assert {run.name: (run.project_name, run.service) for run in found} == expected
+    assert (still_open.project_name, still_open.service) == ("two", "second")
+
+
 def test_enabled_false_switches_all_recording_off() -> None:
     exporter = MemoryExporter()
     clew.configure(exporter=exporter, enabled=False)
@@ -95,6 +115,16 @@ def test_exporter_as_text_is_made(tmp_path: Path) -> None:
     assert len(read_runs(tmp_path / "runs.jsonl").roots) == 1
 
 
+class Asynchronous(Keeping):
+    async def export(self, runs: Any) -> None:  # type: ignore[override]  # what is to be refused
+        pass
+
+
+class Lazy(Keeping):
+    def shutdown(self, timeout: float) -> Iterator[None]:  # type: ignore[override]  # as above
+        yield
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
@@ -110,6 +140,8 @@ def test_exporter_as_text_is_made(tmp_path: Path) -> None:
         ({"exporter": []}, ArgumentValueError, "expected at least one exporter"),
         ({"exporter": 3}, ArgumentTypeError, "expected an exporter, got 3"),
         ({"exporter": MemoryExporter}, ArgumentTypeError, "expected an exporter, got <class"),
+        ({"exporter": Asynchronous()}, ArgumentTypeError, "whose export is a function, got a coroutine function"),
+        ({"exporter": ["memory:", Lazy()]}, ArgumentTypeError, "whose shutdown is a function, got a generator"),
         ({"exporter": [Keeping(), None]}, ArgumentTypeError, "expected an exporter, got None"),
         ({"sampler": 2}, ArgumentValueError, "expected a ratio from 0 to 1"),
         ({"sampler": "0.1"}, ArgumentTypeError, "expected a sampler"),

@@ -165,7 +165,7 @@ def test_runs_that_are_each_others_parents_are_all_there(runs: List[clew.Run]) -
 
 
 def test_tree_deeper_than_the_stack_is_stored_and_planted() -> None:
-    depth = 5 * sys.getrecursionlimit()
+    depth = sys.getrecursionlimit() + 50  # the dotted orders alone take the square of it
     with clew.record() as recording:
         run = clew.RunTree("0")
         for number in range(1, depth):

@@ -12,6 +12,7 @@ import sys
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from clew._locks import ForkSafeLock
+from clew.context._kinds import kind_of
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.pipeline import Pipeline
 from clew.exporters.protocol import Exporter
@@ -25,7 +26,6 @@ EXIT_TIMEOUT = 5.0
 
 _guard = ForkSafeLock()
 _pipeline: Optional[Pipeline] = None
-_exporters: List[Exporter] = []
 _is_watching_exit = False
 
 
@@ -82,10 +82,7 @@ def configure(
     with _guard.lock:
         if sampler is not None:
             settings.sampler = sampler
-        if project_name is not None:
-            settings.project_name = project_name
-        if service is not None:
-            settings.service = service
+        settings.file_under(project_name=project_name, service=service)
         if enabled is not None:
             settings.is_enabled = enabled
             switch_recording()
@@ -151,13 +148,13 @@ def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
 
 
 def _replace(exporters: List[Exporter], timeout: float) -> bool:
-    global _pipeline, _exporters
-    pipeline = Pipeline(exporters) if exporters else None
+    global _pipeline
     with _guard.lock:
-        old, _pipeline, _exporters = _pipeline, pipeline, exporters
+        old = _pipeline
+        _pipeline = Pipeline(exporters, before=old) if exporters else None
         # Before the old one is closed, so that no run falls between them.
-        if pipeline is not None:
-            pipeline.open()
+        if _pipeline is not None:
+            _pipeline.open()
     return old is None or old.shutdown(timeout, keeping=exporters)
 
 
@@ -170,6 +167,13 @@ def _exporters_of(exporter: object) -> List[Exporter]:
                 f"expected an exporter, got {one!r}; pass an object that has export(runs) and shutdown(timeout), "
                 f"or a text such as 'jsonl:runs.jsonl'"
             )
+        for name in ("export", "export_starts", "shutdown"):
+            kind = kind_of(getattr(one, name, None))
+            if kind != "function":  # whose call would do nothing
+                raise ArgumentTypeError(
+                    f"expected an exporter whose {name} is a function, got a {kind} function in {one!r}; "
+                    f"let it run what is asynchronous itself, for example by asyncio.run(...)"
+                )
     if not exporters:
         raise ArgumentValueError("expected at least one exporter, got none; call clew.shutdown() to have none")
     return exporters

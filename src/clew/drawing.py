@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from math import inf
 from typing import TYPE_CHECKING, Iterable, Iterator, List, Sequence, Tuple, Union
 
 from clew.errors import TreeMismatchError
@@ -40,9 +41,10 @@ def draw_tree(roots: Sequence[Union[Run, StoredRun]], *, details: bool = False) 
 def _label(run: Union[Run, StoredRun], *, details: bool) -> str:
     parts = [_shown(run.name)]
     if details and run.end_time_ns is not None:
-        parts.append(_duration((run.end_time_ns - run.start_time_ns) / 1e6))
+        parts.append(_duration(run.end_time_ns - run.start_time_ns))
     if run.status != "success":
-        parts.append(f"[{run.status}]")
+        # That of a file may be anything.
+        parts.append(f"[{run.status if run.status.isprintable() else repr(run.status)}]")
     if details and run.error and run.status == "error":
         last_line = run.error.rstrip().rpartition("\n")[2]
         parts.append(last_line if last_line.isprintable() else repr(last_line))
@@ -55,17 +57,22 @@ def _shown(name: str) -> str:
     return name if is_plain else repr(name)
 
 
-def _duration(milliseconds: float) -> str:
-    return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
+def _duration(time_ns: int) -> str:
+    try:
+        milliseconds = time_ns / 1e6
+    except OverflowError:  # as above
+        milliseconds = inf if time_ns > 0 else -inf
+    return f"{milliseconds:.1f} ms" if abs(milliseconds) < 1000 else f"{milliseconds / 1000:.2f} s"
 
 
 def check_tree(roots: Sequence[Run], expected: str) -> None:
     """
     Raise `TreeMismatchError` unless the runs form the expected tree, whatever the order of siblings.
     """
-    found_lines, expected_lines = _canonical(_of_runs(roots)), _canonical(_of_text(expected))
-    if found_lines == expected_lines:
+    found_tree, expected_tree = _Tree(_of_runs(roots)), _Tree(_of_text(expected))
+    if _sort_alike(found_tree, expected_tree):
         return
+    found_lines, expected_lines = list(found_tree.lines()), list(expected_tree.lines())
     difference = "\n".join(difflib.unified_diff(expected_lines, found_lines, "expected", "found", lineterm="", n=99))
     raise TreeMismatchError(f"expected another tree of runs, siblings in any order; the difference:\n{difference}")
 
@@ -85,26 +92,59 @@ def _of_text(text: str) -> Iterator[Tuple[int, str]]:
             yield len(line[: len(line) - len(label)].expandtabs()), label.rstrip()
 
 
-def _canonical(lines: Iterable[Tuple[int, str]]) -> List[str]:
+class _Tree:
     """
-    Return the lines of a tree, two blanks a level, siblings sorted with what is under them.
+    Hold the labels of a tree in levels, each with the places of its children in the next level.
     """
-    levels: List[Tuple[int, List[List[str]]]] = [(-1, [])]  # for each open level: its column, its subtrees
 
-    def close_down_to(column: int) -> None:
-        while levels[-1][0] > column:
-            _, subtrees = levels.pop()
-            lines = [line for subtree in sorted(subtrees) for line in subtree]
-            parent = levels[-1][1]
-            if parent:
-                parent[-1].extend("  " + line for line in lines)
-            else:
-                parent.extend([line] for line in lines)
+    __slots__ = ("levels",)
 
-    for column, label in lines:
-        close_down_to(column)
-        if levels[-1][0] < column:
-            levels.append((column, []))
-        levels[-1][1].append([label])
-    close_down_to(-1)
-    return [line for subtree in levels[0][1] for line in subtree]
+    def __init__(self, lines: Iterable[Tuple[int, str]]) -> None:
+        self.levels: List[List[Tuple[str, List[int]]]] = [[("", [])]]  # the root of all
+        columns = [-1]  # of what is open, one a level
+        for column, label in lines:
+            while columns[-1] >= column:
+                columns.pop()
+            depth = len(columns)
+            columns.append(column)
+            if depth == len(self.levels):
+                self.levels.append([])
+            _, siblings = self.levels[depth - 1][-1]
+            siblings.append(len(self.levels[depth]))
+            self.levels[depth].append((label, []))
+
+    def lines(self) -> Iterator[str]:
+        """
+        Yield the lines of the tree, two blanks a level.
+        """
+        waiting = [(1, place) for place in reversed(self.levels[0][0][1])]
+        while waiting:
+            depth, place = waiting.pop()
+            label, children = self.levels[depth][place]
+            yield "  " * (depth - 1) + label
+            waiting.extend((depth + 1, child) for child in reversed(children))
+
+
+def _sort_alike(first: _Tree, second: _Tree) -> bool:
+    """
+    Sort siblings by what they are and what is under them, alike in two trees, and return whether these are the same.
+
+    Without recursion, as above, and without a text of every subtree, all of which are too long in a deep tree: from the
+    lowest level up, what is equal has the same rank.
+    """
+    trees = (first, second)
+    ranks: List[List[int]] = [[], []]  # in each tree, of the level below
+    for depth in reversed(range(max(len(tree.levels) for tree in trees))):
+        keys: List[List[Tuple[str, List[int]]]] = [[], []]
+        for tree, below, found in zip(trees, ranks, keys):
+            for label, children in tree.levels[depth] if depth < len(tree.levels) else ():
+                children.sort(key=below.__getitem__)
+                found.append((label, [below[child] for child in children]))
+        ranks = _ranks_of(keys)
+    return ranks[0] == ranks[1]
+
+
+def _ranks_of(keys: List[List[Tuple[str, List[int]]]]) -> List[List[int]]:
+    hashed = [[(label, tuple(below)) for label, below in found] for found in keys]
+    order = {key: rank for rank, key in enumerate(sorted({*hashed[0], *hashed[1]}))}
+    return [[order[key] for key in found] for found in hashed]

@@ -1,8 +1,8 @@
 """
 The tree of errors: what clew raises at the caller of its own functions.
 
-Nothing here is ever raised from an exporter, a finaliser or a detector; what
-goes wrong there is counted by `clew.incidents`::
+Nothing here ever gets from an exporter, a finaliser or a detector to the traced program;
+what goes wrong there is counted by `clew.incidents`::
 
     ClewError
     ├── AlreadyEnteredError  (RuntimeError)    something that is for one use, used again
@@ -12,6 +12,7 @@ goes wrong there is counted by `clew.incidents`::
     ├── MissingExtraError    (ImportError)     an optional package is not there
     ├── NotInstalledError    (RuntimeError)    an uninstall without an install
     ├── RunLookupError       (LookupError)     no run, or several, where one was asked for
+    ├── RunsRefusedError     (ValueError)      an exporter's own: runs that can never be delivered
     ├── TreeMismatchError    (AssertionError)  a recorded tree is not the expected one
     └── WrongContextError    (ValueError)      a block left in another context than it was entered in
 """
@@ -27,6 +28,7 @@ __all__ = (
     "MissingExtraError",
     "NotInstalledError",
     "RunLookupError",
+    "RunsRefusedError",
     "TreeMismatchError",
     "WrongContextError",
 )
@@ -84,6 +86,22 @@ class RunLookupError(ClewError, LookupError):
     """
     Say that a recording holds no run, or more than one, that fits what was asked for.
     """
+
+
+class RunsRefusedError(ClewError, ValueError):
+    """
+    Say, from an exporter's `export`, that some of the runs can never be delivered, and that all others have been.
+
+    They do not come again, and are counted in `clew.stats()` as ``runs_refused``.
+
+    Args:
+        message: why.
+        count: how many of the runs.
+    """
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
 
 
 class TreeMismatchError(ClewError, AssertionError):

@@ -24,6 +24,7 @@ from typing import (
 )
 from uuid import UUID
 
+from clew._order import in_order
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _make_encoder() -> Callable[[Any], str]:
     return encode
 
 
-_encode = _make_encoder()
+encode_json = _make_encoder()
 
 
 def record_of(run: Run) -> Dict[str, Any]:
@@ -108,24 +109,28 @@ def line_of(run: Run) -> str:
     links = run.links if parent is not None and type(parent) is not type(identity) else getattr(identity, "linked", ())
     if tags or metadata or events or links:
         record = record_of(run)
-        more = _encode({name: record[name] for name in ("tags", "metadata", "events", "links")})[1:-1]
+        more = encode_json({name: record[name] for name in ("tags", "metadata", "events", "links")})[1:-1]
     else:
         more = '"tags":[],"metadata":{},"events":[],"links":[]'
+    try:
+        labels = _labels(identity.name, run.run_type, run.project_name, run.service, run.status)
+    except TypeError:  # a label that nobody checked, and that cannot be looked up
+        labels = _labels.__wrapped__(identity.name, run.run_type, run.project_name, run.service, run.status)
     return (
         f'{{"id":"{id_text}","trace_id":"{_trace_id(run)}","span_id":"{id_text[19:23]}{id_text[24:]}",{above},'
         f'"dotted_order":"{identity.dotted_order}","start_time_ns":{identity.start_time_ns},'
         f'"end_time_ns":{"null" if run.end_time_ns is None else run.end_time_ns},'
-        f"{_labels(identity.name, run.run_type, run.project_name, run.service, run.status)},"
-        f'"error":{"null" if run.error is None else _encode(run.error)},'
-        f'"inputs":{_encode(run.inputs)},"outputs":{_encode(run.outputs)},{more}}}\n'
+        f"{labels},"
+        f'"error":{"null" if run.error is None else encode_json(run.error)},'
+        f'"inputs":{encode_json(run.inputs)},"outputs":{encode_json(run.outputs)},{more}}}\n'
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def _labels(name: str, run_type: str, project_name: Optional[str], service: Optional[str], status: str) -> str:
     # The runs of one function are alike in these.
     labels = {"name": name, "run_type": run_type, "project_name": project_name, "service": service, "status": status}
-    return _encode(labels)[1:-1]
+    return encode_json(labels)[1:-1]
 
 
 def _trace_id(run: Run) -> str:
@@ -274,29 +279,19 @@ def trees_of(records: Iterable[Mapping[str, Any]]) -> Tuple[StoredRun, ...]:
 
 def plant(stored: Iterable[StoredRun]) -> Tuple[StoredRun, ...]:
     """
-    Return the roots of the trees that runs form. Without recursion: a tree may be deeper than the stack.
+    Return the roots of the trees that runs form.
     """
     runs = {run.id: run for run in stored}
     # Who came by W3C's headers knows of its parent but the trace and the span.
     by_span = {(run.trace_id, run.span_id): run.id for run in runs.values()}
     below: Dict[Optional[UUID], List[StoredRun]] = {}
-    for run in sorted(runs.values(), key=lambda run: run.start_time_ns):
+    by_time = sorted(runs.values(), key=lambda run: run.start_time_ns)
+    for run in by_time:
         above = run.parent_id if run.parent_id in runs else by_span.get((run.trace_id, run.parent_span_id or ""))
         below.setdefault(above, []).append(run)
     tops = below.pop(None, [])
-    # Every run before those below it; then backwards, so that each finds its children complete.
-    order = list(tops)
-    for run in order:
-        order.extend(below.get(run.id, ()))
-    if len(order) < len(runs):
-        # Whoever wrote them has made runs the parents of each other: there is no root to reach them from.
-        reached = {run.id for run in order}
-        lost = [run for run in runs.values() if run.id not in reached]
-        tops.extend(lost)
-        order.extend(lost)
-        for run in lost:
-            below.pop(run.id, None)
-    for run in reversed(order):
+    # Backwards, so that each finds its children complete.
+    for run in reversed(in_order(by_time, tops, lambda run: below.get(run.id, []))):
         object.__setattr__(run, "children", tuple(below.get(run.id, ())))
     return tuple(tops)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -40,6 +41,20 @@ def test_show_leaves_out_broken_lines_and_says_so(folder: Path) -> None:
     assert shown.returncode == 0
     assert shown.stderr == "clew: 2 lines are no run and left out\n"
     assert shown.stdout.startswith("clew: 1 trace, 2 runs\nouter ")
+
+
+def test_show_of_a_file_that_anybody_has_written_does_nothing_to_the_terminal(folder: Path) -> None:
+    line = json.loads((folder / "runs.jsonl").read_text().splitlines()[0])
+    odd = [{"end_time_ns": 10**400}, {"start_time_ns": 10**400, "end_time_ns": 0}, {"status": "\x1b[31m\n"}]
+    changes = [{**line, "parent_id": None, "parent_span_id": None, **change} for change in odd]
+    lines = [json.dumps({**change, "id": f"{number:032x}"}) for number, change in enumerate(changes)]
+    (folder / "odd.jsonl").write_text("\n".join(lines))
+    shown = python("-m", "clew", "show", "odd.jsonl", cwd=folder)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "inner inf s" in shown.stdout
+    assert "inner -inf s" in shown.stdout
+    assert r"['\x1b[31m\n']" in shown.stdout
+    assert shown.stdout.replace("\n", "").isprintable()
 
 
 def test_show_with_a_limit_says_how_many_runs_it_left_out(folder: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import clew
+from clew.drawing import check_tree
 from clew.exporters.jsonl import read_runs
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import run_python
@@ -75,6 +76,14 @@ def test_exit_with_nothing_to_deliver_says_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs.jsonl").exists()
 
 
+def test_exit_shuts_an_exporter_down_that_has_got_nothing() -> None:
+    done = run_python(
+        BEGIN + "class Quiet(Hanging):\n    def shutdown(self, timeout):\n"
+        "        make_run('not recorded')\n        print(0 <= timeout <= 5)\nclew.configure(exporter=Quiet())"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 def test_run_that_ends_when_no_thread_can_be_started_does_no_harm(tmp_path: Path) -> None:
     done = run_python(
         BEGIN + "import atexit\nclew.configure(exporter='jsonl:' + sys.argv[1])\natexit.register(make_run, 'at exit')",
@@ -126,6 +135,163 @@ def test_fork_while_the_queue_is_full_and_the_exporter_hangs_gives_the_child_an_
         "status = os.wait()[1]\nassert not pipeline.flush(0.05)\nos._exit(status >> 8)"
     )
     assert done.returncode == 0, done.stderr
+
+
+QUIET = "import warnings\nwarnings.simplefilter('ignore')\n"
+FORKED_IN_A_THREAD = (
+    QUIET
+    + """
+clew.configure(exporter='jsonl:' + sys.argv[1])
+def fork():
+    pid = os.fork()
+    if not pid:
+        for name in ('child', 'of the child'):
+            make_run(name)
+        sys.exit()
+    statuses.append(os.waitpid(pid, 0)[1])
+statuses = []
+make_run('parent')
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+assert statuses == [0]
+"""
+)
+
+
+@needs_fork
+def test_child_that_was_forked_in_a_thread_delivers_and_ends_with_it(tmp_path: Path) -> None:
+    done = run_python(BEGIN + FORKED_IN_A_THREAD, str(tmp_path / "runs.jsonl"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names_in(tmp_path / "runs.jsonl") == ["child", "of the child", "parent"]
+
+
+@needs_fork
+def test_child_that_was_forked_in_a_thread_has_the_runs_of_its_other_threads(tmp_path: Path) -> None:
+    done = run_python(
+        BEGIN + FORKED_IN_A_THREAD.replace("        sys.exit()", AFTER_ITS_END), str(tmp_path / "runs.jsonl")
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names_in(tmp_path / "runs.jsonl") == ["after its end", "child", "of the child", "parent"]
+
+
+AFTER_ITS_END = """
+        def outlive(main, exporting):
+            main.join()
+            exporting.join()  # so that there has to be another one
+            make_run('after its end')
+        exporting, = [thread for thread in threading.enumerate() if thread.name == 'clew-exporter']
+        threading.Thread(target=outlive, args=(threading.current_thread(), exporting)).start()
+        sys.exit()
+"""
+
+NESTING = (
+    QUIET
+    + """
+clew.configure(exporter='jsonl:' + sys.argv[1])
+def fork():
+    pid = os.fork()
+    if not pid:
+        with clew.trace('in child'):
+            pass
+        sys.exit(3)
+    assert os.waitpid(pid, 0)[1] == 3 << 8
+@clew.traceable
+def stream():
+    yield 1
+    fork()
+    yield 2
+"""
+)
+
+
+WORKER = """
+import multiprocessing
+with clew.trace('outer'):
+    worker = multiprocessing.get_context('fork').Process(target=make_run, args=('in child',))
+    worker.start()
+    worker.join(30)
+"""
+UNDER_HEADERS = """
+with clew.tracing_context(parent={'traceparent': f'00-{1:032x}-{1:016x}-01'}), clew.trace('outer'):
+    fork()
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("with clew.trace('outer'):\n    with clew.trace('inner'):\n        fork()", "outer\n  inner\n    in child"),
+        ("with clew.trace('outer'):\n    list(stream())", "outer\n  stream\n    in child"),
+        ("clew.traceable(fork)()", "fork\n  in child"),
+        (WORKER, "outer\n  in child"),
+        (UNDER_HEADERS, "outer\n  in child"),
+    ],
+    ids=["block", "generator", "call", "multiprocessing", "under headers"],
+)
+def test_run_that_is_open_at_a_fork_is_the_parents_and_what_the_child_does_is_under_it(
+    tmp_path: Path, code: str, expected: str
+) -> None:
+    done = run_python(BEGIN + NESTING + code, str(tmp_path / "runs.jsonl"))
+    assert (done.returncode, done.stderr) == (0, "")
+    roots, _, _ = read_runs(tmp_path / "runs.jsonl")
+    assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == len(expected.splitlines())
+    check_tree(roots, expected)  # type: ignore[arg-type]  # stored runs will do
+
+
+@needs_fork
+def test_forked_child_knows_the_run_that_it_is_in_and_cannot_change_it(tmp_path: Path) -> None:
+    done = run_python(
+        BEGIN + NESTING + "with clew.trace('outer') as outer:\n"
+        "    pid = os.fork()\n"
+        "    if not pid:\n"
+        "        current = clew.get_current_run_tree()\n"
+        "        assert (current.id, current.to_headers()) == (outer.id, outer.to_headers())\n"
+        "        assert current.to_headers()['traceparent'].endswith('-03')\n"
+        "        outer.add_tags('of the child')\n"
+        "        for run in (current, outer):\n"
+        "            child = run.create_child('by hand')\n            child.post()\n            child.end()\n"
+        "        sys.exit(0)\n"
+        "    assert os.waitpid(pid, 0)[1] == 0",
+        str(tmp_path / "runs.jsonl"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (outer,) = read_runs(tmp_path / "runs.jsonl").roots
+    assert (outer.status, outer.tags, [run.name for run in outer.children]) == ("success", (), ["by hand", "by hand"])
+
+
+@needs_fork
+def test_link_to_a_run_that_is_open_at_a_fork_names_it(tmp_path: Path) -> None:
+    done = run_python(
+        BEGIN + NESTING + "with clew.trace('outer'):\n    with clew.detached():\n        fork()",
+        str(tmp_path / "runs.jsonl"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    runs = {run.name: run for run in read_runs(tmp_path / "runs.jsonl").roots}
+    assert [link.span_id for link in runs["in child"].links] == [runs["outer"].span_id]
+
+
+@needs_fork
+def test_recording_goes_on_in_a_forked_child() -> None:
+    done = run_python(
+        BEGIN + QUIET + "with clew.record() as runs, clew.trace('outer'):\n"
+        "    pid = os.fork()\n    make_run('child' if not pid else 'parent')\n    seen = runs.tree()\n"
+        "    if not pid:\n        os._exit(0 if seen == 'outer [pending]\\n└── child' else 1)\n"
+        "    assert os.waitpid(pid, 0)[1] == 0\n"
+        "assert runs.tree() == 'outer\\n└── parent'"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_fork
+def test_fork_goes_ahead_whatever_is_current() -> None:
+    done = run_python(
+        BEGIN + QUIET + "from clew.testing.fakes import FakeClock\n"
+        "with clew.record(), FakeClock(start_ns=10**40), clew.trace('outer'):\n"
+        "    pid = os.fork()\n    if not pid:\n        os._exit(0)\n    assert os.waitpid(pid, 0)[1] == 0\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def work(name: str) -> None:

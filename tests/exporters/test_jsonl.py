@@ -104,6 +104,30 @@ def test_blank_lines_are_no_broken_ones(tmp_path: Path) -> None:
     assert read_runs(tmp_path / "runs.jsonl") == ((), 0, 0)
 
 
+def test_run_that_has_no_json_is_left_out_and_the_others_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    with exporting_to(JSONLinesExporter(path), max_batch=3, delay=DEADLINE) as pipeline:
+
+        def export() -> None:
+            make_run("before")
+            with clew.trace("odd") as odd:
+                odd.inputs = {}
+                odd.inputs["itself"] = odd.inputs
+            make_run("after")
+            assert not pipeline.flush(DEADLINE)
+
+        assert counted("runs_refused", export) == 1
+        assert pipeline.flush(DEADLINE), "what was lost before the last call is told"
+    assert [run.name for run in read_runs(path).roots] == ["before", "after"]
+
+
+def test_label_that_nobody_checked_is_written_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    with exporting_to(JSONLinesExporter(path)), clew.trace("run") as run:
+        run._run_type = ["no", "hash"]  # type: ignore[assignment]  # as if nobody had looked
+    assert json.loads(path.read_text())["run_type"] == ["no", "hash"]
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_full_disk_is_counted_and_reaches_nobody() -> None:
     with exporting_to(JSONLinesExporter("/dev/full"), attempts=2) as pipeline:

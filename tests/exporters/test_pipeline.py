@@ -10,11 +10,12 @@ import threading
 import time
 import weakref
 from contextvars import ContextVar
-from typing import List, Sequence
+from typing import Any, Deque, List, Sequence
 
 import pytest
 
 import clew
+from clew.errors import RunsRefusedError
 from clew.exporters.pipeline import Pipeline
 from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone
 from tests.exporters._exporters import Failing, Hanging, Keeping, counted, exporting_to, make_run
@@ -45,6 +46,16 @@ def test_every_exporter_gets_each_run_once_and_whole() -> None:
         assert root.end_time_ns is not None
     assert first.batches[0][0] is second.batches[0][0]
     assert [0 <= timeout <= DEADLINE for timeout in first.shutdowns] == [True]
+
+
+def test_what_one_exporter_is_handed_is_not_to_be_changed_for_the_others() -> None:
+    class Emptying(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            assert isinstance(runs, tuple)
+
+    with exporting_to(Emptying(), Keeping()) as pipeline:
+        make_run("run")
+        assert counted("exports_failed", lambda: pipeline.flush(DEADLINE)) == 0
 
 
 def test_recording_is_on_for_as_long_as_the_pipeline_is_open() -> None:
@@ -144,6 +155,44 @@ def test_export_that_keeps_failing_is_given_up_and_the_next_one_is_tried() -> No
     assert failing.names == ["next"]
 
 
+def test_run_that_is_refused_does_not_come_again_and_is_counted() -> None:
+    class Refusing(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            good = [run for run in runs if run.name != "bad"]
+            super().export(good)
+            if len(good) < len(runs):
+                raise RunsRefusedError("no", len(runs) - len(good))
+
+    refusing, keeping = Refusing(), Keeping()
+    with exporting_to(refusing, keeping, max_batch=3, delay=DEADLINE) as pipeline:
+
+        def export() -> None:
+            for name in ("first", "bad", "second"):
+                make_run(name)
+            assert not pipeline.flush(DEADLINE)
+
+        assert counted("runs_refused", export) == 1
+        assert pipeline.flush(DEADLINE)
+    assert refusing.batches == [[keeping.batches[0][0], keeping.batches[0][2]]]
+    assert keeping.names == ["first", "bad", "second"]
+
+
+def test_run_that_cannot_be_read_is_no_reason_to_lose_the_others() -> None:
+    keeping = Keeping()
+    with exporting_to(keeping, max_batch=3, delay=DEADLINE) as pipeline:
+
+        def export() -> None:
+            make_run("first")
+            with clew.trace("bad") as bad:
+                bad.add_tags("t")
+                bad._additions.tags = None  # type: ignore[union-attr, assignment]  # as whoever has broken it
+            make_run("second")
+            assert not pipeline.flush(DEADLINE)
+
+        assert counted("runs_refused", export) == 1
+    assert keeping.names == ["first", "second"]
+
+
 def test_exporter_that_fails_to_shut_down_is_counted() -> None:
     class Stuck(Keeping):
         def shutdown(self, timeout: float) -> None:
@@ -156,6 +205,31 @@ def test_exporter_that_fails_to_shut_down_is_counted() -> None:
     assert counted("exports_failed", lambda: pipeline.shutdown(DEADLINE)) == 1
     assert stuck.names == ["run"]
     assert len(keeping.shutdowns) == 1
+
+
+def test_exporter_of_two_pipelines_is_called_by_one_at_a_time() -> None:
+    is_called_twice, is_reached = threading.Event(), threading.Event()
+
+    class Both(Hanging):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            if self.is_in.is_set() and not self.may_go.is_set():
+                is_called_twice.set()
+            super().export(runs)
+
+    class Before(Keeping):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            is_reached.set()
+
+    both = Both()
+    with exporting_to(both) as old:
+        make_run("first")
+        assert both.is_in.wait(DEADLINE)
+        with exporting_to(Before(), both, before=old):
+            make_run("second")
+            assert is_reached.wait(DEADLINE)
+            assert not is_called_twice.wait(SOON)
+            both.may_go.set()
+    assert both.names == ["first", "second", "second"]
 
 
 def test_full_queue_drops_the_newest_and_never_waits() -> None:
@@ -187,6 +261,49 @@ def test_queue_smaller_than_a_batch_is_emptied_before_it_is_full() -> None:
         assert is_done.wait(DEADLINE)
         assert pipeline.flush(DEADLINE)
     assert keeping.names == ["0", "1"]
+
+
+class Telling:
+    """Be the lock that the thread sleeps at, and tell when it falls asleep with nothing to do."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.lock.acquire()
+        self.is_asleep = threading.Event()
+
+    def acquire(self, *, timeout: float = -1) -> bool:
+        if timeout < 0:
+            self.is_asleep.set()
+        return self.lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self.lock.release()
+
+
+def test_run_that_ends_while_the_thread_falls_asleep_wakes_it() -> None:
+    is_done = threading.Event()
+
+    class Ready(Hanging):
+        def export(self, runs: Sequence[clew.Run]) -> None:
+            super().export(runs)
+            if "second" in self.names:
+                is_done.set()
+
+    class SlowQueue(Deque[Any]):
+        def append(self, item: Any) -> None:
+            if getattr(item, "name", None) == "second":
+                ready.may_go.set()
+                assert pipeline._wake.is_asleep.wait(DEADLINE)
+            super().append(item)
+
+    ready = Ready()
+    with exporting_to(ready) as pipeline:
+        pipeline._queue = SlowQueue()
+        make_run("first")
+        assert ready.is_in.wait(DEADLINE)
+        pipeline._wake = Telling()
+        make_run("second")
+        assert is_done.wait(DEADLINE), "it waits for the next run"
 
 
 def test_batches_are_bounded_and_wait_for_others() -> None:
@@ -338,6 +455,36 @@ def test_starts_are_told_of_runs_that_are_still_open() -> None:
         assert pipeline.flush(DEADLINE)
     assert live.names == other.names == ["short", "long"]
     assert {run.name for run in live.started} <= {"long", "short"}
+
+
+def test_starts_that_are_too_many_take_no_room_from_ends() -> None:
+    class Slow(Hanging):
+        def export_starts(self, runs: Sequence[clew.Run]) -> None:
+            self.started = [run.name for run in runs]
+            self.is_in.set()
+            assert self.may_go.wait(DEADLINE)
+
+    slow = Slow()
+    blocks = [clew.trace(str(number)) for number in range(5)]
+
+    def enter() -> None:
+        for block in blocks:
+            block.__enter__()
+
+    def leave(count: int) -> None:
+        for _ in range(count):
+            blocks.pop().__exit__(None, None, None)
+
+    with exporting_to(slow, max_queued=3, max_batch=2) as pipeline:
+        make_run("first")
+        assert slow.is_in.wait(DEADLINE)
+        assert counted("starts_dropped", enter) == 2
+        assert counted("runs_dropped", lambda: leave(2)) == 0
+        slow.may_go.set()
+        assert pipeline.flush(DEADLINE), "a start that was dropped is no run that was"
+        leave(3)
+    assert slow.names == ["first", "4", "3", "2", "1", "0"]
+    assert slow.started == ["2"], "in batches of two"
 
 
 def test_starts_that_are_refused_lose_nothing() -> None:

@@ -19,11 +19,16 @@ from tests.foreign._http import serving_by
 
 Run = Dict[str, Any]
 PART = re.compile(r"(\d{8}T\d{12}Z)([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
+MOST_BYTES = 20_971_520
 RUN_TYPES = {"chain", "embedding", "llm", "parser", "prompt", "retriever", "tool"}
 
 
 class LangSmithServer:
-    """Keep what is posted; `answers` are given in place of 202, one to a request, as long as there are some."""
+    """
+    Keep what is posted; `answers` are given in place of 202, one to a request, as long as there are some.
+
+    As the real one, it refuses a request that is too large, and one in which a run is not valid: that is, named so.
+    """
 
     def __init__(self, *, has_multipart: bool = True) -> None:
         self.posted: List[Run] = []
@@ -45,7 +50,11 @@ class LangSmithServer:
                 return 404
             if self.answers:
                 return self.answers.pop(0)
+            if len(body) > MOST_BYTES:
+                return 413
             posted = runs_of_multipart(content_type, body) if path == "/runs/multipart" else runs_of_batch(body)
+            if any(run["name"].startswith("not valid") for run in posted):
+                return 422
             self.posted.extend(posted)
             return 202
 

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator, List, Tuple
 
 import pytest
 
@@ -111,9 +112,113 @@ def test_odd_payloads_do_not_stop_the_others(server: LangSmithServer, client: la
     with exporting_to(LangSmithExporter(client), max_batch=2, delay=DEADLINE):
         with clew.trace("odd \ud800 name", inputs=odd, metadata=odd) as run:
             run.add_outputs(odd)
+            run.add_event({"name": "in the far future", "time_ns": 10**30})
         make_run("plain")
     assert len(server.runs) == 2
     assert server.runs["plain"]["inputs"] == {}
+    assert [run["events"] for run in server.posted if run["events"]] == [[{"name": "in the far future"}]]
+
+
+def export_all(client: Any, runs: Iterable[Tuple[str, Any]], **options: Any) -> Tuple[int, int]:
+    """Export runs of these names and inputs in one batch; return how many were refused, and how many lost."""
+    runs = list(runs)
+    before = clew.stats()
+    options = {"max_batch": len(runs), "delay": DEADLINE, **options}
+    with exporting_to(LangSmithExporter(client), **options) as pipeline:
+        for name, text in runs:
+            with clew.trace(name, inputs={"text": text}):
+                pass
+        is_delivered = pipeline.flush(4 * DEADLINE)
+    refused, lost = (clew.stats().get(kind, 0) - before.get(kind, 0) for kind in ("runs_refused", "runs_lost"))
+    assert is_delivered == (refused + lost == 0)
+    return refused, lost
+
+
+@pytest.mark.parametrize("has_multipart", [True, False])
+def test_batch_that_is_too_large_for_one_request_is_sent_in_several(
+    server: LangSmithServer, client: langsmith.Client, has_multipart: bool
+) -> None:
+    server.has_multipart = has_multipart
+    text = "0123456789" * 10_000
+    assert export_all(client, [(f"run {number}", text) for number in range(300)]) == (0, 0)
+    assert len(server.runs) == 300
+    assert server.requests.count("/runs/multipart" if has_multipart else "/runs/batch") == 2
+
+
+@pytest.mark.parametrize("has_multipart", [True, False])
+def test_run_that_the_server_refuses_is_lost_alone(
+    server: LangSmithServer, client: langsmith.Client, has_multipart: bool
+) -> None:
+    server.has_multipart = has_multipart
+    names = [f"run {number}" for number in range(20)]
+    names[7:7] = names[15:15] = ["not valid"]
+    assert export_all(client, [(name, "") for name in names]) == (2, 0)
+    assert set(server.runs) == {f"run {number}" for number in range(20)}
+
+
+def test_run_that_is_too_large_by_itself_is_lost_alone(server: LangSmithServer, client: langsmith.Client) -> None:
+    with exporting_to(LangSmithExporter(client), max_batch=3, delay=DEADLINE) as pipeline:
+
+        def export() -> None:
+            make_run("before")
+            with clew.trace("large") as run:
+                run.error = "0123456789" * 2_200_000
+                run.close("error", run.error)
+            make_run("after")
+            assert not pipeline.flush(DEADLINE)
+
+        assert counted("runs_refused", export) == 1
+    assert set(server.runs) == {"before", "after"}
+
+
+def test_what_was_delivered_or_refused_does_not_come_again_with_the_rest(
+    server: LangSmithServer, client: langsmith.Client
+) -> None:
+    runs = [(name, "") for name in ("not valid", "first", "second", "third")]
+    server.answers = [422, 202, 500, 500, 500]  # all; the first half; the other one, which the client tries thrice
+    exporter = LangSmithExporter(client)
+    taken = server.take
+    bodies: List[bytes] = []
+    server.take = lambda path, kind, body: bodies.append(body) or taken(path, kind, body)  # type: ignore[method-assign, func-returns-value]
+    with exporting_to(exporter, max_batch=4, delay=DEADLINE) as pipeline:
+        for name, _ in runs:
+            make_run(name)
+        assert pipeline.flush(DEADLINE)
+    assert [b"first" in body for body in bodies] == [True, True, False, False, False, False]
+    assert set(server.runs) == {"second", "third"}
+    assert exporter._settled == set()
+
+
+def test_server_that_refuses_everything_is_not_asked_for_every_run(
+    server: LangSmithServer, client: langsmith.Client
+) -> None:
+    refused, lost = export_all(client, [(f"not valid {number}", "") for number in range(100)], attempts=3)
+    assert (refused, lost) == (0, 100)
+    assert len(server.requests) < 40
+    assert export_all(client, [("next", "")]) == (0, 0)
+
+
+def test_run_that_the_client_cannot_handle_is_lost_alone(server: LangSmithServer, client: langsmith.Client) -> None:
+    def hide(inputs: Any) -> Any:
+        return {"hidden": inputs["text"]["not there"]} if inputs["text"] else inputs
+
+    client._hide_inputs = hide
+    assert export_all(client, [("first", ""), ("bad", "x"), ("second", "")]) == (1, 0)
+    assert set(server.runs) == {"first", "second"}
+
+
+def test_nothing_is_added_of_the_environment(
+    server: LangSmithServer, client: langsmith.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: Any, **__: Any) -> Any:
+        raise AssertionError("started a process")
+
+    for name in ("LANGCHAIN_REVISION_ID", "LANGSMITH_DATABASE", "LANGCHAIN_SETTING"):
+        monkeypatch.setenv(name, "of the environment")
+    monkeypatch.setattr(subprocess, "Popen", run)
+    with exporting_to(LangSmithExporter(client)), clew.trace("run", metadata={"mine": 1}):
+        pass
+    assert server.runs["run"]["extra"] == {"metadata": {"mine": 1}}
 
 
 def test_older_server_gets_batches(client: langsmith.Client, server: LangSmithServer) -> None:
@@ -127,13 +232,13 @@ def test_older_server_gets_batches(client: langsmith.Client, server: LangSmithSe
 
 
 @pytest.mark.parametrize("has_multipart", [True, False])
-def test_refusal_is_noticed_and_the_runs_come_again(
+def test_failure_is_noticed_and_the_runs_come_again(
     client: langsmith.Client, server: LangSmithServer, has_multipart: bool
 ) -> None:
     server.has_multipart = has_multipart
     exporter = LangSmithExporter(client)
     with exporting_to(exporter) as pipeline:
-        server.answers = [400]
+        server.answers = [403]
 
         def export() -> None:
             make_run("run")

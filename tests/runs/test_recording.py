@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from typing import Any
+from typing import Any, Dict
 
 import pytest
 
 import clew
 from clew import ContextThreadPoolExecutor
+from clew.drawing import draw_tree
+from clew.records import record_of, trees_of
 from tests.edges._threads import DEADLINE
 
 
@@ -110,6 +113,35 @@ def test_a_child_whose_parent_is_not_in_the_recording_is_a_root_of_it() -> None:
     assert runs.roots[0].parent_id is not None
 
 
+def headers_of(run_id: str) -> Dict[str, str]:
+    return {"traceparent": f"00-{'4bf92f3577b34da6a3ce929d0e0e4736'}-{run_id[19:].replace('-', '')}-01"}
+
+
+ID = "018f0000-0000-7000-8000-00000000000{}"
+
+
+def test_run_that_came_to_itself_by_headers_is_a_root_and_has_its_children() -> None:
+    with clew.record() as runs:
+        child("before")
+        with clew.trace("itself", parent=headers_of(ID.format(1)), run_id=ID.format(1)):
+            parent()
+    assert len(runs) == len(list(runs)) == 5
+    runs.assert_tree("child\nitself\n  parent\n    child\n    child")
+    stored = trees_of([record_of(run) for run in runs])
+    assert "\n".join(draw_tree(stored)) == runs.tree()
+
+
+def test_runs_that_are_each_others_parents_are_all_there() -> None:
+    with clew.record() as runs:
+        with clew.trace("first", parent=headers_of(ID.format(2)), run_id=ID.format(1)):
+            child("x")
+        with clew.trace("second", parent=headers_of(ID.format(1)), run_id=ID.format(2)):
+            child("y")
+    runs.assert_tree("first\n  child\n  second\n    child")
+    stored = trees_of([record_of(run) for run in runs])
+    assert "\n".join(draw_tree(stored)) == runs.tree()
+
+
 def test_a_recording_is_for_one_block() -> None:
     runs = clew.record()
     with runs, pytest.raises(clew.ClewError, match="call record\\(\\) for each block"):
@@ -152,6 +184,38 @@ def test_assert_tree_takes_any_indentation_and_any_order_of_siblings() -> None:
         """
     )
     runs.assert_tree("a\n\tb\n\t\tparent\n\t\t\tchild\n\t\t\tchild\n\tc\nd\n\te [error]")
+
+
+def test_assert_tree_takes_a_tree_however_deep() -> None:
+    depth = sys.getrecursionlimit() + 50
+    with clew.record() as runs:
+        run = clew.RunTree("run")
+        for _ in range(depth):
+            run.post()
+            run = run.create_child("run")
+        run.create_child("left").post()
+        run.create_child("right").post()
+    text = runs.tree().replace(" [pending]", "")
+    for run in runs._started:
+        run.end()
+    runs.assert_tree(text)
+    lines = text.splitlines()
+    runs.assert_tree("\n".join([*lines[:-2], lines[-1], lines[-2]]))
+    with pytest.raises(AssertionError, match="expected another tree"):
+        runs.assert_tree("\n".join(lines[:-1]))
+
+
+def test_assert_tree_compares_what_is_under_siblings_of_one_name() -> None:
+    with clew.record() as runs:
+        for names in ("ab", "a", "ba", ""):
+            with clew.trace("parent"):
+                for name in names:
+                    clew.RunTree(name, parent_run=clew.get_current_run_tree()).post()
+    text = "parent\nparent\n  a [pending]\nparent\n  a [pending]\n  b [pending]\nparent\n  b [pending]\n  a [pending]"
+    runs.assert_tree(text)
+    with pytest.raises(AssertionError, match=r"\+  a .pending.") as caught:
+        runs.assert_tree(text.replace("  a [pending]\n", "", 1))
+    assert len(str(caught.value).splitlines()) == 13, "it differs in one line"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any, Callable, Iterator, List
+from uuid import UUID
 
 import pytest
 
@@ -83,6 +84,37 @@ def test_ratio_is_about_that_of_all_traces_and_none_is_split(
     assert all(root.trace_id.int & (1 << 56) - 1 >= 0.75 * (1 << 56) for root in runs.roots)
 
 
+@pytest.mark.parametrize("ratio", [1e-16, 1e-17, 1e-300, 5e-324])
+def test_ratio_that_is_next_to_nothing_records_next_to_nothing(
+    runs: clew.Recording, sample: Callable[[Any], None], ratio: float
+) -> None:
+    for sampler in (ratio, lambda _: ratio):
+        sample(sampler)
+        for _ in range(200):
+            outer()
+    assert len(runs) == 0
+
+
+LOW, HIGH = "018f0000-0000-7000-8000-000000000001", "018f0000-0000-7000-bfff-ffffffffffff"
+
+
+@pytest.mark.parametrize(("run_id", "is_recorded"), [(LOW, False), (HIGH, True), (UUID(LOW), False)])
+def test_id_that_is_given_decides(
+    runs: clew.Recording, sample: Callable[[Any], None], run_id: Any, is_recorded: bool
+) -> None:
+    sample(0.5)
+    for _ in range(20):
+        with clew.trace("block", run_id=run_id) as block:
+            pass
+        called = inner(langsmith_extra={"run_id": run_id})
+        by_hand = clew.RunTree("by hand", id=run_id)
+        by_hand.post()
+        by_hand.end()
+    assert len(runs) == (60 if is_recorded else 0)
+    assert {str(run.id) for run in (block, called, by_hand)} == {str(run_id)}
+    assert {run.to_headers()["traceparent"][-2:] for run in (block, called, by_hand)} == {"03" if is_recorded else "02"}
+
+
 def test_sampler_is_asked_for_each_root_and_for_nothing_else(
     runs: clew.Recording, sample: Callable[[Any], None]
 ) -> None:
@@ -92,7 +124,7 @@ def test_sampler_is_asked_for_each_root_and_for_nothing_else(
         asked.append(root)
         return root.name != "outer"
 
-    settings.service = "shop"
+    settings.file_under(project_name=None, service="shop")
     sample(by_name)
     outer()
     with clew.trace("kept", "tool"):
@@ -117,6 +149,10 @@ def test_sampler_may_return_a_ratio_and_fail(runs: clew.Recording, sample: Calla
     outer()
     assert len(runs) == 2
     assert clew.stats()["samplers_failed"] == before + 1
+    sample(lambda _: float("nan"))
+    outer()
+    assert len(runs) == 4
+    assert clew.stats()["samplers_failed"] == before + 2
 
 
 def test_headers_of_an_unsampled_trace_say_so(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
@@ -167,7 +203,7 @@ def test_wrong_sampler_is_refused(sample: Callable[[Any], None]) -> None:
 
 
 def test_project_and_service_are_those_of_the_process(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
-    settings.project_name, settings.service = "shop", "web"
+    settings.file_under(project_name="shop", service="web")
     outer()
     with clew.tracing_context(project_name="own"):
         outer()

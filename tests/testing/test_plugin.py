@@ -151,6 +151,25 @@ def test_failures_of_fixtures_and_unexpected_passes_have_their_section(pytester:
         result.stdout.fnmatch_lines([HEADLINE, f"{name} * ms"])
 
 
+def test_recording_is_let_go_of_when_its_test_is_reported(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        import gc, weakref, clew, pytest
+
+        references = []
+
+        @pytest.mark.parametrize("turn", range(3))
+        def test_turn(turn, clew_runs):
+            gc.collect()
+            assert [reference() for reference in references] == [None] * turn
+            with clew.trace("step") as step:
+                references.append(weakref.ref(step))
+        """,
+    )
+    result.assert_outcomes(passed=3)
+
+
 def test_each_test_has_its_own_runs_clock_and_ids(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,

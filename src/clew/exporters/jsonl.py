@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import Dict, NamedTuple, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from uuid import UUID
 
-from clew.errors import ArgumentValueError
+from clew.errors import ArgumentValueError, RunsRefusedError
 from clew.records import StoredRun, line_of, plant
 from clew.runs.recording import Run
 
@@ -55,7 +55,22 @@ class JSONLinesExporter:
         """
         Append the runs to the file.
         """
-        data = memoryview("".join(map(line_of, runs)).encode("ascii"))
+        lines: List[str] = []
+        refusal: Optional[Exception] = None
+        for run in runs:
+            try:
+                lines.append(line_of(run))
+            except Exception as error:  # noqa: BLE001, PERF203  no reason to lose the others
+                refusal = error
+        self._write("".join(lines).encode("ascii"))
+        if refusal is not None:
+            raise RunsRefusedError(
+                f"expected runs that have a form in JSON, got one that has none: {refusal!r}; see what it recorded",
+                len(runs) - len(lines),
+            ) from refusal
+
+    def _write(self, text: bytes) -> None:
+        data = memoryview(text)
         file = self._open()
         try:
             if not _ends_with_a_line(file):

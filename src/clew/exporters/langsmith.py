@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import os
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
-from clew.errors import MissingExtraError
+from clew.errors import MissingExtraError, RunsRefusedError
+from clew.records import encode_json
 from clew.runs.recording import Run
-from clew.runs.sampling import settings
 
 if TYPE_CHECKING:
     from langsmith import Client
@@ -24,6 +25,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _UUID_CHARS = 36
 # What LangSmith's server knows; one run of another type would have it refuse all that come with it.
 _RUN_TYPES = frozenset({"chain", "embedding", "llm", "parser", "prompt", "retriever", "tool"})
+# A server takes 20 MiB in one request. What each run takes beside its JSON are the heads of its parts.
+_MOST_BYTES = 20_000_000
+_HEADS_BYTES = 2_000
+# What a server says to that which it will never take: it is not valid, or too large.
+_FINAL = frozenset({400, 413, 422})
+_MOST_REFUSED = 8
 
 
 class LangSmithExporter:
@@ -32,7 +39,8 @@ class LangSmithExporter:
 
     A run under a parent that W3C's headers name is a root there, as LangSmith's format has no place for that parent.
     What LangSmith has no field for is in the metadata: ``clew.status`` where a run was cancelled, ``clew.run_type``
-    where it is none of LangSmith's, ``clew.service`` and ``clew.links``.
+    where it is none of LangSmith's, ``clew.service`` and ``clew.links``. Nothing else is added: neither what the
+    environment says nor the state of a repository, both of which the client adds to its own runs.
 
     Args:
         client: a ``langsmith.Client``; by default one that is made of LangSmith's own variables of the environment,
@@ -61,25 +69,35 @@ class LangSmithExporter:
         self._default_project: Any = utils.get_tracer_project
         self._failures: Dict[str, Exception] = {}
         self._has_multipart = True
+        # Of a batch that is to come again: which runs need not, and why those among them that were refused were.
+        self._settled: Set[str] = set()
+        self._refusals: List[Exception] = []
         self._use(Client(auto_batch_tracing=False) if client is None else client)
 
     def export(self, runs: Sequence[Run]) -> None:
         """
-        Send the runs, in one request if they are not too large.
+        Send the runs, in one request if they are not too large. If the server refuses it, each half in one of its own.
         """
+        self._renew_after_fork()
+        waiting = [run for run in runs if run._identity.id_text() not in self._settled]
+        if len(waiting) == len(runs):
+            self._forget()
+        for part in self._parts_of(waiting):
+            self._send_or_halve(part)
+        refusals = self._refusals
+        self._forget()
+        if refusals:
+            raise RunsRefusedError(
+                f"expected runs that LangSmith takes, found one refused: {refusals[0]!r}", len(refusals)
+            ) from refusals[0]
+
+    def _renew_after_fork(self) -> None:
         if self._pid != os.getpid():  # a connection of the parent's is no good in a forked child
             if self._is_own:
                 self._use(self._make_client(auto_batch_tracing=False))
             else:
                 self._client.session.close()
                 self._pid = os.getpid()
-        try:
-            if self._has_multipart:
-                self._send("multipart_ingest", runs)
-                return
-        except self._not_found:  # a server of one's own may be older
-            self._has_multipart = False
-        self._send("batch_ingest_runs", runs)
 
     def shutdown(self, timeout: float) -> None:  # noqa: ARG002  closing takes none
         """
@@ -92,12 +110,78 @@ class LangSmithExporter:
         self._client: Any = _watched(client, self._failures, self._conflict)
         self._pid = os.getpid()
 
-    def _send(self, method: str, runs: Sequence[Run]) -> None:
+    def _forget(self) -> None:
+        self._settled = set()
+        self._refusals = []
+
+    def _settle(self, runs: Sequence[Run], refusal: Optional[Exception] = None) -> None:
+        self._settled.update([run._identity.id_text() for run in runs])
+        if refusal is not None:
+            self._refusals.append(refusal)
+
+    def _parts_of(self, runs: Sequence[Run]) -> Iterator[List[Run]]:
+        """
+        Yield the runs in parts that a server takes in one request, and refuse those that have no form to be sent in.
+        """
+        part: List[Run] = []
+        part_bytes = 0
+        for run in runs:
+            try:
+                # Of plain ASCII, so rather more than what is sent.
+                run_bytes = len(encode_json(self._fields_of(run))) + _HEADS_BYTES
+            except Exception as error:  # noqa: BLE001  no reason to lose the others
+                self._settle([run], error)
+                continue
+            if part and part_bytes + run_bytes > _MOST_BYTES:
+                yield part
+                part, part_bytes = [], 0
+            part.append(run)
+            part_bytes += run_bytes
+        if part:
+            yield part
+
+    def _send_or_halve(self, part: List[Run]) -> None:
+        waiting = [part]
+        while waiting:
+            runs = waiting.pop()
+            try:
+                self._send(runs)
+            except _RefusalError as refusal:
+                # A server that has taken nothing at all may do so later: that is no fault of a run's.
+                if len(self._refusals) >= _MOST_REFUSED and len(self._refusals) == len(self._settled):
+                    raise refusal.error from None
+                if len(runs) > 1:
+                    middle = len(runs) // 2
+                    waiting += [runs[middle:], runs[:middle]]
+                else:
+                    self._settle(runs, refusal.error)
+            else:
+                self._settle(runs)
+
+    def _send(self, runs: Sequence[Run]) -> None:
+        if self._has_multipart:
+            try:
+                self._call("multipart_ingest", runs)
+                return
+            except self._not_found:  # a server of one's own may be older
+                self._has_multipart = False
+        self._call("batch_ingest_runs", runs)
+
+    def _call(self, method: str, runs: Sequence[Run]) -> None:
         self._failures.clear()
         # Made anew for each try, as the client changes what it is given.
-        getattr(self._client, method)(create=[self._fields_of(run) for run in runs])
-        for error in self._failures.values():
-            raise error
+        create = [self._fields_of(run) for run in runs]
+        try:
+            getattr(self._client, method)(create=create)
+        except Exception as error:
+            if not self._failures:  # what hides inputs, for example, has failed with one of them
+                raise _RefusalError(error) from error
+        failures = list(self._failures.values())
+        for failure in failures:
+            if not _is_final(failure):
+                raise failure
+        if failures:
+            raise _RefusalError(failures[0]) from failures[0]
 
     def _fields_of(self, run: Run) -> Dict[str, Any]:
         order = run.dotted_order
@@ -132,12 +216,34 @@ class LangSmithExporter:
         }
 
 
+class _RefusalError(Exception):
+    """
+    Say that it is no use to send the same once more.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _is_final(failure: Exception) -> bool:
+    # The client's own errors do not tell the status, but they are raised from one that does.
+    error: Optional[BaseException] = failure
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status is not None:
+            return status in _FINAL
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _project_of_root(run: Run) -> Optional[str]:
     identity = run._identity
     while identity.parent is not None:
         identity = identity.parent
     inherited = identity.inherited
-    return (None if inherited is None else inherited.project_name) or settings.project_name
+    filing = run._filing
+    return (None if inherited is None else inherited.project_name) or (None if filing is None else filing.project_name)
 
 
 def _moment(time_ns: int) -> datetime:
@@ -148,27 +254,37 @@ def _moment(time_ns: int) -> datetime:
 def _event(event: Mapping[str, Any]) -> Dict[str, Any]:
     fields = dict(event)
     time_ns = fields.pop("time_ns", None)
-    return fields if type(time_ns) is not int else {**fields, "time": _moment(time_ns).isoformat()}
+    if type(time_ns) is int:
+        with suppress(OverflowError):  # it is whatever the program has said
+            fields["time"] = _moment(time_ns).isoformat()
+    return fields
 
 
 def _watched(client: Client, failures: Dict[str, Exception], conflict: type) -> Any:
     """
     Return a client that shares everything with `client` and notes what fails for good, which `client` but logs.
+
+    What `client` adds of its own accord it leaves out: variables of the environment, and what ``git`` says of the
+    folder.
     """
     kind: Any = type(client)
 
-    # What counts for each server is its last answer: newer clients turn from one endpoint to the other by themselves.
+    # Newer clients turn from the one endpoint to the other by themselves, and try the first one more than once.
     def request_with_retries(self: Any, method: str, pathname: str, **options: Any) -> Any:
+        failures.pop(f"{pathname.rpartition('/')[0]}/multipart", None)
         try:
-            response = kind.request_with_retries(self, method, pathname, **options)
+            return kind.request_with_retries(self, method, pathname, **options)
         except Exception as error:
             # A run that is there already has been delivered by the last try, which was not answered.
             if method == "POST" and not isinstance(error, conflict):
-                failures[pathname.rpartition("/")[0]] = error
+                failures[pathname] = error
             raise
-        failures.pop(pathname.rpartition("/")[0], None)
-        return response
 
+    changed = {
+        "__slots__": (),
+        "_insert_runtime_env": lambda *_, **__: None,
+        "request_with_retries": request_with_retries,
+    }
     watched = copy.copy(client)
-    watched.__class__ = type(kind.__name__, (kind,), {"__slots__": (), "request_with_retries": request_with_retries})
+    watched.__class__ = type(kind.__name__, (kind,), changed)
     return watched

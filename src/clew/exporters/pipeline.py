@@ -13,9 +13,10 @@ from contextlib import suppress
 from contextvars import Context
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Union
 
 from clew._locks import ForkSafeLock
+from clew.errors import RunsRefusedError
 from clew.exporters.protocol import Exporter
 from clew.incidents import report
 from clew.runs import sampling as _sampling
@@ -27,6 +28,7 @@ __all__ = ("Pipeline",)
 
 _TOO_LATE = "they were not delivered before the deadline of a shutdown"
 _LONGEST_BACK_OFF = 30.0
+_LOOK_EVERY = 0.5
 
 
 class Pipeline:
@@ -45,7 +47,9 @@ class Pipeline:
 
     Args:
         exporters: who gets the runs, each all of them.
-        max_queued: how many runs may wait. What ends when so many do is dropped, and counted as ``runs_dropped``.
+        before: the pipeline that this one is to replace. An exporter of both is called by the two in turn.
+        max_queued: how many runs may wait. What ends when so many do is dropped, and counted as ``runs_dropped``. So is
+            the news that a run has started, counted as ``starts_dropped``; its end is not affected.
         max_batch: how many runs an exporter is handed at most at once.
         delay: for how many seconds a run waits for others to make a batch.
         attempts: how often a batch is tried, before it is given up and counted as ``runs_lost``.
@@ -72,7 +76,9 @@ class Pipeline:
         "_start_hook",
         "_starters",
         "_starting",
+        "_starts",
         "_thread",
+        "_turns",
         "_wake",
     )
 
@@ -80,6 +86,7 @@ class Pipeline:
         self,
         exporters: Sequence[Exporter],
         *,
+        before: Optional[Pipeline] = None,
         max_queued: int = 20_000,
         max_batch: int = 512,
         delay: float = 0.5,
@@ -95,20 +102,27 @@ class Pipeline:
         self._delay = delay
         self._attempts = attempts
         self._back_off = back_off
-        # Runs that have ended, runs that have started as tuples of one, and who waits for everything before.
-        self._queue: Deque[Union[RunTree, Tuple[RunTree], _Marker]] = deque()
+        # Runs that have ended, and who waits for everything before; and, apart, so that they take no room from these,
+        # runs that have started.
+        self._queue: Deque[Union[RunTree, _Marker]] = deque()
+        self._starts: Deque[RunTree] = deque()
         self._start_hook: Callable[[RunTree], object] = self._put_start if self._starters else self._on_start
         self._end_hook: Callable[[RunTree], object] = self._on_end
         self._renew()
+        if before is not None:
+            self._turns.update({key: turn for key, turn in before._turns.items() if key in self._turns})
 
     def _renew(self) -> None:
         # At first, and in a forked child: the thread and those who wait are the parent's, and so are the runs.
         self._queue.clear()
+        self._starts.clear()
+        # By its id, as an exporter may have no hash. Held while it is called.
+        self._turns: Dict[int, threading.Lock] = {id(exporter): threading.Lock() for exporter in self._exporters}
         self._thread: Optional[threading.Thread] = None
         self._starting = threading.Lock()  # held from when somebody starts the thread
         self._wake = threading.Lock()  # released to wake the thread
         self._wake.acquire()
-        self._quiet_below = 0  # a queue that is as long as this needs more than an append
+        self._quiet_below = 0  # a queue that is longer than this needs more than an append
         self._flushes: Deque[_Marker] = deque()
         self._in_flight = 0
         self._is_over = False  # nobody waits any more for what is not delivered
@@ -172,6 +186,7 @@ class Pipeline:
         if is_first and not self._send(self._last):
             # There is no thread, and none can be started any more. Mostly there is nothing to deliver, either.
             is_delivered = not self._queue
+            Context().run(self._shut_down_here)
             self._last.passed.release()
         elif self._is_own_thread():
             return False
@@ -196,27 +211,42 @@ class Pipeline:
     def _put_start(self, run: RunTree) -> None:
         if self._thread is None:
             self._start_thread()
-        if len(self._queue) < self._quiet_below:
-            self._queue.append((run,))
-        else:
-            self._put((run,))
+        starts = self._starts
+        starts.append(run)
+        if len(starts) > self._max_queued:
+            with suppress(IndexError):
+                starts.pop()
+                report(
+                    "starts_dropped",
+                    "an exporter was not told of a run that has started, as it is slower than the program",
+                )
+        elif len(starts) > self._quiet_below:
+            self._wake_up()
 
     def _on_end(self, run: RunTree) -> None:
-        if len(self._queue) < self._quiet_below:
-            self._queue.append(run)
-        else:
-            self._put(run)
+        queue = self._queue
+        queue.append(run)
+        # Compared afterwards, as the thread lowers that number first, and looks at the queue before it falls asleep:
+        # either it sees this run there, or this run sees that it has to be woken.
+        if len(queue) > self._quiet_below:
+            self._look_after_queue()
 
-    def _put(self, item: Union[RunTree, Tuple[RunTree]]) -> None:
-        if len(self._queue) >= self._max_queued:
-            self._lost += 1
-            report(
-                "runs_dropped",
-                "a run was dropped, as the exporter is slower than the program; record fewer runs, or sample traces",
-            )
+    def _look_after_queue(self) -> None:
+        if len(self._queue) <= self._max_queued:
+            self._wake_up()
             return
-        self._queue.append(item)
-        self._wake_up()
+        try:
+            newest = self._queue.pop()
+        except IndexError:  # the thread has made room meanwhile
+            return
+        if isinstance(newest, _Marker):
+            self._queue.append(newest)
+            return
+        self._lost += 1
+        report(
+            "runs_dropped",
+            "a run was dropped, as the exporter is slower than the program; record fewer runs, or sample traces",
+        )
 
     def _wake_up(self) -> None:
         self._quiet_below = self._max_queued
@@ -260,6 +290,7 @@ class Pipeline:
     def _close(self) -> None:
         # Who had read the tuple of hooks a moment ago may still come; that is counted.
         self._quiet_below = self._max_queued = 0
+        self._starts.clear()
         left = 0
         with suppress(IndexError):  # the end of the queue
             while True:
@@ -274,35 +305,55 @@ class Pipeline:
     # What the thread does.
 
     def _work(self) -> None:
-        ambient.set(Ambient(None, is_enabled=False))
+        _record_nothing()
         is_last = False
         while not is_last:
-            self._wait_for_runs()
+            if not self._wait_for_runs():
+                self._leave()
+                return
             is_last = self._pass_batch()
 
-    def _wait_for_runs(self) -> None:
-        queue = self._queue
-        while not queue and not self._is_over:
+    def _leave(self) -> None:
+        self._thread = None
+        self._starting.release()
+        if self._queue:  # of somebody who has come meanwhile, and has seen that there was a thread
+            self._start_thread()
+
+    def _wait_for_runs(self) -> bool:
+        """
+        Return whether there is something to do; it may take for ever, but not where the process is to end with another.
+        """
+        while not self._has_waiting(0) and not self._is_over:
             self._quiet_below = 0
-            if not queue:
+            if self._has_waiting(0):
+                break
+            if not _is_forked_in_thread:
                 self._wake.acquire()
+            elif not (self._wake.acquire(timeout=_LOOK_EVERY) or threading.main_thread().is_alive()):
+                return self._has_waiting(0)
         missing = min(self._max_batch, self._max_queued) - 1
-        if len(queue) <= missing and not self._flushes:
+        if not self._has_waiting(missing) and not self._flushes:
             self._quiet_below = missing
-            if len(queue) <= missing and not self._flushes:
+            if not self._has_waiting(missing) and not self._flushes:
                 self._wake.acquire(timeout=self._delay)
         self._quiet_below = self._max_queued
+        return True
+
+    def _has_waiting(self, more_than: int) -> bool:
+        return len(self._queue) > more_than or len(self._starts) > more_than
 
     def _pass_batch(self) -> bool:
-        started: List[RunTree] = []
         ended: List[RunTree] = []
-        marker = self._take(started, ended)
+        marker = self._take(ended)
+        started = self._take_starts()
         self._in_flight = len(ended)
         try:
-            # Who has ended meanwhile will come by itself, or has.
-            self._deliver_starts([Run(run, ()) for run in started if run.status == "pending"])
+            for first in range(0, len(started), self._max_batch):
+                # Who has ended meanwhile will come by itself, or has.
+                pending = [run for run in started[first : first + self._max_batch] if run.status == "pending"]
+                self._deliver_starts(self._frozen(pending))
             # As nothing changes a run that has ended, it is frozen here and not on the thread that ended it.
-            self._deliver([Run(run, ()) for run in ended])
+            self._deliver(self._frozen(ended))
         except BaseException as error:  # noqa: BLE001  such as a lack of memory; there is no other thread to take over
             report("exports_failed", "a batch of runs could not be handed to an exporter", error=error)
             self._lose(self._in_flight, "they could not be handed to an exporter")
@@ -315,55 +366,93 @@ class Pipeline:
             marker.passed.release()
         return is_last
 
+    def _shut_down_here(self) -> None:
+        _record_nothing()
+        self._shut_down_exporters()
+
     def _shut_down_exporters(self) -> None:
         last = self._last or _Marker()
         for exporter in self._exporters:
-            if exporter not in last.keeping:
-                self._attempt(exporter.shutdown, max(0.0, last.deadline - monotonic()))
+            if not any(exporter is kept for kept in last.keeping):
+                timeout = max(0.0, last.deadline - monotonic())
+                self._attempt(exporter, exporter.shutdown, timeout, timeout=timeout)
         self._close()
 
-    def _take(self, started: List[RunTree], ended: List[RunTree]) -> Optional[_Marker]:
+    def _take(self, ended: List[RunTree]) -> Optional[_Marker]:
         for _ in range(self._max_batch):
             try:
                 item = self._queue.popleft()
             except IndexError:
                 return None
-            if type(item) is RunTree:
-                ended.append(item)
-            elif type(item) is tuple:
-                started.append(item[0])
-            else:
-                return item  # type: ignore[return-value]  # what else there is
+            if isinstance(item, _Marker):
+                return item
+            ended.append(item)
         return None
 
-    def _deliver(self, runs: List[Run]) -> None:
+    def _take_starts(self) -> List[RunTree]:
+        started: List[RunTree] = []
+        with suppress(IndexError):  # what is over is taken away at the other end
+            while len(started) < self._max_queued:
+                started.append(self._starts.popleft())
+        return started
+
+    def _frozen(self, runs: Sequence[RunTree]) -> Tuple[Run, ...]:
+        frozen: List[Run] = []
+        for run in runs:
+            try:
+                frozen.append(Run(run, ()))
+            except Exception as error:  # noqa: BLE001, PERF203  no reason to lose the others
+                self._refuse(1, error)
+        return tuple(frozen)
+
+    def _deliver(self, runs: Tuple[Run, ...]) -> None:
         waiting = list(self._exporters if runs else ())
         for attempt in range(self._attempts):
             if attempt:
                 self._wait_before(attempt)
-            waiting = [exporter for exporter in waiting if not self._attempt(exporter.export, runs)]
+            waiting = [exporter for exporter in waiting if not self._attempt(exporter, exporter.export, runs)]
             if not waiting or self._is_over:  # what is over is counted already
                 return
         self._lose(len(runs), f"{type(waiting[0]).__name__} failed {self._attempts} times")
 
-    def _deliver_starts(self, runs: List[Run]) -> None:
+    def _deliver_starts(self, runs: Tuple[Run, ...]) -> None:
         for exporter in self._starters if runs else ():
-            self._attempt(exporter.export_starts, runs)
+            self._attempt(exporter, exporter.export_starts, runs)
 
-    def _attempt(self, call: Callable[[Any], object], argument: object) -> bool:
+    def _attempt(
+        self, exporter: object, call: Callable[[Any], object], argument: object, *, timeout: float = -1
+    ) -> bool:
+        turn = self._turns[id(exporter)]
+        # Only one that has been given up, as it hangs there, does not come out.
+        if not turn.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            return False
         try:
             call(argument)
             return True
+        except RunsRefusedError as refusal:
+            self._refuse(refusal.count, refusal)
+            return True
         except BaseException as error:  # noqa: BLE001  an exit, too, is the exporter's own
-            name = type(getattr(call, "__self__", call)).__name__
+            name = type(exporter).__name__
             report("exports_failed", f"{name} failed, and will be tried again a few times", error=error)
             return False
+        finally:
+            turn.release()
+
+    def _refuse(self, count: int, error: Exception) -> None:
+        self._lost += count
+        for _ in range(count):
+            report("runs_refused", "a run was left out, as it can never be delivered: see the error", error=error)
 
     def _wait_before(self, attempt: int) -> None:
         from random import random  # here, as most programs never need it
 
         delay = min(self._back_off * 2 ** (attempt - 1), _LONGEST_BACK_OFF) * (0.5 + random())  # noqa: S311  no secret
         self._wake.acquire(timeout=delay)  # which whoever comes to wait cuts short
+
+
+def _record_nothing() -> None:
+    ambient.set(Ambient(None, is_enabled=False))
 
 
 class _Marker:
@@ -392,7 +481,14 @@ _open_pipelines: Tuple[Pipeline, ...] = ()
 _guard = ForkSafeLock()
 
 
+# A child that was forked in another thread than the main one ends when its last thread does, without a word to anybody.
+_main_ident = threading.main_thread().ident
+_is_forked_in_thread = False
+
+
 def _renew_all() -> None:
+    global _is_forked_in_thread
+    _is_forked_in_thread = get_ident() != _main_ident
     for pipeline in _open_pipelines:
         pipeline._renew()
 

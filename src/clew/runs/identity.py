@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, List, Mapping, Optional, Sequence, Tuple
 from uuid import UUID
@@ -310,8 +311,9 @@ class Unsampled(Identity):
 
     _digits: str
 
-    def __init__(self, name: str, digits: str, inherited: Optional[Inherited]) -> None:
+    def __init__(self, name: str, digits: str, inherited: Optional[Inherited], id_text: Optional[str] = None) -> None:
         self.name = name
+        self._id_text = id_text
         self.parent = None
         self.inherited = inherited
         self.start_time_ns = now_ns()
@@ -320,9 +322,9 @@ class Unsampled(Identity):
 
     def id_text(self) -> str:
         """
-        Return the UUIDv7 whose random bits have been decided by.
+        Return the id that was given, or the UUIDv7 whose random bits have been decided by.
         """
-        return new_id_text(self.start_time_ns, self._digits)
+        return self._id_text or new_id_text(self.start_time_ns, self._digits)
 
     @property
     def _identity(self) -> Unsampled:
@@ -426,6 +428,33 @@ def _call_unrecorded(fn: Callable[..., Any], *args: Any) -> Any:
 
 
 set_caller(_call_unrecorded)
+
+
+def _make_ids() -> None:
+    # Those that nobody has asked for yet would be made in each of the two processes, and be others in each: what the
+    # child does would be under a run that is nowhere. Only what is current here has to be looked at, as that is all
+    # that the child goes on with. A time that has no date, for one, keeps nobody from forking.
+    with suppress(Exception):
+        for tip in (current_identity.get(), *ambient.get().linked):
+            _ = None if tip is None else tip.dotted_order  # which takes the ids of all above
+            root = tip
+            while root is not None:
+                for linked in getattr(root, "linked", ()):
+                    _ = linked.dotted_order
+                root = root.parent
+
+
+def _leave_runs_to_the_parent() -> None:
+    # The one process that ends them, and says so, is the one that began them. Here they are as runs that have ended.
+    identity = current_identity.get()
+    while identity is not None:
+        with suppress(AttributeError):
+            del identity.live
+        identity = identity.parent
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_make_ids, after_in_child=_leave_runs_to_the_parent)
 
 
 def report_exit_out_of_order(block: str) -> None:

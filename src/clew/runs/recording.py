@@ -7,11 +7,12 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Type, Union
 
+from clew._order import in_order
 from clew.drawing import check_tree, draw_tree
 from clew.errors import AlreadyEnteredError, RunLookupError
 from clew.failures import ErrorText, text_of
 from clew.runs.identity import Identity, Remote
-from clew.runs.sampling import add_start_hook, remove_start_hook, settings
+from clew.runs.sampling import Filing, add_start_hook, remove_start_hook, settings
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -117,17 +118,22 @@ class Identified:
     @property
     def project_name(self) -> Optional[str]:
         """
-        The project of the run: its own, its parent's, or that of `clew.configure`; None where none was named.
+        The project of the run: its own, its parent's, or that of `clew.configure` at its end; None where there is none.
         """
         inherited = self._identity.inherited
-        return (None if inherited is None else inherited.project_name) or settings.project_name
+        own = None if inherited is None else inherited.project_name
+        if own:
+            return own
+        filing: Optional[Filing] = getattr(self, "_filing", settings.filing)
+        return None if filing is None else filing.project_name
 
     @property
     def service(self) -> Optional[str]:
         """
-        The program that made the run, as `clew.configure` was told; None where it was not.
+        The program that made the run, as `clew.configure` was told by its end; None where it was not.
         """
-        return settings.service
+        filing: Optional[Filing] = getattr(self, "_filing", settings.filing)
+        return None if filing is None else filing.service
 
 
 class Run(Identified):
@@ -151,6 +157,7 @@ class Run(Identified):
 
     __slots__ = (
         "_error",
+        "_filing",
         "_identity",
         "children",
         "end_time_ns",
@@ -164,6 +171,7 @@ class Run(Identified):
     )
 
     _error: Union[str, ErrorText, None]
+    _filing: Optional[Filing]
     children: Tuple[Run, ...]
     end_time_ns: Optional[int]
     events: Tuple[Mapping[str, Any], ...]
@@ -177,6 +185,7 @@ class Run(Identified):
     def __init__(self, run: RunTree, children: Tuple[Run, ...]) -> None:
         fill = super().__setattr__
         fill("_identity", run._identity)
+        fill("_filing", settings.filing if run._status == "pending" else getattr(run, "_filing", None))
         fill("run_type", run._run_type)
         fill("status", run._status)
         fill("_error", run._error)
@@ -251,12 +260,9 @@ class Recording:
         here = _ByHeaders(started)
         for run in started:
             below.get(id(here.found(run._identity.parent)), tops).append(run)
-        # Every run before those below it; then backwards, so that each finds its children complete.
-        # Without recursion: a tree may be deeper than the stack.
-        order = list(tops)
-        for run in order:
-            order.extend(below[id(run._identity)])
+        order = in_order(started, tops, lambda run: below[id(run._identity)])
         frozen: Dict[int, Run] = {}
+        # Backwards, so that each finds its children complete.
         for run in reversed(order):
             children = tuple(frozen.pop(id(child)) for child in below[id(run._identity)])
             frozen[id(run)] = Run(run, children)

@@ -26,7 +26,7 @@ from clew.payloads import copy_payload
 from clew.runs import sampling as _sampling
 from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
 from clew.runs.recording import Identified, Run
-from clew.runs.sampling import announce, settings
+from clew.runs.sampling import Filing, announce, settings
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -90,11 +90,13 @@ class RunTree(Amendable, Identified):
     __slots__ = (
         "__weakref__",
         "_by_hand",
+        "_filing",
         "_identity",
         "_is_draft",
     )
 
     _identity: Identity
+    _filing: Filing  # there once the run has ended, if there is one
     _by_hand: _ByHand  # there if no call and no block will end it
     _is_draft: bool  # there until a run made by hand is posted
 
@@ -118,8 +120,8 @@ class RunTree(Amendable, Identified):
     ) -> RunTree:
         metadata = metadata_of_extra(options, metadata, "RunTree")
         above = None if parent_run is None else _checked_parent(parent_run)
-        run = _draft(above, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time)
-        run._take(id, outputs, error, end_time, events)
+        run = _draft(above, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time, id)
+        run._take(outputs, error, end_time, events)
         return run
 
     @classmethod
@@ -216,8 +218,8 @@ class RunTree(Amendable, Identified):
         Of further options it is as with `RunTree` itself.
         """
         metadata = metadata_of_extra(options, metadata, "create_child")
-        run = _draft(self, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time)
-        run._take(run_id, outputs, error, end_time)
+        run = _draft(self, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time, run_id)
+        run._take(outputs, error, end_time)
         if hasattr(self, "_is_draft"):
             run._by_hand.beside = self._by_hand.drafts
             run._by_hand.beside[id(run)] = run
@@ -225,7 +227,6 @@ class RunTree(Amendable, Identified):
 
     def _take(
         self,
-        run_id: Union[UUID, str, None],
         outputs: Optional[Mapping[str, Any]],
         error: Union[str, BaseException, None],
         end_time: Optional[datetime],
@@ -234,8 +235,6 @@ class RunTree(Amendable, Identified):
         """
         Have a new run made by hand be what else was said of it.
         """
-        if run_id is not None:
-            self._identity._id_text = check_id(run_id)
         if outputs is not None:
             self.add_outputs(outputs)
         if events is not None:
@@ -365,6 +364,9 @@ class RunTree(Amendable, Identified):
                 end_time_ns = additions.end_time_ns
         self._error = error
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
+        filing = settings.filing
+        if filing is not None:
+            self._filing = filing  # what is said later is for later runs, whenever this one is read
         self._status = status
         if additions is not None and additions.on_end is not None:
             additions.on_end(self)
@@ -509,23 +511,27 @@ def _draft(
     inputs: Optional[Mapping[str, Any]],
     own: Optional[Inherited],
     start_time: Optional[datetime],
+    run_id: Union[UUID, str, None],
 ) -> RunTree:
     """
     Return a new run that is made by hand, and not announced yet.
     """
+    id_text = None if run_id is None else check_id(run_id)
     name, run_type, around = check_name(name), check_run_type(run_type), ambient.get()
     start_time_ns = None if start_time is None else check_time(start_time, "start_time")
     is_ignored = above is not None and above.is_ignored
     parent, linked = None if above is None else above._identity.parent if is_ignored else above._identity, None
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
-    decided = settings.decide(name, run_type, own) if parent is None and settings.is_sampling else None
+    decided = settings.decide(name, run_type, own, id_text) if parent is None and settings.is_sampling else None
     if isinstance(decided, Unsampled):
         run = ignored(decided)
     else:
         run = open_run(parent, around, name, run_type, copy_payload(inputs, "input"), own, decided)
         if start_time_ns is not None:
             _start_at(run._identity, start_time_ns, decided)
+    if id_text is not None:
+        run._identity._id_text = id_text
     if linked is not None:
         run._identity.linked = (linked,)
     run._is_draft = True

@@ -6,6 +6,7 @@ What travels of the decision is in `clew.runs.headers`.
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Tuple, Union
 
 from clew._locks import ForkSafeLock
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from clew.runs.run import RunTree
 
 __all__ = (
+    "Filing",
     "Sampler",
     "Settings",
     "TraceRoot",
@@ -47,6 +49,15 @@ class TraceRoot(NamedTuple):
     service: Optional[str]
 
 
+class Filing(NamedTuple):
+    """
+    Hold what the runs of the process are filed under. It never changes: `clew.configure` puts another one in its place.
+    """
+
+    project_name: Optional[str] = None
+    service: Optional[str] = None
+
+
 Sampler = Union[float, Callable[[TraceRoot], Union[bool, float]]]
 
 
@@ -55,20 +66,42 @@ class Settings:
     Hold what `clew.configure` has said: the one default configuration of the process.
     """
 
-    __slots__ = ("_sampler", "_threshold", "is_enabled", "is_sampling", "project_name", "service")
+    __slots__ = ("_sampler", "_threshold", "filing", "is_enabled", "is_sampling")
 
-    project_name: Optional[str]
-    service: Optional[str]
+    filing: Optional[Filing]  # None, which a run does not have to remember, where nothing was said
     is_enabled: bool
     is_sampling: bool  # whether there is a sampler
 
     def __init__(self) -> None:
         self.is_enabled = True
-        self.project_name = None
-        self.service = None
+        self.filing = None
         self._sampler: Optional[Sampler] = None
         self._threshold: Optional[str] = None  # what is sampled is not below; that of a ratio
         self.is_sampling = False
+
+    @property
+    def project_name(self) -> Optional[str]:
+        """
+        The project of the runs that have no other.
+        """
+        return None if self.filing is None else self.filing.project_name
+
+    @property
+    def service(self) -> Optional[str]:
+        """
+        The name of this program.
+        """
+        return None if self.filing is None else self.filing.service
+
+    def file_under(self, *, project_name: Optional[str], service: Optional[str]) -> None:
+        """
+        Have the runs that end from now on filed under these; what is None stays as it was.
+        """
+        if project_name is not None or service is not None:
+            self.filing = Filing(
+                self.project_name if project_name is None else project_name,
+                self.service if service is None else service,
+            )
 
     @property
     def sampler(self) -> Optional[Sampler]:
@@ -99,20 +132,23 @@ class Settings:
         self._threshold = threshold
         self.is_sampling = sampler is not None
 
-    def decide(self, name: str, run_type: str, inherited: Optional[Inherited] = None) -> Union[Unsampled, str]:
+    def decide(
+        self, name: str, run_type: str, inherited: Optional[Inherited] = None, id_text: Optional[str] = None
+    ) -> Union[Unsampled, str]:
         """
         Return who the root of a trace is that is not recorded; of one that is, the random digits of its id.
 
-        A sampler that fails records the trace, and is counted as ``"samplers_failed"`` in `clew.stats()`.
+        If the id is given, its digits decide. A sampler that fails records the trace, and is counted as
+        ``"samplers_failed"`` in `clew.stats()`.
 
         Source:
             W3C Trace Context, level 2, section 3.2.2.3.2: the last 7 bytes of the trace id are random; and
             OpenTelemetry's consistent sampling, which records what is not below the threshold.
         """
-        digits = new_random_digits()
+        digits = new_random_digits() if id_text is None else id_text[19:23] + id_text[24:]
         # As text, the digits of two numbers of one length compare as these do.
         threshold = self._threshold or self._threshold_for(name, run_type)
-        return Unsampled(name, digits, inherited) if digits[2:] < threshold else digits
+        return Unsampled(name, digits, inherited, id_text) if digits[2:] < threshold else digits
 
     def _threshold_for(self, name: str, run_type: str) -> str:
         try:
@@ -124,7 +160,11 @@ class Settings:
 
 
 def _threshold_of(ratio: float) -> str:
-    return f"{round((1 - min(max(ratio, 0), 1)) * _RANDOM_SPACE):014x}" if ratio > 0 else "g"  # above every digit
+    if isnan(ratio):
+        raise ArgumentValueError(f"expected a ratio from 0 to 1 of the sampler, got {ratio!r}; return 1 to record")
+    # Not by what 1 less the ratio is, which is 1 for a small one.
+    recorded = round(min(max(ratio, 0), 1) * _RANDOM_SPACE)
+    return f"{_RANDOM_SPACE - recorded:014x}" if recorded else "g"  # above every digit
 
 
 settings = Settings()

@@ -103,7 +103,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         is_recorded = bool(_sampling.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
         decided = None
         if is_recorded and parent is None and settings.is_sampling:
-            decided = settings.decide(self._name, self._run_type, self._own)
+            decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
         if isinstance(decided, Unsampled):
             run = _run.ignored(decided)
         else:

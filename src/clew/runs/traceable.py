@@ -398,7 +398,9 @@ class Recipe:
         if parent is not None and not parent.is_sampled:
             return None
         decided = (
-            settings.decide(self._name, self._run_type, self._own) if parent is None and settings.is_sampling else None
+            settings.decide(self._name, self._run_type, self._own, self._id_text)
+            if parent is None and settings.is_sampling
+            else None
         )
         if isinstance(decided, Unsampled):
             return cast("RunTree", decided)  # whose part it plays

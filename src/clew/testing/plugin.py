@@ -60,12 +60,13 @@ def clew_ids() -> Iterator[CountedIds]:
 
 # First, so that it comes last and sees what others have made of the report: a test that was expected to fail.
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """
     Add the tree of what was recorded to the report of a failure.
     """
     outcome: Any = yield
-    runs = _recordings.get(item)
+    # The items are there until the session ends; what a test has recorded, until all of it is reported.
+    runs = _recordings.pop(item, None) if call.when == "teardown" else _recordings.get(item)
     if runs is None or outcome.excinfo is not None:
         return
     report = outcome.get_result()
