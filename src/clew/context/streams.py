@@ -334,7 +334,8 @@ def stand_in(stream: Any, own: Any) -> Any:
 
 def _made_for(kind: type) -> Type[_Stream]:
     special: Dict[str, Any] = {name: fn for name, fn in _Stream._SPECIAL.items() if has_special(kind, name)}
-    return StreamType("_Stream", (_Stream,), {"__slots__": (), **special})
+    made: Any = StreamType("_Stream", (_Stream,), {"__slots__": (), **special})
+    return made  # type: ignore[no-any-return]  # which a metaclass cannot say
 
 
 step_codes.update(fn.__code__ for fn in (_StreamContext.run, _Stream._SPECIAL["__next__"]))

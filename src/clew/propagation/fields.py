@@ -147,7 +147,7 @@ def _usual(headers: Any) -> Optional[Tuple[Optional[str], ...]]:
         elif kind is list and len(headers) <= MOST_USUAL:
             named: Dict[bytes, bytes] = dict(headers)
             if len(named) == len(headers) and b"\n".join(named).islower():
-                texts = [
+                texts: List[Any] = [
                     value.decode("latin-1") if type(value) is bytes else value
                     for value in map(named.get, (b"traceparent", b"tracestate", b"baggage", b"langsmith-trace"))
                 ]

@@ -69,10 +69,10 @@ class TraceParent(NamedTuple):
             text if type(text) is str and len(text) <= MOST_CHARS else text_of(text, MOST_CHARS, "traceparent_refused")
         )
         if len(header) == CHARS and _FORMAT.fullmatch(header) is not None:
-            flags = _USUAL_FLAGS.get(header[53:])
-            if flags is None:
-                flags = int(header[53:], 16) & (SAMPLED | RANDOM)
-            return tuple.__new__(cls, (header[3:35], header[36:52], flags))  # faster than its own
+            usual = _USUAL_FLAGS.get(header[53:])
+            if usual is None:
+                usual = int(header[53:], 16) & (SAMPLED | RANDOM)
+            return tuple.__new__(cls, (header[3:35], header[36:52], usual))  # faster than its own
         known = SAMPLED | RANDOM
         found = _FORMAT.fullmatch(header)
         if found is None:
