@@ -12,10 +12,11 @@ import inspect
 import sys
 from collections import UserDict, UserList, UserString, deque
 from collections.abc import MappingView
+from contextlib import suppress
 from inspect import CO_VARKEYWORDS, Parameter as _Parameter, isfunction
 from itertools import islice
-from types import FunctionType, MappingProxyType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from types import FunctionType, MappingProxyType, MemberDescriptorType
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clew.incidents import report
 
@@ -31,6 +32,7 @@ __all__ = (
 
 MAX_STRING_CHARS = 65_536
 MAX_REPR_CHARS = 4_096
+MAX_CHARS = 1 << 22
 MAX_ITEMS = 10_000
 MAX_DEPTH = 16
 
@@ -75,7 +77,8 @@ def copy_value(value: object) -> Any:
     `repr`, cut likewise. So do keys, of which those with the same text are told apart by a number.
 
     Dataclasses and models of Pydantic's become dicts of their fields. A field of a dataclass with
-    ``repr=False`` is left out, as most of these are secret or huge.
+    ``repr=False`` is left out, as most of these are secret or huge, and so is one that is not there until it is
+    asked for. All texts together end after `MAX_CHARS`.
     """
     # Most values are small and immutable: these need no copying.
     kind = type(value)
@@ -210,10 +213,11 @@ def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, wha
 
 class _Copier:
     # One per payload: it counts the items of the whole payload, however they are nested.
-    __slots__ = ("_items_left",)
+    __slots__ = ("_chars_left", "_items_left")
 
     def __init__(self) -> None:
         self._items_left = MAX_ITEMS
+        self._chars_left = MAX_CHARS
 
     def copy(self, value: object, depth: int) -> Any:
         try:
@@ -222,24 +226,31 @@ class _Copier:
             return _unreadable(value, error)
 
     def _copy(self, value: object, depth: int) -> Any:  # noqa: PLR0911  a table of types
-        # Subclasses become the plain type, through its own method, not through an override.
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, str):
-            return cut(str.__str__(value), MAX_STRING_CHARS)
-        if isinstance(value, int):
-            number = int.__int__(value)
+        # Subclasses become the plain type, through its own method, not through an override. What only says that it
+        # is of some type, as `isinstance` would ask, may have to load something from somewhere to say so.
+        given: Any = value
+        kind = type(given)
+        if given is None or kind is bool:
+            return given
+        if issubclass(kind, str):
+            return self._counted(cut(str.__str__(given), MAX_STRING_CHARS))
+        if issubclass(kind, int):
+            number = int.__int__(given)
             return number if _SMALL < number < _BIG else f"<int of {number.bit_length()} bits>"
-        if isinstance(value, float):
-            plain = float.__float__(value)
+        if issubclass(kind, float):
+            plain = float.__float__(given)
             return plain if -_INFINITY < plain < _INFINITY else float.__repr__(plain)
-        if isinstance(value, dict):
-            return self._copy_dict(value, depth)
-        kind: Any
-        for kind in (list, tuple, set, frozenset, deque):
-            if isinstance(value, kind):
-                return self._copy_items(value, kind.__iter__(value), depth)
-        return self._copy_wrapper(value, depth)
+        if issubclass(kind, dict):
+            return self._copy_dict(given, depth)
+        container: Any
+        for container in (list, tuple, set, frozenset, deque):
+            if issubclass(kind, container):
+                return self._copy_items(given, container.__iter__(given), depth)
+        return self._copy_wrapper(given, depth)
+
+    def _counted(self, text: str) -> str:
+        self._chars_left -= len(text)
+        return text
 
     def _copy_wrapper(self, value: Any, depth: int) -> Any:
         # Those of the standard library would otherwise be told by a repr of all that is in them.
@@ -254,7 +265,9 @@ class _Copier:
             if kind in kinds and isinstance(value.data, plain):
                 return self._copy(value.data, depth)
         fields_or_text = call_unrecorded(_fields_or_text, value)
-        return fields_or_text if isinstance(fields_or_text, str) else self._copy_dict(fields_or_text, depth)
+        return (
+            self._counted(fields_or_text) if isinstance(fields_or_text, str) else self._copy_dict(fields_or_text, depth)
+        )
 
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
         # Taken in one go, and no more than can be used.
@@ -271,7 +284,7 @@ class _Copier:
         numbers: Dict[str, int] = {}
         are_as_given = True  # the names so far, so that no two of them can be the same
         for key, item in items:
-            if not self._items_left:
+            if not self._items_left or self._chars_left <= 0:
                 copied[_free_name("...", copied, numbers)] = f"<cut: {len(value)} items>"
                 break
             self._items_left -= 1
@@ -281,12 +294,12 @@ class _Copier:
                 are_as_given = False
             if not are_as_given:
                 name = _free_name(name, copied, numbers)
-            copied[name] = self.copy(item, depth + 1)
+            copied[self._counted(name)] = self.copy(item, depth + 1)
         return copied
 
     def _name_of(self, key: object) -> str:
         try:
-            if key is None or isinstance(key, (str, int, float)):
+            if key is None or issubclass(type(key), (str, int, float)):
                 return str(self._copy(key, 0))
             text: str = call_unrecorded(_short_repr, key)
             return text
@@ -299,7 +312,7 @@ class _Copier:
         items = list(islice(iterator, self._items_left + 1))
         copied: List[Any] = []
         for item in items:
-            if not self._items_left:
+            if not self._items_left or self._chars_left <= 0:
                 copied.append(f"<cut: {len(value)} items>")
                 break
             self._items_left -= 1
@@ -335,11 +348,33 @@ def _fields_of(value: object) -> Optional[Dict[str, Any]]:
     kind = type(value)
     # Who has a dataclass has imported that module.
     if isinstance(getattr(kind, "__dataclass_fields__", None), dict) and "dataclasses" in sys.modules:
-        names = [field.name for field in sys.modules["dataclasses"].fields(kind) if field.repr]
-        return {name: getattr(value, name) for name in names if hasattr(value, name)}
+        return dict(
+            _fields_there(value, [field.name for field in sys.modules["dataclasses"].fields(kind) if field.repr])
+        )
     dump = getattr(kind, "model_dump", None)
     found = _dumped(dump, value) if isfunction(dump) else None
     return found if isinstance(found, dict) else None
+
+
+def _fields_there(value: object, names: Iterable[str]) -> Iterator[Tuple[str, Any]]:
+    try:
+        state: Dict[str, Any] = object.__getattribute__(value, "__dict__")
+    except AttributeError:  # it has slots
+        state = {}
+    for name in names:
+        if name in state:
+            yield name, state[name]
+            continue
+        for each in type(value).__mro__:
+            if name not in vars(each):
+                continue
+            found = vars(each)[name]
+            if isinstance(found, MemberDescriptorType):
+                with suppress(AttributeError):  # nothing is in that slot
+                    yield name, found.__get__(value)
+            elif not hasattr(type(found), "__get__"):  # which may load something: a column of a database, say
+                yield name, found
+            break
 
 
 def _dumped(dump: FunctionType, value: object) -> object:
@@ -364,12 +399,14 @@ def cut(text: str, limit: int) -> str:
 
 
 def _short_repr(value: object) -> str:
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    kind = type(value)  # as above
+    if issubclass(kind, (bytes, bytearray, memoryview)):
         # The repr of all of it could be four times a gigabyte.
-        size = value.nbytes if isinstance(value, memoryview) else len(value)
-        return repr(bytes(value[:64])) if size <= 64 else f"{bytes(value[:64])!r}... <cut: {size} bytes>"
+        data: Any = value
+        size = data.nbytes if kind is memoryview else len(data)
+        return repr(bytes(data[:64])) if size <= 64 else f"{bytes(data[:64])!r}... <cut: {size} bytes>"
     array: Any = getattr(sys.modules.get("array"), "array", None)  # who has one has imported it
-    if array in type(value).__mro__:
+    if array in kind.__mro__:
         items = array.__len__(value)
         if items > 64:
             return f"{array.__getitem__(value, slice(64))!r}... <cut: {items} items>"
