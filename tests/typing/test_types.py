@@ -19,6 +19,7 @@ from clew import ContextThreadPoolExecutor, Run, RunTree, bind, capture, record,
 if TYPE_CHECKING:
     from asyncio import Future as AsyncFuture, Task  # noqa: F401  in the texts of types below
     from concurrent.futures import Future  # noqa: F401  the same
+    from datetime import datetime  # noqa: F401  the same
 
     import trio
     from anyio import TaskHandle  # noqa: F401  the same
@@ -206,3 +207,16 @@ def test_headers_and_baggage_are_strings() -> None:
     for parent in (headers, [("traceparent", "x")], [(b"traceparent", b"x")], "dotted order", RunTree("run"), False):
         with clew.tracing_context(parent=parent, tags=["t"], metadata={"k": 1}, enabled=False), clew.baggage(key="x"):
             pass
+
+
+def test_fields_of_an_open_run_take_more_than_they_give() -> None:
+    with trace("x", None) as run:
+        run.name, run.run_type, run.error = "y", "tool", ValueError("no")
+        run.inputs = run.outputs = {"a": 1}
+        run.tags = ("a",)
+        run.tags += ["b"]
+        run.metadata = {"a": 1}
+        run.set(usage_metadata={"input_tokens": 1})
+        assert_type(run.tags, "List[str]")
+        assert_type(run.error, "str | None")
+        assert_type(run.end_time, "datetime | None")

@@ -255,7 +255,7 @@ class RunTree(Amendable, Identified):
             exclude_child_runs: False to start those, too, that were made under it with `create_child` until now, and
                 those under them.
         """
-        waiting = [self]
+        waiting: List[RunTree] = [self]
         for run in waiting:  # without recursion: a tree may be deeper than the stack
             drafts = run._post()
             if not exclude_child_runs:
