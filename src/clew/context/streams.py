@@ -274,14 +274,13 @@ class _Stream(metaclass=StreamType):
         "__bool__": __bool,
     }
 
-    for _name, _fn in _SPECIAL.items():
-        _fn.__name__ = _name  # by which whoever steps this stream in turn tells what it steps
-    del _name, _fn
-
     @staticmethod
     def _unwrapped(stream: _Stream) -> Any:
         return stream.__stream
 
+
+for _name, _special in _Stream._SPECIAL.items():
+    _special.__name__ = _name  # by which whoever steps such a stream in turn tells what it steps
 
 _CLOSING = frozenset({"aclose", "close"})
 _SENDING = frozenset({"asend", "athrow", "send", "throw"})
