@@ -38,7 +38,7 @@ class Unset:
         return "..."
 
 
-unset = Unset()
+unset: Unset = Unset()
 
 
 class Tags(List[str]):

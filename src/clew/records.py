@@ -57,7 +57,7 @@ def _make_encoder() -> Callable[[Any], str]:
     return encode
 
 
-encode_json = _make_encoder()
+encode_json: Callable[[Any], str] = _make_encoder()
 
 
 def record_of(run: Run) -> Dict[str, Any]:

@@ -12,6 +12,7 @@ from contextvars import Context, ContextVar
 from itertools import repeat
 from types import AsyncGeneratorType
 from typing import (
+    TYPE_CHECKING,
     Any,
     AsyncGenerator as AsyncGeneratorOf,
     AsyncIterator,
@@ -138,7 +139,13 @@ async def _delegate(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[Y, S]
             del box[0]
 
 
-class _Step(map):  # type: ignore[type-arg]  # no class can be subscripted before 3.9
+if TYPE_CHECKING:
+    _Map = map[Any]  # which no class can be derived from before 3.9
+else:
+    _Map = map
+
+
+class _Step(_Map):
     """
     Be awaitable for one operation on the body, in the body's context: a map of `run` to `next` and the operation.
 

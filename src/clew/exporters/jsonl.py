@@ -39,6 +39,8 @@ class JSONLinesExporter:
     # the process forks, the file is moved away, or nobody calls `shutdown`.
     __slots__ = ("path",)
 
+    path: str
+
     def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
         self.path = os.path.abspath(os.fspath(path))
         folder = os.path.dirname(self.path)

@@ -314,9 +314,9 @@ class Unsampled(Identity):
     def __init__(self, name: str, digits: str, inherited: Optional[Inherited], id_text: Optional[str] = None) -> None:
         self.name = name
         self._id_text = id_text
-        self.parent = None
-        self.inherited = inherited
-        self.start_time_ns = now_ns()
+        self.parent: Optional[Identity] = None
+        self.inherited: Optional[Inherited] = inherited
+        self.start_time_ns: int = now_ns()
         self._digits = digits
         self._order = None
 
@@ -345,9 +345,9 @@ class Nobody(Identity):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.parent = None
-        self.inherited = None
-        self.start_time_ns = now_ns()
+        self.parent: Optional[Identity] = None
+        self.inherited: Optional[Inherited] = None
+        self.start_time_ns: int = now_ns()
         self._id_text = None
         self._order = None
 

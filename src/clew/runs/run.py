@@ -95,6 +95,7 @@ class RunTree(Amendable, Identified):
         "_is_draft",
     )
 
+    end_time_ns: Optional[int]
     _identity: Identity
     _filing: Filing  # there once the run has ended, if there is one
     _by_hand: _ByHand  # there if no call and no block will end it
@@ -420,7 +421,9 @@ class RunTree(Amendable, Identified):
         except Exception as failure:  # noqa: BLE001  a hook, or the stack has no room left for one more call
             if self._status == "pending":
                 # As `close` would, but with no call, not even of the clock.
-                self._status, self._error, self.end_time_ns = "error", told, self._identity.start_time_ns
+                self._status = "error"
+                self._error = told
+                self.end_time_ns = self._identity.start_time_ns
                 try:  # noqa: SIM105  `suppress` is a call
                     del self._identity.live
                 except AttributeError:

@@ -167,7 +167,7 @@ def _threshold_of(ratio: float) -> str:
     return f"{_RANDOM_SPACE - recorded:014x}" if recorded else "g"  # above every digit
 
 
-settings = Settings()
+settings: Settings = Settings()
 _guard = ForkSafeLock()
 
 

@@ -72,6 +72,7 @@ class _Stream:
         "most_plain",
     )
 
+    ambient: Ambient
     identity: Optional[Identity]
     _run: Optional[RunTree]  # until it has ended
     most_plain: int  # how many chunks there may be of those that need no copying

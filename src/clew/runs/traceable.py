@@ -309,6 +309,8 @@ class Recipe:
     # From a return value, or from one item of a stream, to what is recorded of it.
     copy_result: Callable[[Any], Any]
     copy_chunk: Callable[[Any], Any]
+    fills_run_tree: bool
+    is_enabled: bool
 
     def __init__(self, fn: Callable[..., Any], name: Optional[str], run_type: str, own: Optional[Inherited]) -> None:
         self._fn = fn
