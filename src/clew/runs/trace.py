@@ -159,7 +159,9 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
 
 
 def _checked_exceptions(given: Any) -> Tuple[Type[BaseException], ...]:
-    kinds = tuple(given) if isinstance(given, Iterable) else () if given is None else (given,)
+    if given is None:
+        return ()
+    kinds = tuple(given) if isinstance(given, Iterable) else (given,)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise ArgumentTypeError(

@@ -199,7 +199,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
-    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  as said above
         if kwargs and recipe.is_addressed(kwargs):
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
@@ -207,12 +207,15 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
                     return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
                 except BaseException as error:  # noqa: BLE001  all of them go on
                     raise without_next_frame(error)  # noqa: B904  it is the same one
-        is_recorded = _sampling.start_hooks and is_enabled
-        run = start(args, kwargs) if is_recorded else None
+        if not (_sampling.start_hooks and is_enabled):
+            if fills_run_tree:
+                args, kwargs = recipe.filled(args, kwargs, None)
+            return await fn(*args, **kwargs)
+        run = start(args, kwargs)
         if fills_run_tree:
             args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
-            return in_place(await fn(*args, **kwargs), recipe) if is_recorded else await fn(*args, **kwargs)
+            return in_place(await fn(*args, **kwargs), recipe)
         token = None
         try:
             token = current_identity.set(run._identity)
@@ -243,7 +246,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
     start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  as said above
         if kwargs and recipe.is_addressed(kwargs):
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
@@ -251,12 +254,15 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
                     return _traced_function(fn, recipe_of_call)(*args, **kwargs)
                 except BaseException as error:  # noqa: BLE001  all of them go on
                     raise without_next_frame(error)  # noqa: B904  it is the same one
-        is_recorded = _sampling.start_hooks and is_enabled
-        run = start(args, kwargs) if is_recorded else None
+        if not (_sampling.start_hooks and is_enabled):
+            if fills_run_tree:
+                args, kwargs = recipe.filled(args, kwargs, None)
+            return fn(*args, **kwargs)
+        run = start(args, kwargs)
         if fills_run_tree:
             args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
-            return in_place(fn(*args, **kwargs), recipe) if is_recorded else fn(*args, **kwargs)
+            return in_place(fn(*args, **kwargs), recipe)
         token = None
         try:
             token = current_identity.set(run._identity)
