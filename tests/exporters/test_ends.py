@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,14 @@ assert statuses == [0]
 )
 
 
+ends_with_its_thread = pytest.mark.skipif(
+    sys.version_info >= (3, 14),
+    reason="needs 3.13 or older: since 3.14, such a child hangs where there are other threads, without clew as well",
+)
+
+
 @needs_fork
+@ends_with_its_thread
 def test_child_that_was_forked_in_a_thread_delivers_and_ends_with_it(tmp_path: Path) -> None:
     done = run_python(BEGIN + FORKED_IN_A_THREAD, str(tmp_path / "runs.jsonl"))
     assert (done.returncode, done.stderr) == (0, "")
@@ -167,6 +175,7 @@ def test_child_that_was_forked_in_a_thread_delivers_and_ends_with_it(tmp_path: P
 
 
 @needs_fork
+@ends_with_its_thread
 def test_child_that_was_forked_in_a_thread_has_the_runs_of_its_other_threads(tmp_path: Path) -> None:
     done = run_python(
         BEGIN + FORKED_IN_A_THREAD.replace("        sys.exit()", AFTER_ITS_END), str(tmp_path / "runs.jsonl")
