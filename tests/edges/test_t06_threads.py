@@ -209,7 +209,7 @@ def test_exception_reaches_excepthook_with_the_stdlibs_traceback(monkeypatch: py
 def test_profile_and_trace_hooks_see_the_calls_that_the_stdlibs_show() -> None:
     import threading
 
-    def calls(base: Any, install: Callable[[Any], None]) -> list[str]:
+    def calls(base: Any, install: Callable[[Any], None], before: Any) -> list[str]:
         found: list[str] = []
 
         def hook(frame: Any, event: str, argument: object) -> None:
@@ -224,8 +224,8 @@ def test_profile_and_trace_hooks_see_the_calls_that_the_stdlibs_show() -> None:
         return found[: found.index("reset_inside") + 1]
 
     hooks: Any = threading
-    for install, before in ((hooks.setprofile, hooks._profile_hook), (hooks.settrace, hooks._trace_hook)):
-        assert calls(ContextThread, install) == calls(Thread, install) == ["run", "reset_inside"]
+    for hook in ((hooks.setprofile, hooks._profile_hook), (hooks.settrace, hooks._trace_hook)):
+        assert calls(ContextThread, *hook) == calls(Thread, *hook) == ["run", "reset_inside"]
 
 
 def test_timer_that_was_cancelled_calls_nothing_and_keeps_nothing(no_collector: None) -> None:
