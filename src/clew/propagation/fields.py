@@ -24,7 +24,7 @@ _IN_BYTES = {name.encode(): name for name in _NAMES}
 _IN_ENVIRON = tuple([(f"HTTP_{name.upper().replace('-', '_')}", name) for name in sorted(_NAMES)])
 # A request with more headers than this is none; servers stop at a hundred or so.
 MOST_HEADERS = 10_000
-MOST_USUAL = 100
+MOST_USUAL = 100  # which is so many as are looked up together
 # Of one name, in all of its headers: more than any reader takes.
 MOST_CHARS = 1 << 16
 
@@ -132,7 +132,7 @@ def _report_unreadable(headers: Any, error: Exception) -> None:
 
 def _usual(headers: Any) -> Optional[Tuple[Optional[str], ...]]:
     """
-    Return the fields of the usual request in a third of the time; None where a look at each header is needed.
+    Return the fields of the usual request without a look at each header; None where that is needed.
 
     That is a dict of text, or a list of pairs of bytes, with all names in lower case and each of them once.
     """
