@@ -32,7 +32,7 @@ _RAISED = [RefusedError, KeyError, RuntimeError, StopIteration, StopAsyncIterati
 _CAUGHT = [RefusedError, KeyError, Exception, BaseException, BaseException, GeneratorExit, StopIteration]
 # Each of these is as likely as the others, and what keeps a body going comes more often than what ends it.
 _SIMPLE: List[Program] = [
-    [("yield",)],
+    [("yield",), ("text",)],
     [("echo",)],
     [("set", which) for which in range(len(VARIABLES))],
     [("reset", number) for number in range(3)],
@@ -129,6 +129,8 @@ class Performance:
             self.look()
             if operation == "yield":
                 self.seen.append(repr((yield self.new("item"))))
+            elif operation == "text":
+                self.seen.append(repr((yield "text")))
             elif operation == "echo":
                 received = yield received
             elif operation == "scope":
@@ -168,6 +170,8 @@ class Performance:
             self.look()
             if operation == "yield":
                 self.seen.append(repr((yield self.new("item"))))
+            elif operation == "text":
+                self.seen.append(repr((yield "text")))
             elif operation == "echo":
                 received = yield received
             elif operation == "suspend":

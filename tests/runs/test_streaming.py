@@ -14,12 +14,14 @@ import sys
 import threading
 import traceback
 import weakref
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
 import clew
+from clew.payloads import MAX_STRING_CHARS, copy_value
+from tests.context._coroutines import suspend
 from tests.edges._generators import pause
 from tests.edges._threads import DEADLINE, in_empty_context, is_gone
 from tests.runs._streaming import Run, collect, on_every_loop, summary, work
@@ -340,10 +342,76 @@ def test_first_item_is_an_event(runs: clew.Recording) -> None:
     assert found.start_time_ns <= found.events[0]["time_ns"] <= found.end_time_ns
 
 
-def test_long_stream_is_cut_and_said_to_be(runs: clew.Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("item", ["text", 1], ids=["text", "number"])
+def test_long_stream_is_cut_and_said_to_be(runs: clew.Recording, monkeypatch: pytest.MonkeyPatch, item: object) -> None:
     monkeypatch.setattr("clew.runs.streaming.MOST_CHUNKS", 3)
-    assert len(list(count(5))) == 5
-    assert runs.find(name="count").outputs == {"output": [0, 1, 2, "<cut: 5 chunks>"]}
+
+    @clew.traceable
+    def repeated(times: int) -> Iterator[object]:
+        for _ in range(times):
+            yield item
+
+    @clew.traceable
+    async def repeated_async(times: int) -> AsyncIterator[object]:
+        for _ in range(times):
+            yield item
+
+    async def consume(times: int) -> List[object]:
+        return [each async for each in repeated_async(times)]
+
+    for times in (3, 4, 9):
+        assert list(repeated(times)) == [item] * times
+        assert asyncio.run(consume(times)) == [item] * times
+    cuts = [[], ["<cut: 4 chunks>"], ["<cut: 9 chunks>"]]
+    for name in ("repeated", "repeated_async"):
+        assert [run.outputs for run in runs.roots if run.name == name] == [
+            {"output": [item, item, item, *cut]} for cut in cuts
+        ]
+
+
+def test_text_among_the_items_is_cut_where_it_is_long(runs: clew.Recording) -> None:
+    long = "x" * (MAX_STRING_CHARS + 1)
+    items: List[object] = ["a", long, {"b": [long]}, "c", long]
+
+    @clew.traceable
+    def texts() -> Iterator[object]:
+        yield from items
+
+    assert list(texts()) == items
+    assert runs.find(name="texts").outputs == {"output": [copy_value(each) for each in items]}
+    assert copy_value(long) != long
+
+
+@pytest.mark.parametrize("nth", [0, 1, 2])
+def test_item_that_is_waited_for_in_a_copy_of_the_context_comes_and_is_counted(
+    runs: clew.Recording, caplog: pytest.LogCaptureFixture, nth: int
+) -> None:
+    copies: List[Context] = []
+
+    @clew.traceable
+    async def moved() -> AsyncIterator[str]:
+        for n in range(3):
+            copies.append(copy_context())
+            await suspend()
+            yield str(n)
+
+    def counted() -> int:
+        return clew.stats().get("blocks_left_in_another_context", 0)
+
+    def consume() -> None:
+        stream, before = moved(), counted()
+        for n in range(3):
+            step: Any = stream.__anext__()
+            step.send(None)
+            elsewhere = copies[n] if n == nth else None
+            with pytest.raises(StopIteration, match=str(n)):
+                step.send(None) if elsewhere is None else elsewhere.run(step.send, None)
+            assert counted() == before + (n >= nth)
+        with pytest.raises(StopAsyncIteration):
+            stream.__anext__().send(None)
+
+    Context().run(consume)  # in which the run stays the current one, as it was not left there
+    assert runs.find(name="moved").outputs == {"output": ["0", "1", "2"]}
 
 
 @pytest.mark.parametrize("outermost", ["traceable", "context_generator"])

@@ -9,11 +9,10 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from contextvars import Token
-from functools import lru_cache
-from inspect import isawaitable
+from inspect import CO_ITERABLE_COROUTINE, isawaitable
 from itertools import repeat
-from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType
-from typing import TYPE_CHECKING, Any, AsyncGenerator, Callable, List, Optional, Tuple
+from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, coroutine
+from typing import TYPE_CHECKING, Any, AsyncGenerator, Callable, Generator, List, Optional, Tuple
 
 from clew.context._bodies import is_fresh, named
 from clew.context._throwing import (
@@ -27,7 +26,6 @@ from clew.context._throwing import (
 )
 from clew.context.async_generators import StepHere, first_operation
 from clew.context.generator_functions import FunctionLike
-from clew.context.generators import driver_for
 from clew.context.streams import StreamType, has_special, stand_in
 from clew.payloads import MAX_STRING_CHARS
 from clew.runs import sampling as _sampling
@@ -69,13 +67,11 @@ class _Stream:
         "ambient",
         "chunks",
         "identity",
-        "most_plain",
     )
 
     ambient: Ambient
     identity: Optional[Identity]
     _run: Optional[RunTree]  # until it has ended
-    most_plain: int  # how many chunks there may be of those that need no copying
     # Of the outermost block of `tracing_context` that the body was suspended in: the baggage inside, and outside.
     _carried: Optional[Tuple[Ambient, Optional[Baggage], Optional[Baggage]]]
 
@@ -89,7 +85,6 @@ class _Stream:
         self._carried = None
         self.chunks: List[Any] = []
         self._left_out = 0
-        self.most_plain = 0
 
     def begin(self) -> Callable[..., Any]:
         """
@@ -103,38 +98,24 @@ class _Stream:
 
     def step(self, fn: Callable[..., Any], *args: Any) -> Any:
         """
-        Return `fn(*args)`, in which the body's run is current.
+        Return `fn(*args)`, in which the body's run is current, and record it.
         """
-        before, around = _current(), _around()
-        _set_current(self.identity)
-        if around is not self.ambient:
-            self._enter_block()
+        around = _around()
+        token = self.enter(around)
         try:
             chunk = fn(*args)
         except BaseException as error:
-            self._suspend(before, around)
+            self.leave(token, around)
             self.end(error, is_closed=isinstance(getattr(fn, "__self__", None), Exit))
             raise
         finally:
             del args  # which may hold an exception, whose traceback holds this frame
-        # What is called here is written out for what most steps are.
-        if _current() is self.identity and _around() is around is self.ambient:
-            _set_current(before)
-        else:
-            self._suspend(before, around)
-        if type(chunk) is str and len(chunk) < MAX_STRING_CHARS and 0 < len(self.chunks) < self.most_plain:
-            self.chunks.append(chunk)
-        elif chunk is None and fn.__name__ == "close":
+        self.leave(token, around)
+        if chunk is None and fn.__name__ == "close":
             self.end(sys.exc_info()[1] or GeneratorExit(), is_closed=False)
         else:
             self.add(chunk)
         return chunk
-
-    def _suspend(self, before: Optional[Identity], around: Ambient) -> None:
-        self._keep(_current())
-        _set_current(before)
-        if not (_around() is around is self.ambient):
-            self._leave_block(around)
 
     def _enter_block(self) -> None:
         _set_around(self.ambient)
@@ -167,12 +148,6 @@ class _Stream:
             block = around
         return None
 
-    def _keep(self, here: Optional[Identity]) -> None:
-        if here is not self.identity:
-            self.identity = here
-            if here is not None:
-                here.is_carried = True
-
     def enter(self, around: Ambient) -> Token[Optional[Identity]]:
         """
         Make the body's run current, until `leave`.
@@ -192,9 +167,20 @@ class _Stream:
             report_foreign_exit()
             return
         if here is not self.identity:
-            self._keep(here)
+            self.identity = here
+            if here is not None:
+                here.is_carried = True
         if not (_around() is around is self.ambient):
             self._leave_block(around)
+
+    def plain(self) -> Tuple[int, int]:
+        """
+        Return how many of the next items may go to the chunks as they are, if they are texts, and how long one may be.
+        """
+        taken = len(self.chunks)
+        if not 0 < taken < MOST_CHUNKS or not self._recipe.copies_chunks:
+            return MOST_CHUNKS, 0
+        return MOST_CHUNKS - taken, MAX_STRING_CHARS
 
     def add(self, chunk: Any) -> None:
         """
@@ -206,7 +192,6 @@ class _Stream:
         chunks = self.chunks
         if not chunks:
             run.add_event("new_token")
-            self.most_plain = MOST_CHUNKS if self._recipe.copies_chunks else 0
         if len(chunks) < MOST_CHUNKS or self._recipe.reduces:
             chunks.append(self._recipe.copy_chunk(chunk))
         else:
@@ -242,14 +227,77 @@ class _Stream:
 step_codes.add(_Stream.step.__code__)
 
 
-# A driver of its own, as what it drives may be wrapped in a context, and what clew's other drivers drive is so.
-@lru_cache(maxsize=None)
-def _driver_for(code: CodeType) -> Any:
-    driver: Any = driver_for(code)
-    return FunctionType(driver.__code__.replace(co_name="drive_traced"), driver.__globals__, "drive_traced")
+def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for each item would take as long again
+    stream: _Stream, box: List[Any]
+) -> Generator[Any, Any, Any]:
+    """
+    Drive the generator that is in the box by the first step, whose run is current from when an item is asked for.
+
+    All else is as in `clew.context.generators.drive`, where the reasons are.
+    """
+    run = stream.begin()
+    body = box.pop()
+    send = step = body.send
+    get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _around
+    as_thrown, exit_of, as_ended, repeated = without_this_frame, Exit, without_steps, repeat
+    box.append(None)
+    try:
+        while True:
+            try:
+                box.append(run(step, box.pop()))
+                step = None
+                sent = yield box.pop()
+                if sent is None:
+                    identity, around, add = stream.identity, stream.ambient, stream.chunks.append
+                    most, longest = stream.plain()
+                    for _ in repeated(None, most):
+                        if get_around() is not around:
+                            break
+                        token = set_current(identity)
+                        try:
+                            item = send(None)
+                        finally:
+                            if get_current() is identity and get_around() is around:
+                                reset_current(token)
+                            else:
+                                stream.leave(token, around)
+                                identity, around = stream.identity, stream.ambient
+                        if type(item) is str and len(item) < longest:
+                            add(item)
+                            sent = yield item
+                        else:
+                            box.append(item)
+                            del item
+                            stream.add(box[0])
+                            sent = yield box.pop()
+                        if sent is not None:
+                            break
+                step = send
+                box.append(sent)
+                del sent
+            except BaseException as error:
+                if body.gi_frame is None:
+                    stream.end(error, is_closed=False)
+                    raise as_ended(error)  # noqa: B904  it is the same one
+                if step is not None:
+                    # It comes from what the body delegates to, before that could resume. This ends here.
+                    run(body.close)
+                    raise
+                step = exit_of(body).throw if isinstance(error, GeneratorExit) else body.throw
+                box[:] = (as_thrown(error),)
+    except StopIteration as end:
+        return end.value
 
 
-async def drive_async_traced(  # noqa: PLR0912, PLR0915  written out, as a call for each item would cost a third more
+# As for `clew.context.generators.drive`. What it drives may be wrapped in a context, and is no driver to that.
+_drive_traced_coroutine: Any = coroutine(FunctionType(drive_traced.__code__, globals(), "drive_traced"))
+
+
+def _driver_for(code: CodeType) -> Callable[[_Stream, List[Any]], Any]:
+    return _drive_traced_coroutine if code.co_flags & CO_ITERABLE_COROUTINE else drive_traced
+
+
+async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  as above
     stream: _Stream, body: Any
 ) -> AsyncGenerator[Any, Any]:
     """
@@ -260,9 +308,13 @@ async def drive_async_traced(  # noqa: PLR0912, PLR0915  written out, as a call 
     """
     stream.begin()
     step, repeated, asend, thrown, as_thrown = StepHere, repeat, body.asend, Thrown, without_this_frame
-    get_current, set_current, get_around, as_ended, next_ = _current, _set_current, _around, without_steps, next
-    longest = MAX_STRING_CHARS
-    operation, plain, is_closed = first_operation(body), None, False
+    get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _around
+    as_ended, next_ = without_steps, next
+    operation, is_closed = first_operation(body), False
+    # One for all steps that send nothing, of the operation that is in the list then: to make one takes as long as the
+    # step. This never awaits two of them at once, as the interpreter refuses to resume it before the first is over.
+    plain: List[Any] = [None]
+    plain_step = step(next_, map(plain.__getitem__, repeated(0)))
     box: List[Any] = []
     try:
         while True:
@@ -276,32 +328,45 @@ async def drive_async_traced(  # noqa: PLR0912, PLR0915  written out, as a call 
                 operation, is_closed = None, False
                 stream.add(box[0])
                 sent = yield box.pop()
-                while sent is None:
-                    # The same, with what is called written out for what most steps are.
-                    plain = asend(None)
-                    before, around = get_current(), get_around()
-                    token = set_current(stream.identity) if around is stream.ambient else stream.enter(around)
-                    try:
-                        box.append(await step(next_, repeated(plain)))
-                    finally:
-                        if get_current() is stream.identity and get_around() is around is stream.ambient:
-                            set_current(before)
+                if sent is None:
+                    identity, around, add = stream.identity, stream.ambient, stream.chunks.append
+                    most, longest = stream.plain()
+                    for _ in repeated(None, most):
+                        if get_around() is not around:
+                            break
+                        plain[0] = asend(None)
+                        token = set_current(identity)
+                        try:
+                            item = await plain_step
+                        finally:
+                            if get_current() is identity and get_around() is around:
+                                try:
+                                    reset_current(token)
+                                except ValueError:  # as in `leave`, and that other context is a copy of this one
+                                    report_foreign_exit()
+                            else:
+                                stream.leave(token, around)
+                                identity, around = stream.identity, stream.ambient
+                        if type(item) is str and len(item) < longest:
+                            add(item)
+                            sent = yield item
                         else:
-                            stream.leave(token, around)
-                    if type(box[0]) is str and len(box[0]) < longest and 0 < len(stream.chunks) < stream.most_plain:
-                        stream.chunks.append(box[0])
-                    else:
-                        stream.add(box[0])
-                    sent = yield box.pop()
+                            box.append(item)
+                            del item
+                            stream.add(box[0])
+                            sent = yield box.pop()
+                        if sent is not None:
+                            break
                 operation = asend(sent)
                 del sent
-            except BaseException as error:  # noqa: PERF203  each may be caught by the body, which goes on
+            except BaseException as error:
                 if body.ag_frame is None or getattr(operation, "error", None) is not None:
                     stream.end(error, is_closed=is_closed)
                     raise as_ended(error)  # noqa: B904  it is the same one
+                del box[:]
                 is_closed = isinstance(error, GeneratorExit)
                 if body.ag_running:
-                    operation = thrown.into(plain if operation is None else operation, as_thrown(error))
+                    operation = thrown.into(plain[0] if operation is None else operation, as_thrown(error))
                 elif operation is None:
                     operation = thrown(body.athrow(as_thrown(error)))
                 else:
@@ -384,17 +449,17 @@ class _StreamObject(_Stream):
         Return `fn(*args, **kwargs)`, in which the run is current.
         """
         self._called = name = getattr(fn, "__name__", "")
-        before, around = _current(), _around()
-        self.enter(around)
+        around = _around()
+        token = self.enter(around)
         try:
             result = fn(*args, **kwargs)
         except BaseException as error:
-            self._suspend(before, around)
+            self.leave(token, around)
             self.end(error, is_closed=False)
             raise
         finally:
             del args
-        self._suspend(before, around)
+        self.leave(token, around)
         if name in ("next", "__next__", "send"):
             self.add(result)
         elif name in ("close", "__exit__") and not isawaitable(result):
@@ -410,8 +475,8 @@ class _StreamObject(_Stream):
     def _step_native(self, fn: Callable[..., Any], *args: Any) -> Any:
         if fn is not next and fn is not without_frames:
             return self.step(fn, *args)
-        before, around = _current(), _around()
-        self.enter(around)
+        around = _around()
+        token = self.enter(around)
         try:
             return fn(*args)
         except StopIteration as item:  # in which an async generator gives it
@@ -421,7 +486,7 @@ class _StreamObject(_Stream):
             self.end(error, is_closed=False)
             raise
         finally:
-            self._suspend(before, around)
+            self.leave(token, around)
             del args
 
     async def stepped(self, awaitable: Any) -> Any:
