@@ -307,18 +307,10 @@ class Unsampled(Identity):
     __slots__ = ("_digits",)
 
     is_sampled: ClassVar[bool] = False
+    parent: ClassVar[None] = None  # type: ignore[misc]  # a root has none, and it need not be filled in
     status = _status = "unsampled"
 
     _digits: str
-
-    def __init__(self, name: str, digits: str, inherited: Optional[Inherited], id_text: Optional[str] = None) -> None:
-        self.name = name
-        self._id_text = id_text
-        self.parent: Optional[Identity] = None
-        self.inherited: Optional[Inherited] = inherited
-        self.start_time_ns: int = now_ns()
-        self._digits = digits
-        self._order = None
 
     def id_text(self) -> str:
         """
@@ -514,9 +506,8 @@ def new_id_text(time_ns: int, digits: Optional[str] = None) -> str:
 
 
 def _drawn() -> List[str]:
-    drawn = int.from_bytes(os.urandom(8 * _MOST_DRAWN), "big")
-    digits = f"{drawn & _RANDOM_BITS | _VARIANT_BITS:x}"
-    return [digits[at : at + 16] for at in range(0, len(digits), 16)]
+    drawn = int.from_bytes(os.urandom(8 * _MOST_DRAWN), "big") & _RANDOM_BITS | _VARIANT_BITS
+    return drawn.to_bytes(8 * _MOST_DRAWN, "big").hex(" ", 8).split()
 
 
 # The last second that was written, as most runs start in the same one; replaced as a whole.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Tuple, Un
 from clew._locks import ForkSafeLock
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.incidents import report
-from clew.runs.identity import Inherited, Unsampled, new_random_digits
+from clew.runs.identity import Inherited, Unsampled, new_random_digits, now_ns
 
 if TYPE_CHECKING:
     from clew.runs.run import RunTree
@@ -32,6 +32,8 @@ __all__ = (
 )
 
 _RANDOM_SPACE = 1 << 56
+
+_new = object.__new__
 
 
 class TraceRoot(NamedTuple):
@@ -147,8 +149,17 @@ class Settings:
         """
         digits = new_random_digits() if id_text is None else id_text[19:23] + id_text[24:]
         # As text, the digits of two numbers of one length compare as these do.
-        threshold = self._threshold or self._threshold_for(name, run_type)
-        return Unsampled(name, digits, inherited, id_text) if digits[2:] < threshold else digits
+        if digits[2:] >= (self._threshold or self._threshold_for(name, run_type)):
+            return digits
+        # Filled in here, as a run is in `open_run`, and for the same reason.
+        identity = _new(Unsampled)
+        identity.name = name
+        identity.inherited = inherited
+        identity.start_time_ns = now_ns()
+        identity._digits = digits
+        identity._id_text = id_text
+        identity._order = None
+        return identity
 
     def _threshold_for(self, name: str, run_type: str) -> str:
         try:

@@ -21,7 +21,6 @@ from typing import (
     Tuple,
     TypeVar,
     Union,
-    cast,
     overload,
 )
 from weakref import WeakSet
@@ -405,13 +404,11 @@ class Recipe:
         parent = _current()
         if parent is not None and not parent.is_sampled:
             return None
-        decided = (
-            settings.decide(self._name, self._run_type, self._own, self._id_text)
-            if parent is None and settings.is_sampling
-            else None
-        )
-        if isinstance(decided, Unsampled):
-            return cast("RunTree", decided)  # whose part it plays
+        decided = None
+        if parent is None and settings.is_sampling:
+            decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
+            if type(decided) is Unsampled:
+                return decided  # type: ignore[return-value]  # it plays the part of one
         run = None
         try:
             read = self._read_inputs or self._make_reader()
