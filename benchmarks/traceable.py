@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import partial
 from time import perf_counter
 from typing import Callable, Iterator
@@ -33,6 +34,41 @@ def echo_each(count):
 async def echo_each_later(count):
     for _ in range(count):
         yield "token"
+
+
+_variable: ContextVar[object] = ContextVar("benchmarks", default=None)
+
+
+def echo_each_under_a_variable(count):
+    """
+    Do the least that a stream takes of which each step is to have a ContextVar of its own.
+    """
+    set_variable, reset_variable, step = _variable.set, _variable.reset, echo_each(count).__next__
+    while True:
+        token = set_variable("inside")
+        try:
+            item = step()
+        except StopIteration:
+            return
+        finally:
+            reset_variable(token)
+        yield item
+
+
+async def echo_each_later_under_a_variable(count):
+    """
+    Do the same asynchronously.
+    """
+    set_variable, reset_variable, step = _variable.set, _variable.reset, echo_each_later(count).__anext__
+    while True:
+        token = set_variable("inside")
+        try:
+            item = await step()
+        except StopAsyncIteration:
+            return
+        finally:
+            reset_variable(token)
+        yield item
 
 
 traced = clew.traceable(echo)
@@ -101,6 +137,15 @@ def unsampled() -> Iterator[None]:
         clew.configure(sampler=1.0)
 
 
+@contextmanager
+def under_unsampled() -> Iterator[None]:
+    """
+    Be in a run of a trace that is not recorded.
+    """
+    with unsampled(), clew.trace("root"):
+        yield
+
+
 def logfire_span(loops: int) -> float:
     import logfire
 
@@ -161,16 +206,21 @@ def clew_block(_: int) -> None:
         pass
 
 
-def opentelemetry_block(loops: int) -> float:
-    from opentelemetry.sdk.trace import TracerProvider
+def opentelemetry_block(*, ratio: float) -> Measure:
+    def measure(loops: int) -> float:
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("benchmarks")
+        provider = TracerProvider(sampler=TraceIdRatioBased(ratio), shutdown_on_exit=False)
+        tracer = provider.get_tracer("benchmarks")
 
-    def block(_: int) -> None:
-        with tracer.start_as_current_span("block"):
-            pass
+        def block(_: int) -> None:
+            with tracer.start_as_current_span("block"):
+                pass
 
-    return calls(block)(loops)
+        return calls(block)(loops)
+
+    return measure
 
 
 def langsmith_calls(*, enabled: bool) -> Measure:
@@ -194,6 +244,7 @@ SECTIONS = (
             Case("clew.traceable, recording", calls(traced, clew.record), most_us=MOST_RECORDED_US),
             Case("clew.traceable(enabled=False)", calls(never_traced, clew.record), most_above_us=0.15),
             Case("clew.traceable, not sampled", calls(traced, unsampled), most_above_us=0.7),
+            Case("clew.traceable, below one that is not", calls(traced, under_unsampled), most_above_us=0.7),
             Case("langsmith.traceable, off", langsmith_calls(enabled=False), package="langsmith"),
             Case("langsmith.traceable, on", langsmith_calls(enabled=True), package="langsmith"),
         ),
@@ -212,7 +263,8 @@ SECTIONS = (
             Case("contextlib.nullcontext", calls(bare_block)),
             Case("clew.trace, off", calls(clew_block)),
             Case("clew.trace, recording", calls(clew_block, clew.record)),
-            Case("opentelemetry span", opentelemetry_block, package="opentelemetry-sdk"),
+            Case("opentelemetry span", opentelemetry_block(ratio=1.0), package="opentelemetry-sdk"),
+            Case("opentelemetry span, not sampled", opentelemetry_block(ratio=0.0), package="opentelemetry-sdk"),
             Case("logfire span", logfire_span, package="logfire"),
         ),
     ),
@@ -220,6 +272,7 @@ SECTIONS = (
         "an item of a generator",
         (
             Case("bare", items(echo_each)),
+            Case("a ContextVar set and reset", items(echo_each_under_a_variable)),
             Case("clew.traceable, off", items(traced_each)),
             Case("clew.traceable, recording", items(traced_each, clew.record), most_above_us=0.2),
             Case("langsmith.traceable, on", langsmith_items, package="langsmith"),
@@ -229,6 +282,7 @@ SECTIONS = (
         "an item of an async generator",
         (
             Case("bare", items_later(echo_each_later)),
+            Case("a ContextVar set and reset", items_later(echo_each_later_under_a_variable)),
             Case("clew.traceable, off", items_later(traced_each_later)),
             Case("clew.traceable, recording", items_later(traced_each_later, clew.record), most_above_us=0.6),
         ),
