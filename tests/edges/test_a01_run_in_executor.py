@@ -159,8 +159,11 @@ def test_worker_of_the_default_executor_is_clean_after_a_call(run: Run) -> None:
 
     local = threading.local()
     unregister = clew.register_accessor("tenant", clew.thread_local_accessor(local, "tenant"))
-    with ThreadPoolExecutor(1) as pool:
-        assert in_empty_context(run, main) == [("ada", "nobody"), ("ada", "nobody"), (None, "nobody")]
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert in_empty_context(run, main) == [("ada", "nobody"), ("ada", "nobody"), (None, "nobody")]
+    finally:
+        unregister()  # also where that loop is not there to run on
 
 
 @pytest.mark.parametrize("call", [in_default, in_thread])
