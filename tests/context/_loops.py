@@ -56,10 +56,8 @@ def run_on_asyncio(main: Main, *, make: Any = asyncio.new_event_loop, debug: boo
 def run_on_uvloop(main: Main) -> Any:
     if platform.python_implementation() != "CPython":
         pytest.skip("uvloop is for CPython")
-    if sys.version_info >= (3, 14):
-        uvloop = pytest.importorskip("uvloop", reason="uvloop may have no release for 3.14 and later")
-    else:
-        import uvloop
+    import uvloop
+
     return run_on_asyncio(main, make=uvloop.new_event_loop)
 
 
