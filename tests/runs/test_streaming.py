@@ -14,14 +14,13 @@ import sys
 import threading
 import traceback
 import weakref
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar, copy_context
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
 import clew
 from clew.payloads import MAX_STRING_CHARS, copy_value
-from tests.context._coroutines import suspend
 from tests.edges._generators import pause
 from tests.edges._threads import DEADLINE, in_empty_context, is_gone
 from tests.runs._streaming import Run, collect, on_every_loop, summary, work
@@ -380,38 +379,6 @@ def test_text_among_the_items_is_cut_where_it_is_long(runs: clew.Recording) -> N
     assert list(texts()) == items
     assert runs.find(name="texts").outputs == {"output": [copy_value(each) for each in items]}
     assert copy_value(long) != long
-
-
-@pytest.mark.parametrize("nth", [0, 1, 2])
-def test_item_that_is_waited_for_in_a_copy_of_the_context_comes_and_is_counted(
-    runs: clew.Recording, caplog: pytest.LogCaptureFixture, nth: int
-) -> None:
-    copies: List[Context] = []
-
-    @clew.traceable
-    async def moved() -> AsyncIterator[str]:
-        for n in range(3):
-            copies.append(copy_context())
-            await suspend()
-            yield str(n)
-
-    def counted() -> int:
-        return clew.stats().get("blocks_left_in_another_context", 0)
-
-    def consume() -> None:
-        stream, before = moved(), counted()
-        for n in range(3):
-            step: Any = stream.__anext__()
-            step.send(None)
-            elsewhere = copies[n] if n == nth else None
-            with pytest.raises(StopIteration, match=str(n)):
-                step.send(None) if elsewhere is None else elsewhere.run(step.send, None)
-            assert counted() == before + (n >= nth)
-        with pytest.raises(StopAsyncIteration):
-            stream.__anext__().send(None)
-
-    Context().run(consume)  # in which the run stays the current one, as it was not left there
-    assert runs.find(name="moved").outputs == {"output": ["0", "1", "2"]}
 
 
 @pytest.mark.parametrize("outermost", ["traceable", "context_generator"])

@@ -57,6 +57,7 @@ class _Stream:
     """
 
     __slots__ = (
+        "_bottom",
         "_carried",
         "_is_unseen",
         "_left_out",
@@ -80,7 +81,7 @@ class _Stream:
         self._run = run
         self._starts = starts
         self._is_unseen = is_unseen  # until it starts
-        self.identity = _current() if run is None else run._identity
+        self.identity = self._bottom = _current() if run is None else run._identity
         self.ambient = self._origin = _around()
         self._carried = None
         self.chunks: List[Any] = []
@@ -100,17 +101,17 @@ class _Stream:
         """
         Return `fn(*args)`, in which the body's run is current, and record it.
         """
-        around = _around()
-        token = self.enter(around)
+        before, around, token = _current(), _around(), None
         try:
+            token = self.enter(around)
             chunk = fn(*args)
         except BaseException as error:
-            self.leave(token, around)
+            self.leave(token, before, around)
             self.end(error, is_closed=isinstance(getattr(fn, "__self__", None), Exit))
             raise
         finally:
             del args  # which may hold an exception, whose traceback holds this frame
-        self.leave(token, around)
+        self.leave(token, before, around)
         if chunk is None and fn.__name__ == "close":
             self.end(sys.exc_info()[1] or GeneratorExit(), is_closed=False)
         else:
@@ -125,10 +126,7 @@ class _Stream:
             current_baggage.set(inside)
 
     def _leave_block(self, around: Ambient) -> None:
-        block = _around()
-        if block is not self.ambient:
-            self.ambient = block
-            block.is_carried = True
+        block = self.ambient = _around()
         _set_around(around)
         outermost = self._outermost(block)
         if outermost is None:
@@ -156,22 +154,45 @@ class _Stream:
             self._enter_block()
         return _set_current(self.identity)
 
-    def leave(self, token: Token[Optional[Identity]], around: Ambient) -> None:
+    def leave(self, token: Optional[Token[Optional[Identity]]], before: Optional[Identity], around: Ambient) -> None:
         """
-        Make that current again which was so before `enter`.
+        Make that current again which was so before `enter`; an interrupt may have come before that was over.
         """
         here = _current()
+        if token is None:
+            if here is self.identity:
+                _set_current(before)
+            return
         try:
             _reset_current(token)
+        except RuntimeError:
+            return  # the interrupt came right after it was reset
         except ValueError:  # what was asked for in one context was waited for in another one
+            if here is self.identity:  # in a copy of the one
+                _set_current(before)
             report_foreign_exit()
             return
-        if here is not self.identity:
-            self.identity = here
-            if here is not None:
-                here.is_carried = True
-        if not (_around() is around is self.ambient):
+        block = _around()
+        if here is self.identity and block is around is self.ambient:
+            return
+        self.identity = here
+        self._carry(here, block)
+        if not (block is around is self.ambient):
             self._leave_block(around)
+
+    def _carry(self, here: Optional[Identity], block: Ambient) -> None:
+        """
+        Mark the blocks that the body is suspended in: they may be left in another context than they were entered in.
+        """
+        while True:
+            above = self._bottom if block is self._origin else block.under
+            while here is not None and here is not above and not hasattr(here, "is_carried"):
+                here.is_carried = True
+                here = here.parent
+            if block is self._origin or not hasattr(block, "before"):
+                return
+            block.is_carried = True
+            here, block, _ = block.before
 
     def plain(self) -> Tuple[int, int]:
         """
@@ -240,6 +261,8 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for ea
     send = step = body.send
     get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _around
     as_thrown, exit_of, as_ended, repeated = without_this_frame, Exit, without_steps, repeat
+    token: Any = None  # while a step is made: it would keep the context alive
+    add: Any = None
     box.append(None)
     try:
         while True:
@@ -253,15 +276,17 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for ea
                     for _ in repeated(None, most):
                         if get_around() is not around:
                             break
-                        token = set_current(identity)
+                        before = get_current()
                         try:
+                            token = set_current(identity)
                             item = send(None)
                         finally:
-                            if get_current() is identity and get_around() is around:
+                            if token is not None and get_current() is identity and get_around() is around:
                                 reset_current(token)
                             else:
-                                stream.leave(token, around)
+                                stream.leave(token, before, around)
                                 identity, around = stream.identity, stream.ambient
+                            token = None
                         if type(item) is str and len(item) < longest:
                             add(item)
                             sent = yield item
@@ -276,6 +301,10 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for ea
                 box.append(sent)
                 del sent
             except BaseException as error:
+                add = None  # the frame lives as long as the traceback, and need not keep the chunks
+                if token is not None:  # an interrupt has come in between
+                    stream.leave(token, before, around)
+                    token = None
                 if body.gi_frame is None:
                     stream.end(error, is_closed=False)
                     raise as_ended(error)  # noqa: B904  it is the same one
@@ -316,15 +345,18 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  as above
     plain: List[Any] = [None]
     plain_step = step(next_, map(plain.__getitem__, repeated(0)))
     box: List[Any] = []
+    token: Any = None  # as in `drive_traced`, and so is `add`
+    add: Any = None
     try:
         while True:
             try:
-                around = get_around()
-                token = stream.enter(around)
+                before, around = get_current(), get_around()
                 try:
+                    token = stream.enter(around)
                     box.append(await step(next_, repeated(operation)))
                 finally:
-                    stream.leave(token, around)
+                    stream.leave(token, before, around)
+                    token = None
                 operation, is_closed = None, False
                 stream.add(box[0])
                 sent = yield box.pop()
@@ -335,18 +367,20 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  as above
                         if get_around() is not around:
                             break
                         plain[0] = asend(None)
-                        token = set_current(identity)
+                        before = get_current()
                         try:
+                            token = set_current(identity)
                             item = await plain_step
                         finally:
-                            if get_current() is identity and get_around() is around:
+                            if token is not None and get_current() is identity and get_around() is around:
                                 try:
                                     reset_current(token)
-                                except ValueError:  # as in `leave`, and that other context is a copy of this one
-                                    report_foreign_exit()
+                                except ValueError:  # in a copy of that context
+                                    stream.leave(token, before, around)
                             else:
-                                stream.leave(token, around)
+                                stream.leave(token, before, around)
                                 identity, around = stream.identity, stream.ambient
+                            token = None
                         if type(item) is str and len(item) < longest:
                             add(item)
                             sent = yield item
@@ -360,6 +394,10 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  as above
                 operation = asend(sent)
                 del sent
             except BaseException as error:
+                add = None
+                if token is not None:
+                    stream.leave(token, before, around)
+                    token = None
                 if body.ag_frame is None or getattr(operation, "error", None) is not None:
                     stream.end(error, is_closed=is_closed)
                     raise as_ended(error)  # noqa: B904  it is the same one
@@ -449,17 +487,17 @@ class _StreamObject(_Stream):
         Return `fn(*args, **kwargs)`, in which the run is current.
         """
         self._called = name = getattr(fn, "__name__", "")
-        around = _around()
-        token = self.enter(around)
+        before, around, token = _current(), _around(), None
         try:
+            token = self.enter(around)
             result = fn(*args, **kwargs)
         except BaseException as error:
-            self.leave(token, around)
+            self.leave(token, before, around)
             self.end(error, is_closed=False)
             raise
         finally:
             del args
-        self.leave(token, around)
+        self.leave(token, before, around)
         if name in ("next", "__next__", "send"):
             self.add(result)
         elif name in ("close", "__exit__") and not isawaitable(result):
@@ -475,9 +513,9 @@ class _StreamObject(_Stream):
     def _step_native(self, fn: Callable[..., Any], *args: Any) -> Any:
         if fn is not next and fn is not without_frames:
             return self.step(fn, *args)
-        around = _around()
-        token = self.enter(around)
+        before, around, token = _current(), _around(), None
         try:
+            token = self.enter(around)
             return fn(*args)
         except StopIteration as item:  # in which an async generator gives it
             self.add(item.value)
@@ -486,22 +524,22 @@ class _StreamObject(_Stream):
             self.end(error, is_closed=False)
             raise
         finally:
-            self.leave(token, around)
+            self.leave(token, before, around)
             del args
 
     async def stepped(self, awaitable: Any) -> Any:
         """
         Return what one of the stream's methods gives when it is awaited.
         """
-        name, around = self._called, _around()
-        token = self.enter(around)
+        name, before, around, token = self._called, _current(), _around(), None
         try:
+            token = self.enter(around)
             result = await awaitable
         except BaseException as error:
-            self.leave(token, around)
+            self.leave(token, before, around)
             self.end(error, is_closed=False)
             raise
-        self.leave(token, around)
+        self.leave(token, before, around)
         if name in ("__anext__", "asend"):
             self.add(result)
         elif name in ("aclose", "close", "__aexit__"):
