@@ -313,6 +313,7 @@ def work_with(path: str, name: str) -> None:
     work(name)
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # 3.12+: if another test has left a thread
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_worker_of_multiprocessing_delivers_at_its_end(tmp_path: Path, method: str) -> None:
     path = tmp_path / "runs.jsonl"
