@@ -245,9 +245,6 @@ class _Stream:
                 self.end(GeneratorExit(), is_closed=True)
 
 
-step_codes.add(_Stream.step.__code__)
-
-
 def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for each item would take as long again
     stream: _Stream, box: List[Any]
 ) -> Generator[Any, Any, Any]:
@@ -261,6 +258,7 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for ea
     send = step = body.send
     get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _around
     as_thrown, exit_of, as_ended, repeated = without_this_frame, Exit, without_steps, repeat
+    before, around = get_current(), get_around()
     token: Any = None  # while a step is made: it would keep the context alive
     add: Any = None
     box.append(None)
@@ -345,6 +343,7 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  as above
     plain: List[Any] = [None]
     plain_step = step(next_, map(plain.__getitem__, repeated(0)))
     box: List[Any] = []
+    before, around = get_current(), get_around()
     token: Any = None  # as in `drive_traced`, and so is `add`
     add: Any = None
     try:
@@ -547,7 +546,7 @@ class _StreamObject(_Stream):
         return result
 
 
-step_codes.update(fn.__code__ for fn in (_StreamObject.run, _StreamObject._step_native))
+step_codes.update(fn.__code__ for fn in (_Stream.step, _StreamObject.run, _StreamObject._step_native))
 
 # How many references there are to what is in a variable of a function that calls another one with it, if that is all.
 # PyPy does not count them.

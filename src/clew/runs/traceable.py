@@ -404,11 +404,12 @@ class Recipe:
         parent = _current()
         if parent is not None and not parent.is_sampled:
             return None
-        decided = None
+        digits = None
         if parent is None and settings.is_sampling:
             decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
-            if type(decided) is Unsampled:
+            if not isinstance(decided, str):
                 return decided  # type: ignore[return-value]  # it plays the part of one
+            digits = decided
         run = None
         try:
             read = self._read_inputs or self._make_reader()
@@ -416,7 +417,7 @@ class Recipe:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse this call, too, and its own error is the one to see
                 inputs = self._unsorted_inputs(args, kwargs)
-            run = open_run(parent, around, self._name, self._run_type, inputs, self._own, decided)
+            run = open_run(parent, around, self._name, self._run_type, inputs, self._own, digits)
             if self._origin is not None:
                 self._give_what_the_call_asks_for(run)
             if not later:
