@@ -171,6 +171,7 @@ class Interrupting:
     def came(self, fn: Callable[[], object]) -> bool:
         """Return whether it came in a call."""
         before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # 3.12 has to know by now that somebody asks for them
         sys.settrace(self.trace)
         try:
             fn()
