@@ -271,10 +271,10 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for ea
                 if sent is None:
                     identity, around, add = stream.identity, stream.ambient, stream.chunks.append
                     most, longest = stream.plain()
+                    before = get_current()  # near enough for an interrupt that comes before there is a token
                     for _ in repeated(None, most):
                         if get_around() is not around:
                             break
-                        before = get_current()
                         try:
                             token = set_current(identity)
                             item = send(None)
