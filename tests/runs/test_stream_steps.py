@@ -13,7 +13,7 @@ from contextvars import Context, ContextVar, copy_context
 from dis import opmap
 from itertools import count
 from types import FrameType
-from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional
+from typing import Any, AsyncIterator, Callable, Iterator, List, Optional
 
 import pytest
 
@@ -53,14 +53,12 @@ def step(stream: Any) -> Any:
 
 
 both_kinds = pytest.mark.parametrize("make", [texts, texts_async], ids=["sync", "async"])
-WRAPPERS: Dict[str, Callable[[Any], Any]] = {"bare": lambda make: make, "traced": clew.traceable}
-wrapped = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 
 
 @pytest.mark.skipif(not IS_COUNTED, reason="it is references that are counted")
 @pytest.mark.usefixtures("no_collector", "runs")
 @pytest.mark.parametrize("steps", [1, 2, 4])
-@wrapped
+@pytest.mark.parametrize("wrap", [lambda make: make, clew.traceable], ids=["bare", "traced"])
 @both_kinds
 def test_suspended_stream_keeps_no_context(make: Any, wrap: Callable[[Any], Any], steps: int) -> None:
     stream, context, thing = wrap(make)(), Context(), Thing()
@@ -75,7 +73,7 @@ def test_suspended_stream_keeps_no_context(make: Any, wrap: Callable[[Any], Any]
 @pytest.mark.skipif(not IS_COUNTED, reason="it is references that are counted")
 @pytest.mark.usefixtures("no_collector", "runs")
 @pytest.mark.parametrize("kind", ["sync", "async"])
-@wrapped
+@pytest.mark.parametrize("wrap", [lambda make: make, clew.traceable(reduce_fn=len)], ids=["bare", "traced"])
 def test_exception_that_has_ended_a_stream_keeps_no_items(wrap: Callable[[Any], Any], kind: str) -> None:
     def things() -> Iterator[Thing]:
         for _ in range(3):
@@ -89,9 +87,7 @@ def test_exception_that_has_ended_a_stream_keeps_no_items(wrap: Callable[[Any], 
             yield each
 
     watched: List[Any] = []
-    reducing = wrap is not WRAPPERS["bare"]
-    make: Any = things if kind == "sync" else things_async
-    stream = clew.traceable(reduce_fn=len)(make)() if reducing else make()
+    stream = wrap(things if kind == "sync" else things_async)()
     for _ in range(3):
         step(stream)
     with pytest.raises(LookupError) as caught:

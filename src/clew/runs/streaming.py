@@ -125,8 +125,8 @@ class _Stream:
             self._carried = block, inside, current_baggage.get()
             current_baggage.set(inside)
 
-    def _leave_block(self, around: Ambient) -> None:
-        block = self.ambient = _around()
+    def _leave_block(self, block: Ambient, around: Ambient) -> None:
+        self.ambient = block
         _set_around(around)
         outermost = self._outermost(block)
         if outermost is None:
@@ -178,7 +178,7 @@ class _Stream:
         self.identity = here
         self._carry(here, block)
         if not (block is around is self.ambient):
-            self._leave_block(around)
+            self._leave_block(block, around)
 
     def _carry(self, here: Optional[Identity], block: Ambient) -> None:
         """
