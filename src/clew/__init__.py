@@ -14,7 +14,7 @@ import sys
 # A plain constant, as `typing` need not be loaded for it: type checkers know the name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from clew.configuration import configure as configure, flush as flush, shutdown as shutdown
+    from clew._shared.incidents import stats as stats
     from clew.context.accessors import (
         Accessor as Accessor,
         register_accessor as register_accessor,
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
     )
     from clew.context.async_generators import wrap_async_generator as wrap_async_generator
     from clew.context.binding import bind as bind, unwrap as unwrap
+    from clew.context.coroutines import wrap_coroutine as wrap_coroutine
     from clew.context.generator_functions import context_generator as context_generator
     from clew.context.generators import wrap_generator as wrap_generator
     from clew.context.scopes import detached as detached
     from clew.context.snapshot import Snapshot as Snapshot, capture as capture
-    from clew.context.stepping import wrap_coroutine as wrap_coroutine
     from clew.context.streams import wrap_stream as wrap_stream
     from clew.errors import ClewError as ClewError
+    from clew.executors.installation import install as install, installed as installed, uninstall as uninstall
     from clew.executors.multiprocessing_pool import ContextThreadPool as ContextThreadPool
     from clew.executors.thread_pool import ContextThreadPoolExecutor as ContextThreadPoolExecutor
+    from clew.executors.threads import ContextThread as ContextThread, ContextTimer as ContextTimer
     from clew.executors.wrapped import wrap_executor as wrap_executor
-    from clew.incidents import stats as stats
-    from clew.installation import install as install, installed as installed, uninstall as uninstall
+    from clew.exporters.configuration import configure as configure, flush as flush, shutdown as shutdown
     from clew.runs.current import get_current_run_tree as get_current_run_tree, tracing_context as tracing_context
     from clew.runs.headers import (
         baggage as baggage,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from clew.runs.sampling import TraceRoot as TraceRoot
     from clew.runs.trace import trace as trace
     from clew.runs.traceable import traceable as traceable
-    from clew.threads import ContextThread as ContextThread, ContextTimer as ContextTimer
 
 __version__ = "0.1.0.dev0"
 
@@ -97,10 +97,10 @@ __all__ = (
 _HOMES = {
     "Accessor": "clew.context.accessors",
     "ClewError": "clew.errors",
-    "ContextThread": "clew.threads",
+    "ContextThread": "clew.executors.threads",
     "ContextThreadPool": "clew.executors.multiprocessing_pool",
     "ContextThreadPoolExecutor": "clew.executors.thread_pool",
-    "ContextTimer": "clew.threads",
+    "ContextTimer": "clew.executors.threads",
     "Link": "clew.runs.recording",
     "Recording": "clew.runs.recording",
     "Run": "clew.runs.recording",
@@ -110,28 +110,28 @@ _HOMES = {
     "baggage": "clew.runs.headers",
     "bind": "clew.context.binding",
     "capture": "clew.context.snapshot",
-    "configure": "clew.configuration",
+    "configure": "clew.exporters.configuration",
     "context_generator": "clew.context.generator_functions",
     "detached": "clew.context.scopes",
-    "flush": "clew.configuration",
+    "flush": "clew.exporters.configuration",
     "get_baggage": "clew.runs.headers",
     "get_current_headers": "clew.runs.headers",
     "get_current_run_tree": "clew.runs.current",
-    "install": "clew.installation",
-    "installed": "clew.installation",
+    "install": "clew.executors.installation",
+    "installed": "clew.executors.installation",
     "record": "clew.runs.recording",
     "register_accessor": "clew.context.accessors",
     "set_baggage": "clew.runs.headers",
-    "shutdown": "clew.configuration",
-    "stats": "clew.incidents",
+    "shutdown": "clew.exporters.configuration",
+    "stats": "clew._shared.incidents",
     "thread_local_accessor": "clew.context.accessors",
     "trace": "clew.runs.trace",
     "traceable": "clew.runs.traceable",
     "tracing_context": "clew.runs.current",
-    "uninstall": "clew.installation",
+    "uninstall": "clew.executors.installation",
     "unwrap": "clew.context.binding",
     "wrap_async_generator": "clew.context.async_generators",
-    "wrap_coroutine": "clew.context.stepping",
+    "wrap_coroutine": "clew.context.coroutines",
     "wrap_executor": "clew.executors.wrapped",
     "wrap_generator": "clew.context.generators",
     "wrap_stream": "clew.context.streams",
@@ -149,7 +149,7 @@ def __getattr__(name: str) -> object:
     # `__import__` and not importlib.import_module: importlib's Python side is not loaded by every interpreter.
     __import__(home)
     if home.startswith("clew.runs.") and not _VARIABLES.isdisjoint(sys.modules["os"].environ):
-        __import__("clew.configuration")  # which reads them, once
+        __import__("clew.exporters.configuration")  # which reads them, once
     value = getattr(sys.modules[home], name)
     # Tracebacks, reprs and documentation should show the name people import.
     value.__module__ = __name__

@@ -2,7 +2,7 @@
 The tree of errors: what clew raises at the caller of its own functions.
 
 Nothing here ever gets from an exporter, a finaliser or a detector to the traced program;
-what goes wrong there is counted by `clew.incidents`::
+what goes wrong there is counted by `clew._shared.incidents`::
 
     ClewError
     ├── AlreadyEnteredError  (RuntimeError)    something that is for one use, used again

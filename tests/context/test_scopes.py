@@ -13,7 +13,7 @@ from typing import Any, Iterator, List, Tuple
 import pytest
 
 import clew
-from clew.context import seams
+from clew.context._stepping import seams
 from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone
 
 var: ContextVar[object] = ContextVar("var", default="default")

@@ -12,7 +12,7 @@ from typing import Any, List
 import pytest
 
 import clew
-from clew.context import _entering
+from clew.context._stepping import entering as _entering
 from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone
 
 var: ContextVar[object] = ContextVar("var", default="default")

@@ -36,7 +36,7 @@ var = contextvars.ContextVar("var")
 
 @pytest.mark.parametrize(
     "keep",
-    ["kept = started()", "collections.kept = started()", "clew.context.stepping.kept = started()"],
+    ["kept = started()", "collections.kept = started()", "clew.context.coroutines.kept = started()"],
 )
 def test_coroutine_that_is_left_when_the_interpreter_exits_is_closed_without_a_word(keep: str) -> None:
     command = [sys.executable, "-X", "dev", "-c", PROGRAM.format(keep=keep)]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import clew
-from clew.drawing import check_tree
 from clew.exporters.jsonl import read_runs
+from clew.runs._tree.drawing import check_tree
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import run_python
 
@@ -63,7 +63,7 @@ def test_exit_after_an_error_delivers_the_error(tmp_path: Path) -> None:
 
 def test_exit_does_not_wait_for_an_exporter_that_hangs() -> None:
     done = run_python(
-        BEGIN + "import clew.configuration\nclew.configuration.EXIT_TIMEOUT = 0.05\n"
+        BEGIN + "import clew.exporters.configuration\nclew.exporters.configuration.EXIT_TIMEOUT = 0.05\n"
         "clew.configure(exporter=Hanging())\nmake_run('main')\nassert Hanging.is_in.wait(30)\nprint('end')"
     )
     assert (done.returncode, done.stdout) == (0, "end\n")

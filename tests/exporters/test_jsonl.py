@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import clew
-from clew.drawing import draw_tree
 from clew.errors import ArgumentValueError
 from clew.exporters.jsonl import JSONLinesExporter, read_runs
+from clew.runs._tree.drawing import draw_tree
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import counted, exporting_to, make_run, run_python
 

@@ -20,7 +20,7 @@ import pytest
 import clew
 import clew.errors
 from clew.integrations.logging import RunContextFilter, install_record_factory, uninstall_record_factory
-from clew.runs import identity as identity_module
+from clew.runs._tree import identity as identity_module
 from clew.runs.sampling import settings
 from tests.edges._threads import DEADLINE, in_empty_context, settle
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from clew import incidents
+from clew._shared import incidents
 from clew.propagation.baggage import Baggage, BaggageMember
 from clew.propagation.fields import Fields, all_values
 from clew.propagation.langsmith import DottedOrder, LangSmithBaggage

@@ -19,7 +19,7 @@ import trio
 import trio.lowlevel
 
 import clew
-from clew.runs.identity import Identity
+from clew.runs._tree.identity import Identity
 from tests.context._coroutines import finish
 from tests.context._loops import ASYNCIO, Main, run_on_trio
 from tests.edges._generators import pause, run_by_hand

@@ -1,7 +1,7 @@
 """
 Steps of traced streams: what a driver keeps between two of them, and what an interrupt or a change of context leaves.
 
-Each step makes the run of the body current, and what was so before current again; see `clew.runs.streaming`.
+Each step makes the run of the body current, and what was so before current again; see `clew.runs._tree.streams`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, AsyncIterator, Callable, Iterator, List, Optional
 import pytest
 
 import clew
-from clew.runs.identity import current_identity
-from clew.runs.streaming import drive_async_traced, drive_traced
+from clew.runs._tree.identity import current_identity
+from clew.runs._tree.streams import drive_async_traced, drive_traced
 from tests.context._coroutines import suspend
 from tests.edges._threads import is_gone
 from tests.property._generators import IS_COUNTED

@@ -20,7 +20,7 @@ from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional
 import pytest
 
 import clew
-from clew.payloads import MAX_STRING_CHARS, copy_value
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, copy_value
 from tests.edges._generators import pause
 from tests.edges._threads import DEADLINE, in_empty_context, is_gone
 from tests.runs._streaming import Run, collect, on_every_loop, summary, work
@@ -343,7 +343,7 @@ def test_first_item_is_an_event(runs: clew.Recording) -> None:
 
 @pytest.mark.parametrize("item", ["text", 1], ids=["text", "number"])
 def test_long_stream_is_cut_and_said_to_be(runs: clew.Recording, monkeypatch: pytest.MonkeyPatch, item: object) -> None:
-    monkeypatch.setattr("clew.runs.streaming.MOST_CHUNKS", 3)
+    monkeypatch.setattr("clew.runs._tree.streams.MOST_CHUNKS", 3)
 
     @clew.traceable
     def repeated(times: int) -> Iterator[object]:

@@ -166,7 +166,7 @@ def test_a_log_that_fails_does_not_reach_the_program() -> None:
     def refuse(record: object) -> bool:
         raise RuntimeError("the log is full")
 
-    from clew import incidents
+    from clew._shared import incidents
 
     logger = logging.getLogger("clew")
     logger.addFilter(refuse)
@@ -178,7 +178,7 @@ def test_a_log_that_fails_does_not_reach_the_program() -> None:
 
 
 def test_incidents_are_logged_once_and_counted_always(caplog: pytest.LogCaptureFixture) -> None:
-    from clew.incidents import report
+    from clew._shared.incidents import report
 
     for _ in range(3):
         report("tests_of_incidents", "this is a test; do nothing")
@@ -257,7 +257,7 @@ def test_a_log_handler_may_change_a_run_that_is_reported() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             run.add_metadata({"logged": True})
 
-    from clew import incidents
+    from clew._shared import incidents
 
     run = clew.RunTree("ended")
     run.end()

@@ -16,7 +16,8 @@ import pytest
 
 import clew
 import clew.errors
-from clew.runs import headers, identity, run as run_module
+from clew.runs import headers, run as run_module
+from clew.runs._tree import identity
 from clew.runs.sampling import settings
 from clew.testing.fakes import CountedIds, FakeClock
 from tests.edges._threads import DEADLINE

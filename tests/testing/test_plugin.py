@@ -175,7 +175,8 @@ def test_each_test_has_its_own_runs_clock_and_ids(pytester: pytest.Pytester) -> 
         pytester,
         """
         import time, clew, pytest
-        from clew.runs import identity, run, sampling
+        from clew.runs import run, sampling
+        from clew.runs._tree import identity
 
         @pytest.mark.parametrize("turn", range(3))
         def test_turn(turn, clew_runs, clew_clock, clew_ids):

@@ -8,8 +8,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, List, Sequence, TextIO, Union
 
-from clew.drawing import draw_tree
-from clew.records import StoredRun
+from clew.runs._tree.drawing import draw_tree
+from clew.runs._tree.serialising import StoredRun
 from clew.runs.recording import Recording, Run
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from functools import partial
 from itertools import starmap
 from typing import Any, Callable, Dict, Hashable, Iterable, Optional, Protocol, Tuple
 
-from clew._locks import ForkSafeLock
+from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.incidents import report
 
 __all__ = (
     "Accessor",

@@ -25,9 +25,9 @@ from typing import (
     overload,
 )
 
-from clew.context._bodies import check_body, driver_codes, named
-from clew.context._inheriting import Beginning, inheriting
-from clew.context._throwing import Thrown, step_codes, without_frames, without_steps, without_this_frame
+from clew.context._stepping.bodies import check_body, driver_codes, named
+from clew.context._stepping.inheriting import Beginning, inheriting
+from clew.context._stepping.throwing import Thrown, step_codes, without_frames, without_steps, without_this_frame
 from clew.context.snapshot import Snapshot
 
 __all__ = ("StepHere", "drive_async", "first_operation", "wrap_async_generator")

@@ -10,11 +10,11 @@ from functools import partial, update_wrapper
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
 
-from clew.context._entering import capture_carried, fit_for_here, fit_to_keep, runner
-from clew.context._kinds import kind_of, wrapper_assignments
+from clew.context._stepping.entering import capture_carried, fit_for_here, fit_to_keep, runner
+from clew.context._stepping.kinds import kind_of, wrapper_assignments
+from clew.context._stepping.seams import unwrappers
+from clew.context.coroutines import ContextCoroutine, as_coroutine
 from clew.context.generator_functions import BoundGeneratorFunction
-from clew.context.seams import unwrappers
-from clew.context.stepping import ContextCoroutine, as_coroutine
 from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:

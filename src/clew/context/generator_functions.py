@@ -13,10 +13,10 @@ from functools import partial, update_wrapper
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Literal, Optional, TypeVar, cast, overload
 
-from clew.context._bodies import is_driver, named
-from clew.context._entering import runner
-from clew.context._inheriting import Beginning, Creation, inheriting
-from clew.context._kinds import kind_of, wrapper_assignments
+from clew.context._stepping.bodies import is_driver, named
+from clew.context._stepping.entering import runner
+from clew.context._stepping.inheriting import Beginning, Creation, inheriting
+from clew.context._stepping.kinds import kind_of, wrapper_assignments
 from clew.context.async_generators import drive_async
 from clew.context.generators import driver_for
 from clew.errors import ArgumentTypeError, ArgumentValueError

@@ -1,7 +1,7 @@
 """
 Blocks that change what is current right here: to what a snapshot holds, or to the beginning of a new trace.
 
-What a function or coroutine sees while it runs is in `clew.context.binding` and `clew.context.stepping`.
+What a function or coroutine sees while it runs is in `clew.context.binding` and `clew.context.coroutines`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Type
 
+from clew._shared.incidents import report
 from clew.context import accessors
-from clew.context._entering import loop_variable
-from clew.context._foreign import loaded_tracers
+from clew.context._stepping.entering import loop_variable
+from clew.context._stepping.neighbours import loaded_tracers
+from clew.context._stepping.seams import Tracer, tracers
 from clew.context.accessors import Carried, Registration, pairs
-from clew.context.seams import Tracer, tracers
 from clew.errors import AlreadyEnteredError, WrongContextError
-from clew.incidents import report
 
 __all__ = ("Scope", "Undo", "attached", "detached", "set_values")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, Union, overload
 
-from clew.context._entering import (
+from clew.context._stepping.entering import (
     capture_carried,
     fit_for_elsewhere,
     fit_for_here,

@@ -15,16 +15,16 @@ from types import AsyncGeneratorType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Type, TypeVar
 from weakref import WeakKeyDictionary
 
-from clew.context._bodies import is_driver, is_unused, named
-from clew.context._entering import capture_carried, fit_to_keep, is_refusal, take_loop_from_here
-from clew.context._inheriting import Runner
-from clew.context._kinds import kind_of
-from clew.context._throwing import step_codes, without_steps
+from clew.context._stepping.bodies import is_driver, is_unused, named
+from clew.context._stepping.entering import capture_carried, fit_to_keep, is_refusal, take_loop_from_here
+from clew.context._stepping.inheriting import Runner
+from clew.context._stepping.kinds import kind_of
+from clew.context._stepping.seams import unwrappers
+from clew.context._stepping.throwing import step_codes, without_steps
 from clew.context.accessors import carriers
 from clew.context.async_generators import drive_async, wrap_async_generator
+from clew.context.coroutines import ContextCoroutine, as_coroutine, is_current
 from clew.context.generators import drive, wrap_generator
-from clew.context.seams import unwrappers
-from clew.context.stepping import ContextCoroutine, as_coroutine, is_current
 from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Callable, MutableMapping, Optional, Type, TypeVar
 from weakref import WeakKeyDictionary
 
-from clew.context._entering import runner_elsewhere
+from clew.context._stepping.entering import runner_elsewhere
 
 __all__ = ("ContextFuture", "with_context_callbacks")
 

@@ -12,7 +12,7 @@ from contextvars import copy_context
 from itertools import islice
 from typing import Any, Callable, Deque, Iterable, Iterator, Optional, Tuple, TypeVar
 
-from clew.context._entering import capture_carried, fit_to_keep, runner
+from clew.context._stepping.entering import capture_carried, fit_to_keep, runner
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ("map_by_submitting",)

@@ -14,7 +14,7 @@ from multiprocessing import pool
 from multiprocessing.pool import AsyncResult, MapResult, ThreadPool
 from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
-from clew.context._entering import capture_carried, fit_for_elsewhere, fit_to_keep, loaded, runner_elsewhere
+from clew.context._stepping.entering import capture_carried, fit_for_elsewhere, fit_to_keep, loaded, runner_elsewhere
 from clew.context.accessors import Carried, carriers
 
 __all__ = ("ContextThreadPool", "in_callers_context", "start", "tasks_in_callers_context")

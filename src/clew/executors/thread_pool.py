@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar
 
-from clew.context._entering import runner_elsewhere
+from clew.context._stepping.entering import runner_elsewhere
 from clew.executors._future import ContextFuture, with_context_callbacks
 from clew.executors._mapping import map_by_submitting
 from clew.executors._queueing import try_enqueue

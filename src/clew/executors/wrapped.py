@@ -11,9 +11,9 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar, cast
 
-from clew.context._entering import runner_elsewhere
-from clew.context._stand_ins import Job, StandIn
-from clew.context.seams import unwrappers
+from clew.context._stepping.entering import runner_elsewhere
+from clew.context._stepping.seams import unwrappers
+from clew.context._stepping.stand_ins import Job, StandIn
 from clew.context.snapshot import Snapshot, capture
 from clew.errors import ArgumentTypeError
 from clew.executors._future import ContextFuture, with_context_callbacks

@@ -1,5 +1,5 @@
 """
 Where finished runs go: the protocol, the pipeline that feeds it, and one module for each kind of place.
 
-How one is chosen is in `clew.configuration`.
+How one is chosen is in `clew.exporters.configuration`.
 """

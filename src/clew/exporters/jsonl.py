@@ -1,7 +1,7 @@
 """
 Finished runs in a file, one line of JSON each, and such a file read back as trees.
 
-What stands in a line is in `clew.records`.
+What stands in a line is in `clew.runs._tree.serialising`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from uuid import UUID
 
 from clew.errors import ArgumentValueError, RunsRefusedError
-from clew.records import StoredRun, line_of, plant
+from clew.runs._tree.serialising import StoredRun, line_of, plant
 from clew.runs.recording import Run
 
 __all__ = ("JSONLinesExporter", "StoredRuns", "read_runs")

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
 from clew.errors import MissingExtraError, RunsRefusedError
-from clew.records import encode_json
+from clew.runs._tree.serialising import encode_json
 from clew.runs.recording import Run
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """
 The way from the end of a run to the exporters: a bounded queue, one thread, deadlines that are kept.
 
-What an exporter does with the runs is its own matter; which ones there are, `clew.configuration`'s.
+What an exporter does with the runs is its own matter; which ones there are, `clew.exporters.configuration`'s.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Union
 
-from clew._locks import ForkSafeLock
+from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
 from clew.errors import RunsRefusedError
 from clew.exporters.protocol import Exporter
-from clew.incidents import report
 from clew.runs import sampling as _sampling
-from clew.runs.identity import Ambient, ambient
+from clew.runs._tree.identity import Ambient, ambient
 from clew.runs.recording import Run
 from clew.runs.run import RunTree
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
-from clew.incidents import report
-from clew.runs.identity import Remote, current_identity
+from clew._shared.incidents import report
+from clew.runs._tree.identity import Remote, current_identity
 
 __all__ = ("current_ids",)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Dict, List
 
-from clew._locks import ForkSafeLock
+from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
 from clew.errors import NotInstalledError
-from clew.incidents import report
 from clew.integrations._correlation import current_ids
 
 __all__ = ("RunContextFilter", "install_record_factory", "uninstall_record_factory")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Optional, TypeVar, cast
 
-from clew.incidents import report
+from clew._shared.incidents import report
 
 __all__ = ("refuse", "text_of")
 

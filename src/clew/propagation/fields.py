@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sized
 from itertools import islice
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from clew.incidents import report
+from clew._shared.incidents import report
 from clew.propagation._refusals import refuse
 
 __all__ = ("Fields", "all_values", "read_once")

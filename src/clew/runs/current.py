@@ -22,10 +22,9 @@ from typing import (
     Union,
 )
 
-from clew.context.seams import Tracer, tracers
+from clew.context._stepping.seams import Tracer, tracers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
-from clew.options import ignore_langsmiths
-from clew.runs.identity import (
+from clew.runs._tree.identity import (
     Ambient,
     Identity,
     Nobody,
@@ -38,6 +37,7 @@ from clew.runs.identity import (
     report_exit_out_of_order,
     report_foreign_exit,
 )
+from clew.runs._tree.options import ignore_langsmiths
 from clew.runs.recording import Run
 from clew.runs.run import RunTree, ignored, loaded_headers
 

@@ -12,16 +12,16 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any, Dict, Iterable, Iterator, NamedTuple, Optional, Protocol, Tuple, Type, Union, overload
 
-from clew._locks import ForkSafeLock
+from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ArgumentValueError
-from clew.incidents import report
 from clew.propagation.baggage import Baggage, BaggageMember
 from clew.propagation.fields import Fields, read_once
 from clew.propagation.langsmith import METADATA, PROJECT, TAGS, DottedOrder, LangSmithBaggage
 from clew.propagation.traceparent import RANDOM, SAMPLED, TraceParent
 from clew.propagation.tracestate import TraceState
 from clew.runs import sampling as _sampling
-from clew.runs.identity import (
+from clew.runs._tree.identity import (
     Identity,
     Inherited,
     Remote,

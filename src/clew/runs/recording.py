@@ -7,11 +7,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Type, Union
 
-from clew._order import in_order
-from clew.drawing import check_tree, draw_tree
 from clew.errors import AlreadyEnteredError, RunLookupError
-from clew.failures import ErrorText, text_of
-from clew.runs.identity import Identity, Remote
+from clew.runs._tree.drawing import check_tree, draw_tree
+from clew.runs._tree.identity import Identity, Remote
+from clew.runs._tree.kept.errors import ErrorText, text_of
+from clew.runs._tree.ordering import in_order
 from clew.runs.sampling import Filing, add_start_hook, remove_start_hook, settings
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ class Recording:
             >>> json.loads(runs.to_json())[0]["name"]
             'fetch'
         """
-        from clew.records import json_of_trees  # here, as most programs need no JSON
+        from clew.runs._tree.serialising import json_of_trees  # here, as most programs need no JSON
 
         return "".join(json_of_trees(self.roots, indent))
 

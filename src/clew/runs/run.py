@@ -9,11 +9,24 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
-from clew.additions import ADDED_NOWHERE, Amendable
+from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError
-from clew.failures import ErrorText, describe_error, status_of
-from clew.incidents import report
-from clew.options import (
+from clew.runs import sampling as _sampling
+from clew.runs._tree.attributes import ADDED_NOWHERE, Amendable
+from clew.runs._tree.identity import (
+    Ambient,
+    Identity,
+    Inherited,
+    Remote,
+    Unsampled,
+    ambient,
+    hand_down,
+    new_id_text,
+    now_ns,
+)
+from clew.runs._tree.kept.copier import copy_payload
+from clew.runs._tree.kept.errors import ErrorText, describe_error, status_of
+from clew.runs._tree.options import (
     check_id,
     check_mapping,
     check_name,
@@ -22,9 +35,6 @@ from clew.options import (
     event_fields,
     metadata_of_extra,
 )
-from clew.payloads import copy_payload
-from clew.runs import sampling as _sampling
-from clew.runs.identity import Ambient, Identity, Inherited, Remote, Unsampled, ambient, hand_down, new_id_text, now_ns
 from clew.runs.recording import Identified, Run
 from clew.runs.sampling import Filing, announce, settings
 

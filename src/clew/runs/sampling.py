@@ -9,10 +9,10 @@ from __future__ import annotations
 from math import isnan
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Tuple, Union
 
-from clew._locks import ForkSafeLock
+from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.incidents import report
-from clew.runs.identity import Inherited, Unsampled, new_random_digits, now_ns
+from clew.runs._tree.identity import Inherited, Unsampled, new_random_digits, now_ns
 
 if TYPE_CHECKING:
     from clew.runs.run import RunTree

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
-from clew.options import check_id, check_name, check_run_type, metadata_of_extra
-from clew.payloads import copy_payload
 from clew.runs import run as _run, sampling as _sampling
+from clew.runs._tree.identity import Identity, Unsampled, ambient, current_identity, hand_down
+from clew.runs._tree.kept.copier import copy_payload
+from clew.runs._tree.options import check_id, check_name, check_run_type, metadata_of_extra
 from clew.runs.current import Parent, context_under, leave_block, leave_call
-from clew.runs.identity import Identity, Unsampled, ambient, current_identity, hand_down
 from clew.runs.run import RunTree
 from clew.runs.sampling import settings
 

@@ -1,7 +1,7 @@
 """
 `traceable`: a function whose every call is a run.
 
-What a generator yields over time is in `clew.runs.streaming`; what is recorded of values, in `clew.payloads`.
+Streams are driven in `clew.runs._tree.streams`; values are copied in `clew.runs._tree.kept.copier`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,14 @@ from typing import (
 )
 from weakref import WeakSet
 
-from clew.context._kinds import Signature, kind_of, wrapper_assignments
-from clew.context._throwing import without_next_frame
+from clew._shared.incidents import report
+from clew.context._stepping.kinds import Signature, kind_of, wrapper_assignments
+from clew.context._stepping.throwing import without_next_frame
 from clew.context.generator_functions import GeneratorFunction
 from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
-from clew.incidents import report
-from clew.options import check_id, check_mapping, check_name, check_run_type, metadata_of_extra, options_of_config
-from clew.payloads import call_unrecorded, copy_value, input_reader, process_payload
 from clew.runs import run as _run, sampling as _sampling
-from clew.runs.current import context_under, get_current_run_tree, leave_call
-from clew.runs.identity import (
+from clew.runs._tree.identity import (
     Inherited,
     Nobody,
     Unsampled,
@@ -46,9 +43,19 @@ from clew.runs.identity import (
     now_ns,
     report_foreign_exit,
 )
+from clew.runs._tree.kept.copier import call_unrecorded, copy_value, input_reader, process_payload
+from clew.runs._tree.options import (
+    check_id,
+    check_mapping,
+    check_name,
+    check_run_type,
+    metadata_of_extra,
+    options_of_config,
+)
+from clew.runs._tree.streams import TracedGeneratorFunction, in_place, streamed
+from clew.runs.current import context_under, get_current_run_tree, leave_call
 from clew.runs.run import RunTree, open_run
 from clew.runs.sampling import settings
-from clew.runs.streaming import TracedGeneratorFunction, in_place, streamed
 
 __all__ = ("Recipe", "traceable")
 

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple
 from weakref import WeakKeyDictionary
 
-from clew.context._entering import fit_for_here, is_refusal
+from clew.context._stepping.entering import fit_for_here, is_refusal
 from clew.context.accessors import Carried
+from clew.context.coroutines import ContextCoroutine, check_coroutine, is_current
 from clew.context.snapshot import Snapshot, checked_context
-from clew.context.stepping import ContextCoroutine, check_coroutine, is_current
 from clew.tasks._placing import TaskCoroutine
 
 __all__ = ("run_in_new_loop", "start")

@@ -12,9 +12,9 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Callable, Type, Union
 
-from clew.context._stand_ins import StandIn
+from clew.context._stepping.stand_ins import StandIn
+from clew.context.coroutines import ContextCoroutine
 from clew.context.snapshot import Snapshot, checked_context
-from clew.context.stepping import ContextCoroutine
 
 __all__ = ("Placed", "TaskCoroutine", "TrioTaskCoroutine", "placed", "placed_coroutine")
 

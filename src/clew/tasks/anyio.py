@@ -29,9 +29,9 @@ import anyio.abc
 from anyio.from_thread import BlockingPortal
 from typing_extensions import Self, TypeVarTuple, Unpack
 
+from clew.context.coroutines import close_unstarted
 from clew.context.scopes import Scope, Undo, set_values
 from clew.context.snapshot import Snapshot, checked_context
-from clew.context.stepping import close_unstarted
 from clew.errors import ArgumentTypeError
 from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed, placed_coroutine
 

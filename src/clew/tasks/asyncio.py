@@ -13,9 +13,9 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, TypeVar, Union
 
-from clew.context._entering import runner_elsewhere
+from clew.context._stepping.entering import runner_elsewhere
+from clew.context.coroutines import close_unstarted
 from clew.context.snapshot import Snapshot
-from clew.context.stepping import close_unstarted
 from clew.executors.wrapped import wrap_executor
 from clew.tasks._asyncio_tasks import run_in_new_loop, start
 

@@ -25,8 +25,8 @@ from typing import (
 
 from typing_extensions import TypeVarTuple, Unpack
 
-from clew.context._entering import runner_elsewhere
-from clew.context._stand_ins import Job
+from clew.context._stepping.entering import runner_elsewhere
+from clew.context._stepping.stand_ins import Job
 from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentValueError, MissingExtraError
 from clew.tasks._placing import TrioTaskCoroutine, placed

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Callable, List, Optional, Type
 from uuid import UUID
 
-from clew._locks import ForkSafeLock
+from clew._shared.locks import ForkSafeLock
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ArgumentValueError
-from clew.runs import identity as _identity
+from clew.runs._tree import identity as _identity
 
 __all__ = ("CountedIds", "FakeClock")
 
@@ -23,7 +23,7 @@ _START_NS = 1_577_836_800_000_000_000  # the first second of 2020, in UTC
 
 class _Faked:
     """
-    Hold a function of `clew.runs.identity`, and what stands in its place: the one of the block that was entered last.
+    Replace a function of `clew.runs._tree.identity` by that of the block that was entered last.
 
     The modules that call it have it under its own name, for speed. So it is replaced in each, and put back in each,
     one that was loaded in between included.

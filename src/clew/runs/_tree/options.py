@@ -1,7 +1,7 @@
 """
 What people give by hand to a run, read and made plain, or refused with what to do: options, times, errors, events.
 
-What is kept of values is in `clew.payloads`.
+What is kept of values is in `clew.runs._tree.kept.copier`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Tuple
 
+from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.failures import describe_error, text_of
-from clew.incidents import report
-from clew.payloads import MAX_STRING_CHARS, copy_value, cut
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, copy_value, cut
+from clew.runs._tree.kept.errors import describe_error, text_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -2,7 +2,7 @@
 What the body of a generator sees of its consumer's context: from the options to what runs every step.
 
 One object is for one generator: made when the generator is, it gives at the first step what runs each. Those for
-`inherit="live"` and `isolate` are in `clew.context._layers`.
+`inherit="live"` and `isolate` are in `clew.context._stepping.layers`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, Callable, FrozenSet, Iterable, Optional, Protocol, Union
 
-from clew.context._entering import (
+from clew.context._stepping.entering import (
     IN_USE,
     capture_carried,
     fit_to_keep,
     is_refusal,
     take_loop_from_here,
 )
-from clew.context._layers import Isolated, Live, Runner
-from clew.context._throwing import Thrown, step_codes, without_frames
+from clew.context._stepping.layers import Isolated, Live, Runner
+from clew.context._stepping.throwing import Thrown, step_codes, without_frames
 from clew.context.accessors import Carried, carriers
+from clew.context.coroutines import is_current
 from clew.context.snapshot import Snapshot, checked_context
-from clew.context.stepping import is_current
 from clew.errors import ArgumentTypeError, ArgumentValueError, ContextInUseError
 
 __all__ = ("Beginning", "Creation", "Runner", "inheriting")

@@ -13,8 +13,9 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Callable, ContextManager, List, Optional, Type
 
-from clew._locks import ForkSafeLock
-from clew.context._entering import runner_elsewhere
+from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
+from clew.context._stepping.entering import runner_elsewhere
 from clew.errors import AlreadyEnteredError, NotInstalledError
 from clew.executors._future import with_context_callbacks
 from clew.executors._mapping import map_by_submitting
@@ -26,8 +27,7 @@ from clew.executors.multiprocessing_pool import (
     tasks_in_callers_context,
 )
 from clew.executors.thread_pool import ContextThreadPoolExecutor
-from clew.incidents import report
-from clew.threads import ContextStart, start_in_context
+from clew.executors.threads import ContextStart, start_in_context
 
 __all__ = ("install", "installed", "uninstall")
 

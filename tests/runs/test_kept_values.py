@@ -22,8 +22,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 import clew
-from clew import payloads as payload
-from clew.payloads import copy_value, input_reader
+from clew.runs._tree.kept import copier as payload
+from clew.runs._tree.kept.copier import copy_value, input_reader
 
 
 class Colour(enum.IntEnum):

@@ -12,7 +12,7 @@ from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, Callable, Coroutine as CoroutineOf, Optional, TypeVar, Union
 
-from clew.context._entering import IN_USE, capture_carried, fit_for_here, is_refusal
+from clew.context._stepping.entering import IN_USE, capture_carried, fit_for_here, is_refusal
 from clew.context.accessors import Carried, carriers
 from clew.context.snapshot import Snapshot, checked_context
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ContextInUseError

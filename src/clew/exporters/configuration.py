@@ -11,12 +11,12 @@ import os
 import sys
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
-from clew._locks import ForkSafeLock
-from clew.context._kinds import kind_of
+from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
+from clew.context._stepping.kinds import kind_of
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.pipeline import Pipeline
 from clew.exporters.protocol import Exporter
-from clew.incidents import report
 from clew.runs.sampling import Sampler, Settings, settings, switch_recording
 
 __all__ = ("configure", "configure_from_environment", "flush", "shutdown")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Dict, Optional
 
-from clew._locks import ForkSafeLock
+from clew._shared.locks import ForkSafeLock
 
 __all__ = ("report", "stats")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Iterable, Iterator, List, Sequence, Tuple, Uni
 from clew.errors import TreeMismatchError
 
 if TYPE_CHECKING:
-    from clew.records import StoredRun
+    from clew.runs._tree.serialising import StoredRun
     from clew.runs.recording import Run
 
 __all__ = ("check_tree", "draw_tree")

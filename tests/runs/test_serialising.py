@@ -12,9 +12,9 @@ from typing import Any, Dict, List
 import pytest
 
 import clew
-from clew.drawing import draw_tree
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.records import StoredRun, line_of, record_of, trees_of
+from clew.runs._tree.drawing import draw_tree
+from clew.runs._tree.serialising import StoredRun, line_of, record_of, trees_of
 from clew.runs.recording import Run
 
 NAMES = (

@@ -13,8 +13,8 @@ from typing import Any, Dict, Iterator
 import pytest
 
 import clew
-from clew.configuration import configure_from_environment
 from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.exporters.configuration import configure_from_environment
 from clew.exporters.jsonl import read_runs
 from clew.exporters.memory import MemoryExporter
 from clew.runs.sampling import settings
@@ -230,5 +230,5 @@ def test_program_that_is_only_traced_is_recorded_by_the_environment(tmp_path: Pa
     assert python_with({"CLEW_EXPORT": f"jsonl:{tmp_path}/runs.jsonl", "CLEW_PROJECT": "p"}, code).stderr == ""
     (root,) = read_runs(tmp_path / "runs.jsonl").roots
     assert (root.name, root.project_name, root.outputs) == ("len", "p", {"output": 4})
-    loaded = "import clew, sys; clew.traceable; print('clew.configuration' in sys.modules)"
+    loaded = "import clew, sys; clew.traceable; print('clew.exporters.configuration' in sys.modules)"
     assert python_with({}, loaded).stdout == "False\n"

@@ -14,8 +14,8 @@ from itertools import repeat
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, coroutine
 from typing import TYPE_CHECKING, Any, AsyncGenerator, Callable, Generator, List, Optional, Tuple
 
-from clew.context._bodies import is_fresh, named
-from clew.context._throwing import (
+from clew.context._stepping.bodies import is_fresh, named
+from clew.context._stepping.throwing import (
     Exit,
     Thrown,
     from_body,
@@ -27,9 +27,9 @@ from clew.context._throwing import (
 from clew.context.async_generators import StepHere, first_operation
 from clew.context.generator_functions import FunctionLike
 from clew.context.streams import StreamType, has_special, stand_in
-from clew.payloads import MAX_STRING_CHARS
 from clew.runs import sampling as _sampling
-from clew.runs.identity import Ambient, Identity, ambient, current_baggage, current_identity, report_foreign_exit
+from clew.runs._tree.identity import Ambient, Identity, ambient, current_baggage, current_identity, report_foreign_exit
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage

@@ -13,10 +13,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, List, Mapping, Optional, Sequence, Tuple
 from uuid import UUID
 
-from clew._locks import ForkSafeLock
-from clew.incidents import report
-from clew.options import check_mapping, check_project_name, check_tags
-from clew.payloads import copy_value, set_caller
+from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
+from clew.runs._tree.kept.copier import copy_value, set_caller
+from clew.runs._tree.options import check_mapping, check_project_name, check_tags
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage

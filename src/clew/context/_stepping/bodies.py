@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from types import AsyncGeneratorType, CodeType, GeneratorType
 from typing import Any, Optional, Set, TypeVar
 
-from clew.context._kinds import kind_of
-from clew.context.seams import unwrappers
+from clew.context._stepping.kinds import kind_of
+from clew.context._stepping.seams import unwrappers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
 
 __all__ = ("check_body", "driver_codes", "is_driver", "is_fresh", "is_unused", "named")

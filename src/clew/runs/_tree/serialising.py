@@ -24,8 +24,8 @@ from typing import (
 )
 from uuid import UUID
 
-from clew._order import in_order
 from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.runs._tree.ordering import in_order
 
 if TYPE_CHECKING:
     from clew.runs.recording import Run

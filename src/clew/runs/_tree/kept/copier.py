@@ -3,7 +3,7 @@ What is kept of the values of a run: JSON-shaped, bounded copies, taken at once.
 
 A copy is made on the calling thread, as the value may be changed a moment later. Nothing is done to
 the value itself, and nothing that one of its own methods raises gets out of here. What is kept of
-exceptions is in `clew.failures`.
+exceptions is in `clew.runs._tree.kept.errors`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import islice
 from types import FunctionType, MappingProxyType, MemberDescriptorType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-from clew.incidents import report
+from clew._shared.incidents import report
 
 __all__ = (
     "call_unrecorded",

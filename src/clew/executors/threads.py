@@ -12,7 +12,7 @@ from functools import partial
 from threading import Thread, Timer
 from typing import Any, Callable, Iterable, Mapping, Optional, Union
 
-from clew.context._entering import capture_carried, run_in_shared, runner_elsewhere
+from clew.context._stepping.entering import capture_carried, run_in_shared, runner_elsewhere
 from clew.context.snapshot import Snapshot, checked_context
 
 __all__ = ("ContextThread", "ContextTimer")

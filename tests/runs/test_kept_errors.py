@@ -24,10 +24,10 @@ from unittest.mock import MagicMock
 import pytest
 
 import clew
-from clew import failures
-from clew.failures import describe_error, status_of, text_of
-from clew.payloads import MAX_STRING_CHARS
 from clew.runs import sampling
+from clew.runs._tree.kept import errors as failures
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS
+from clew.runs._tree.kept.errors import describe_error, status_of, text_of
 
 if sys.version_info >= (3, 11):
     Group: Any = BaseExceptionGroup  # noqa: F821  3.11's

@@ -8,8 +8,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Callable, List
 
-from clew.context._entering import loaded
-from clew.context.seams import Tracer
+from clew.context._stepping.entering import loaded
+from clew.context._stepping.seams import Tracer
 
 __all__ = ("loaded_tracers",)
 

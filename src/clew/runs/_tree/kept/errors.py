@@ -2,7 +2,7 @@
 What is kept of the exceptions of a run: whether they are failures, and their text, bounded, made when it is read.
 
 Nothing is done to the exception, and nothing that one of its own methods raises gets out of here. What is kept of
-values is in `clew.payloads`.
+values is in `clew.runs._tree.kept.copier`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import islice
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from clew.payloads import MAX_STRING_CHARS, call_unrecorded, cut
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_unrecorded, cut
 
 if TYPE_CHECKING:
     from traceback import FrameSummary

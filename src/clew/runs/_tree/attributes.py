@@ -1,7 +1,7 @@
 """
 What is said of a run beside its place, and changed while it is open: inputs, outputs, tags, metadata, events.
 
-What a run has from above it is in `clew.runs.identity`; how a value is copied, in `clew.payloads`.
+What a run has from above it is in `clew.runs._tree.identity`; how a value is copied, in `clew.runs._tree.kept.copier`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,25 @@ from __future__ import annotations
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Union
 
-from clew._locks import ForkSafeLock
-from clew.failures import text_of
-from clew.incidents import report
-from clew.options import check_mapping, check_name, check_run_type, check_tags, check_usage, error_text, time_of
-from clew.payloads import copy_payload, copy_value
+from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
+from clew.runs._tree.kept.copier import copy_payload, copy_value
+from clew.runs._tree.kept.errors import text_of
+from clew.runs._tree.options import (
+    check_mapping,
+    check_name,
+    check_run_type,
+    check_tags,
+    check_usage,
+    error_text,
+    time_of,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from clew.failures import ErrorText
-    from clew.runs.identity import Identity
+    from clew.runs._tree.identity import Identity
+    from clew.runs._tree.kept.errors import ErrorText
     from clew.runs.run import RunTree
 
 __all__ = ("ADDED_NOWHERE", "Additions", "Amendable", "Metadata", "Tags", "Unset", "unset")
