@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import gc
+import logging
+import logging.handlers
+import queue
 import signal
 from typing import Iterator
 
@@ -18,6 +21,26 @@ def collector_of_what_is_new() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_to_say_at_exit() -> Iterator[None]:
+    """
+    Collect everything that the tests have left, and fail if asyncio has to log something about it.
+
+    Without this, asyncio would log it when the interpreter exits, below pytest's last line.
+    """
+    yield
+    if hasattr(gc, "unfreeze"):
+        gc.unfreeze()
+    handler = logging.handlers.QueueHandler(queue.SimpleQueue())
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    try:
+        gc.collect()
+    finally:
+        logger.removeHandler(handler)
+    assert handler.queue.empty(), handler.queue.get().getMessage()
 
 
 @pytest.fixture
