@@ -36,13 +36,14 @@ if TYPE_CHECKING:
     from clew.executors.wrapped import wrap_executor as wrap_executor
     from clew.exporters.configuration import configure as configure, flush as flush, shutdown as shutdown
     from clew.runs.current import get_current_run_tree as get_current_run_tree, tracing_context as tracing_context
+    from clew.runs.finished import Link as Link, Run as Run
     from clew.runs.headers import (
         baggage as baggage,
         get_baggage as get_baggage,
         get_current_headers as get_current_headers,
         set_baggage as set_baggage,
     )
-    from clew.runs.recording import Link as Link, Recording as Recording, Run as Run, record as record
+    from clew.runs.recording import Recording as Recording, record as record
     from clew.runs.run import RunTree as RunTree
     from clew.runs.sampling import TraceRoot as TraceRoot
     from clew.runs.trace import trace as trace
@@ -101,9 +102,9 @@ _HOMES = {
     "ContextThreadPool": "clew.executors.multiprocessing_pool",
     "ContextThreadPoolExecutor": "clew.executors.thread_pool",
     "ContextTimer": "clew.executors.threads",
-    "Link": "clew.runs.recording",
+    "Link": "clew.runs.finished",
     "Recording": "clew.runs.recording",
-    "Run": "clew.runs.recording",
+    "Run": "clew.runs.finished",
     "RunTree": "clew.runs.run",
     "Snapshot": "clew.context.snapshot",
     "TraceRoot": "clew.runs.sampling",

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.test_run import TRACED, python
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONFIGURED = "import clew\nclew.configure(exporter='jsonl:runs.jsonl')\n" + TRACED
 

@@ -19,13 +19,15 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, NamedTuple, Optional
 
 import pytest
 
 import clew
 import clew.errors
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/**/*.md"))]

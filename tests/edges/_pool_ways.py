@@ -4,12 +4,14 @@ The ways to have a `multiprocessing.pool.ThreadPool` call a function, which its 
 
 from __future__ import annotations
 
-from multiprocessing.pool import ThreadPool
-from typing import Any, Callable, Dict, Iterable, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List
 
 import pytest
 
 from tests.edges._threads import DEADLINE, in_empty_context, nothing
+
+if TYPE_CHECKING:
+    from multiprocessing.pool import ThreadPool
 
 Fn = Callable[[Any], Any]
 

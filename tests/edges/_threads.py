@@ -7,11 +7,13 @@ from __future__ import annotations
 import gc
 import platform
 import threading
-import weakref
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from typing import Any, Callable, Iterator, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterator, TypeVar
+
+if TYPE_CHECKING:
+    import weakref
 
 T = TypeVar("T")
 

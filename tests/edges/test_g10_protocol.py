@@ -6,8 +6,7 @@ That the trace of such operations is the bare one's is for the differential test
 
 from __future__ import annotations
 
-from contextvars import Context
-from typing import Any, AsyncIterator, Callable, Dict, Generator, Iterable, List, Tuple
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Dict, Generator, Iterable, List, Tuple
 
 import pytest
 
@@ -15,6 +14,9 @@ from tests.context._coroutines import finish, suspend
 from tests.context._loops import Main
 from tests.edges._generators import Keep, as_user, bare, in_task, keeps, on_every_loop, pause
 from tests.edges._threads import in_empty_context, user
+
+if TYPE_CHECKING:
+    from contextvars import Context
 
 Run = Callable[[Main], Any]
 Heard = List[Tuple[object, object]]

@@ -13,14 +13,16 @@ import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from pathlib import Path
-from typing import Any, AsyncIterator, Callable, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator, List, Tuple
 
 import pytest
 
 import clew
 from tests.context._loops import run_on_asyncio
 from tests.edges._threads import DEADLINE, as_ada, in_empty_context, is_gone, user
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Wrap = Callable[[Any], Any]
 

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import threading
 import weakref
-from concurrent.futures import Executor
-from typing import Type
+from typing import TYPE_CHECKING, Type
 
 import pytest
 
 import clew
 from clew import ContextThreadPoolExecutor
 from tests.edges._threads import BARE, DEADLINE, Value, in_empty_context, is_gone, nothing, reset_inside, settle, user
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 def value_seen(pool_class: Type[Executor]) -> object:

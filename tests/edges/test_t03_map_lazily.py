@@ -8,14 +8,16 @@ import itertools
 import sys
 import threading
 import weakref
-from concurrent.futures import Executor
-from typing import Any, Iterator, Type
+from typing import TYPE_CHECKING, Any, Iterator, Type
 
 import pytest
 
 import clew
 from clew import ContextThreadPoolExecutor
 from tests.edges._threads import BARE, DEADLINE, in_empty_context, is_gone, reset_inside, user
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 def first_users(pool_class: Type[Executor]) -> list[object]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import weakref
-from concurrent.futures import Executor
 from contextvars import Context, copy_context
-from typing import Any, Type
+from typing import TYPE_CHECKING, Any, Type
 
 import pytest
 
@@ -17,6 +16,9 @@ import clew
 from clew import ContextThreadPoolExecutor
 from clew.executors import _queueing
 from tests.edges._threads import BARE, DEADLINE, Value, in_empty_context, is_gone, nothing, settle, user
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 def base_context_of_worker(pool: Executor) -> dict[Any, Any]:

@@ -8,8 +8,7 @@ import os
 import sys
 from concurrent.futures import Executor, Future, as_completed, wait
 from contextvars import Context
-from pathlib import Path
-from typing import Any, Callable, Iterator, List, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, NamedTuple
 
 import pytest
 
@@ -22,6 +21,9 @@ from distributed import Client, LocalCluster
 import clew
 from tests.edges._elsewhere import describe, fail, process, read_line, value_of_user
 from tests.edges._threads import DEADLINE, in_empty_context, reset_inside, user
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Kind(NamedTuple):

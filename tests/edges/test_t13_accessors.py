@@ -12,13 +12,15 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
 import clew
-from clew.context.accessors import Accessor
 from tests.edges._threads import DEADLINE, Value, is_gone
+
+if TYPE_CHECKING:
+    from clew.context.accessors import Accessor
 
 local = threading.local()
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import TYPE_CHECKING, Any, Dict, Iterator
 
 import pytest
 
@@ -20,6 +19,9 @@ from clew.exporters.memory import MemoryExporter
 from clew.runs.sampling import settings
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import Keeping, counted, make_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +16,9 @@ from clew.exporters.jsonl import read_runs
 from clew.runs._tree.drawing import check_tree
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import run_python
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 

@@ -8,8 +8,7 @@ import json
 import os
 import stat
 import threading
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +18,9 @@ from clew.exporters.jsonl import JSONLinesExporter, read_runs
 from clew.runs._tree.drawing import draw_tree
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import counted, exporting_to, make_run, run_python
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @clew.traceable(tags=["t"], metadata={"k": "\u00e9\u2028\ud800"})

@@ -5,14 +5,16 @@ Other people's loggers and frameworks, each with what it keeps in the context: l
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Iterator, List
+from typing import TYPE_CHECKING, Any, Iterator, List
 
 import flask
-import pytest
 import structlog
 import werkzeug.local
 
 from tests.foreign._tracers import ID, TRACERS, Sentry
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Structlog:

@@ -4,12 +4,14 @@ The tracers of `_tracers.py`, with whose child each span is, and how each has en
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
-import pytest
 import sentry_sdk
 
 from tests.foreign._tracers import LangSmith, OpenTelemetry, Sentry
+
+if TYPE_CHECKING:
+    import pytest
 
 Tree = Dict[str, Optional[str]]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, AsyncIterator, Callable, Iterator, List, Tuple, Union
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator, List, Tuple, Union
 
 import pytest
 
@@ -17,8 +17,10 @@ import clew
 from tests.context._loops import checkpoint, run_on_asyncio
 from tests.edges._threads import DEADLINE, in_empty_context
 from tests.foreign import _span_trees
-from tests.foreign._span_trees import Tree
 from tests.foreign._tracers import NEEDS_LANGSMITH
+
+if TYPE_CHECKING:
+    from tests.foreign._span_trees import Tree
 
 Wrap = Callable[[Any], Any]
 

@@ -5,9 +5,8 @@ Random headers: readers never raise, writers write only what the specifications 
 from __future__ import annotations
 
 import string
-from typing import Any, Callable, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
 from urllib.parse import unquote
-from uuid import UUID
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
@@ -33,6 +32,9 @@ from tests.propagation._grammars import (
     is_tracestate,
     moments_of,
 )
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 VALID = [
     PARENT,

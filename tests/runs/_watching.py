@@ -5,9 +5,10 @@ A watch on runs that keeps none of them; the fixture `watching` has one on.
 from __future__ import annotations
 
 import weakref
-from typing import List, Tuple
+from typing import TYPE_CHECKING, List, Tuple
 
-import clew
+if TYPE_CHECKING:
+    import clew
 
 
 class Watching:

@@ -225,7 +225,7 @@ def test_an_interrupt_at_any_moment_leaves_no_run_current() -> None:
         import gc, signal
         from contextlib import suppress
         import clew
-        from clew.runs._tree.identity import current_identity
+        from clew.runs._tree.blocks import current_identity
 
         @clew.traceable
         def call():

@@ -17,8 +17,7 @@ import threading
 import traceback
 import weakref
 import zipfile
-from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 from unittest.mock import MagicMock
 
 import pytest
@@ -28,6 +27,9 @@ from clew.runs import sampling
 from clew.runs._tree.kept import errors as failures
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS
 from clew.runs._tree.kept.errors import describe_error, status_of, text_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 if sys.version_info >= (3, 11):
     Group: Any = BaseExceptionGroup  # noqa: F821  3.11's

@@ -12,7 +12,7 @@ import gc
 import threading
 from contextvars import copy_context
 from types import FrameType
-from typing import Any, AsyncIterator, Callable, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator, List, Tuple
 
 import pytest
 import trio
@@ -24,7 +24,9 @@ from tests.context._coroutines import finish
 from tests.context._loops import ASYNCIO, Main, run_on_trio
 from tests.edges._generators import pause, run_by_hand
 from tests.edges._threads import DEADLINE, in_empty_context, is_gone, nothing
-from tests.runs._watching import Watching
+
+if TYPE_CHECKING:
+    from tests.runs._watching import Watching
 
 Run = Callable[[Main], Any]
 on_every_loop = pytest.mark.parametrize("run", [*ASYNCIO.values(), run_on_trio], ids=[*ASYNCIO, "trio"])

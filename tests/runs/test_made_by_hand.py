@@ -9,7 +9,7 @@ import json
 import threading
 import weakref
 from datetime import datetime, timedelta, timezone
-from typing import Any, Callable, List
+from typing import TYPE_CHECKING, Any, Callable, List
 
 import pytest
 
@@ -19,7 +19,9 @@ from clew.runs.sampling import settings
 from clew.testing.fakes import FakeClock
 from tests.edges._threads import DEADLINE, is_gone
 from tests.exporters._exporters import Keeping, exporting_to
-from tests.runs._watching import Watching
+
+if TYPE_CHECKING:
+    from tests.runs._watching import Watching
 
 Step = Callable[[clew.RunTree], object]
 

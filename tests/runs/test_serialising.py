@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from typing import Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List
 
 import pytest
 
@@ -15,7 +15,9 @@ import clew
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.drawing import draw_tree
 from clew.runs._tree.serialising import StoredRun, line_of, record_of, trees_of
-from clew.runs.recording import Run
+
+if TYPE_CHECKING:
+    from clew.runs.finished import Run
 
 NAMES = (
     *("id", "trace_id", "span_id", "parent_id", "parent_span_id", "dotted_order", "name", "run_type", "project_name"),

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from typing import Any, AsyncIterator, Callable, Dict, Iterator, List
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Dict, Iterator, List
 
 import pytest
 
@@ -21,7 +21,9 @@ import clew
 from tests.context._loops import ASYNCIO, Main, run_on_trio
 from tests.edges._generators import complaints, in_task, pause, settle_loop, take
 from tests.edges._threads import DEADLINE, in_empty_context
-from tests.runs._watching import Watching
+
+if TYPE_CHECKING:
+    from tests.runs._watching import Watching
 
 Run = Callable[[Main], Any]
 on_every_loop = pytest.mark.parametrize("run", [*ASYNCIO.values(), run_on_trio], ids=[*ASYNCIO, "trio"])

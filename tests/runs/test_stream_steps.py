@@ -12,17 +12,19 @@ import weakref
 from contextvars import Context, ContextVar, copy_context
 from dis import opmap
 from itertools import count
-from types import FrameType
-from typing import Any, AsyncIterator, Callable, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator, List, Optional
 
 import pytest
 
 import clew
-from clew.runs._tree.identity import current_identity
+from clew.runs._tree.blocks import current_identity
 from clew.runs._tree.streams import drive_async_traced, drive_traced
 from tests.context._coroutines import suspend
 from tests.edges._threads import is_gone
 from tests.property._generators import IS_COUNTED
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 value: ContextVar[object] = ContextVar("value")
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 import clew
-from tests.edges._groups import Kind
+
+if TYPE_CHECKING:
+    from tests.edges._groups import Kind
 
 Open = Callable[[], Any]
 Trace = List[Any]

@@ -17,7 +17,7 @@ import pytest
 import clew
 import clew.errors
 from clew.runs import headers, run as run_module
-from clew.runs._tree import identity
+from clew.runs._tree import ids
 from clew.runs.sampling import settings
 from clew.testing.fakes import CountedIds, FakeClock
 from tests.edges._threads import DEADLINE
@@ -43,7 +43,7 @@ def leaves_nothing_behind() -> Iterator[None]:
     assert len(before) >= 5
     yield
     assert placed() == before
-    assert identity.now_ns is run_module.now_ns is headers.now_ns is time.time_ns
+    assert ids.now_ns is run_module.now_ns is headers.now_ns is time.time_ns
 
 
 def test_the_clock_stands_still_until_it_is_told_otherwise() -> None:
@@ -100,11 +100,11 @@ def test_blocks_that_overlap_have_the_clock_of_the_one_entered_last() -> None:
 def test_a_module_that_is_loaded_in_the_block_does_not_keep_the_fake(monkeypatch: pytest.MonkeyPatch) -> None:
     late = ModuleType("clew.late")
     with FakeClock() as clock, CountedIds():
-        late.__dict__.update(now_ns=identity.now_ns, new_id_text=identity.new_id_text)
+        late.__dict__.update(now_ns=ids.now_ns, new_id_text=ids.new_id_text)
         monkeypatch.setitem(sys.modules, "clew.late", late)
         assert vars(late)["now_ns"]() == clock.now_ns
     assert vars(late)["now_ns"] is time.time_ns
-    assert vars(late)["new_id_text"] is identity.new_id_text
+    assert vars(late)["new_id_text"] is ids.new_id_text
     monkeypatch.undo()
 
 

@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator
 
 import pytest
 
 import clew
-from clew.testing.fakes import CountedIds, FakeClock
+
+if TYPE_CHECKING:
+    from clew.testing.fakes import CountedIds, FakeClock
 
 pytest_plugins = ["pytester"]
 
@@ -176,7 +178,7 @@ def test_each_test_has_its_own_runs_clock_and_ids(pytester: pytest.Pytester) -> 
         """
         import time, clew, pytest
         from clew.runs import run, sampling
-        from clew.runs._tree import identity
+        from clew.runs._tree import ids
 
         @pytest.mark.parametrize("turn", range(3))
         def test_turn(turn, clew_runs, clew_clock, clew_ids):
@@ -186,7 +188,7 @@ def test_each_test_has_its_own_runs_clock_and_ids(pytester: pytest.Pytester) -> 
             assert clew_runs.roots[0].start_time_ns == 1577836800_000000000
 
         def test_afterwards():
-            assert identity.now_ns is run.now_ns is time.time_ns
+            assert ids.now_ns is run.now_ns is time.time_ns
             assert not sampling.start_hooks
             assert clew.RunTree("one").id.int > 1 << 100
         """,

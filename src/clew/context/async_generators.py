@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator
-from contextvars import Context, ContextVar
 from itertools import repeat
 from types import AsyncGeneratorType
 from typing import (
@@ -28,7 +27,11 @@ from typing import (
 from clew.context._stepping.bodies import check_body, driver_codes, named
 from clew.context._stepping.inheriting import Beginning, inheriting
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames, without_steps, without_this_frame
-from clew.context.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from contextvars import Context, ContextVar
+
+    from clew.context.snapshot import Snapshot
 
 __all__ = ("StepHere", "drive_async", "first_operation", "wrap_async_generator")
 

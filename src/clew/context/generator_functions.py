@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-from contextvars import Context, ContextVar
 from functools import partial, update_wrapper
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Literal, Optional, TypeVar, cast, overload
@@ -22,6 +21,8 @@ from clew.context.generators import driver_for
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 if TYPE_CHECKING:
+    from contextvars import Context, ContextVar
+
     from clew.context.accessors import Carried
 
 __all__ = ("BoundGeneratorFunction", "FunctionLike", "GeneratorFunction", "context_generator")

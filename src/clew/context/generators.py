@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Generator
-from contextvars import Context, ContextVar
 from types import CodeType, FunctionType, GeneratorType
 from typing import (
+    TYPE_CHECKING,
     Any,
     Callable,
     Generator as GeneratorOf,
@@ -28,7 +28,11 @@ from typing import (
 from clew.context._stepping.bodies import check_body, driver_codes, named
 from clew.context._stepping.inheriting import Beginning, inheriting
 from clew.context._stepping.throwing import Exit, without_steps, without_this_frame
-from clew.context.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from contextvars import Context, ContextVar
+
+    from clew.context.snapshot import Snapshot
 
 __all__ = ("driver_for", "wrap_generator")
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from contextvars import Context, ContextVar, Token
 from functools import partial
-from types import TracebackType
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Type
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Optional, Type
 
 from clew._shared.incidents import report
 from clew.context import accessors
@@ -18,6 +17,9 @@ from clew.context._stepping.neighbours import loaded_tracers
 from clew.context._stepping.seams import Tracer, tracers
 from clew.context.accessors import Carried, Registration, pairs
 from clew.errors import AlreadyEnteredError, WrongContextError
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 __all__ = ("Scope", "Undo", "attached", "detached", "set_values")
 

@@ -17,7 +17,6 @@ from weakref import WeakKeyDictionary
 
 from clew.context._stepping.bodies import is_driver, is_unused, named
 from clew.context._stepping.entering import capture_carried, fit_to_keep, is_refusal, take_loop_from_here
-from clew.context._stepping.inheriting import Runner
 from clew.context._stepping.kinds import kind_of
 from clew.context._stepping.seams import unwrappers
 from clew.context._stepping.throwing import step_codes, without_steps
@@ -28,6 +27,7 @@ from clew.context.generators import drive, wrap_generator
 from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
+    from clew.context._stepping.inheriting import Runner
     from clew.context.accessors import Carried
 
 __all__ = ("StreamType", "has_special", "stand_in", "wrap_stream")

@@ -7,13 +7,15 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from itertools import islice
-from typing import Any, Callable, Deque, Iterable, Iterator, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, Optional, Tuple, TypeVar
 
 from clew.context._stepping.entering import capture_carried, fit_to_keep, runner
 from clew.errors import ArgumentTypeError, ArgumentValueError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 __all__ = ("map_by_submitting",)
 

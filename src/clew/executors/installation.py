@@ -10,8 +10,7 @@ from contextvars import Context
 from functools import partial, wraps
 from multiprocessing.pool import ThreadPool
 from threading import Thread
-from types import TracebackType
-from typing import Any, Callable, ContextManager, List, Optional, Type
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, List, Optional, Type
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
@@ -28,6 +27,9 @@ from clew.executors.multiprocessing_pool import (
 )
 from clew.executors.thread_pool import ContextThreadPoolExecutor
 from clew.executors.threads import ContextStart, start_in_context
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 __all__ = ("install", "installed", "uninstall")
 

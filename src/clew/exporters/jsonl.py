@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
-from uuid import UUID
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from clew.errors import ArgumentValueError, RunsRefusedError
 from clew.runs._tree.serialising import StoredRun, line_of, plant
-from clew.runs.recording import Run
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from clew.runs.finished import Run
 
 __all__ = ("JSONLinesExporter", "StoredRuns", "read_runs")
 

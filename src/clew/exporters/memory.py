@@ -7,10 +7,12 @@ For the runs of one block of code there is `clew.record`.
 from __future__ import annotations
 
 from collections import deque
-from typing import Deque, Sequence, Tuple
+from typing import TYPE_CHECKING, Deque, Sequence, Tuple
 
 from clew.errors import ArgumentValueError
-from clew.runs.recording import Run
+
+if TYPE_CHECKING:
+    from clew.runs.finished import Run
 
 __all__ = ("MemoryExporter",)
 

@@ -6,9 +6,10 @@ When it is called, and what becomes of what it raises, is in `clew.exporters.pip
 
 from __future__ import annotations
 
-from typing import Protocol, Sequence
+from typing import TYPE_CHECKING, Protocol, Sequence
 
-from clew.runs.recording import Run
+if TYPE_CHECKING:
+    from clew.runs.finished import Run
 
 __all__ = ("Exporter",)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Optional, Tuple
 
 from clew._shared.incidents import report
-from clew.runs._tree.identity import Remote, current_identity
+from clew.runs._tree.blocks import current_identity
+from clew.runs._tree.identity import Remote
 
 __all__ = ("current_ids",)
 

@@ -5,7 +5,6 @@ Which run is the current one, how a run becomes it and stops being it, and what 
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -24,24 +23,22 @@ from typing import (
 
 from clew.context._stepping.seams import Tracer, tracers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
-from clew.runs._tree.identity import (
+from clew.runs._tree.blocks import (
     Ambient,
-    Identity,
-    Nobody,
-    Remote,
-    Unsampled,
     ambient,
     current_baggage,
     current_identity,
-    hand_down,
     report_exit_out_of_order,
     report_foreign_exit,
 )
+from clew.runs._tree.identity import Identity, Nobody, Remote, Unsampled, hand_down
 from clew.runs._tree.options import ignore_langsmiths
-from clew.runs.recording import Run
+from clew.runs.finished import Run
 from clew.runs.run import RunTree, ignored, loaded_headers
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from clew.propagation.baggage import Baggage
 
 __all__ = ("Parent", "context_under", "get_current_run_tree", "leave_block", "leave_call", "tracing_context")

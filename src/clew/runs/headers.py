@@ -7,10 +7,20 @@ The formats themselves are in `clew.propagation`; who sends and who receives is 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from contextvars import Token
-from types import TracebackType
-from typing import Any, Dict, Iterable, Iterator, NamedTuple, Optional, Protocol, Tuple, Type, Union, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Tuple,
+    Type,
+    Union,
+    overload,
+)
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
@@ -21,19 +31,14 @@ from clew.propagation.langsmith import METADATA, PROJECT, TAGS, DottedOrder, Lan
 from clew.propagation.traceparent import RANDOM, SAMPLED, TraceParent
 from clew.propagation.tracestate import TraceState
 from clew.runs import sampling as _sampling
-from clew.runs._tree.identity import (
-    Identity,
-    Inherited,
-    Remote,
-    Unsampled,
-    Upstream,
-    current_baggage,
-    current_identity,
-    new_id_text,
-    now_ns,
-    report_exit_out_of_order,
-    report_foreign_exit,
-)
+from clew.runs._tree.blocks import current_baggage, current_identity, report_exit_out_of_order, report_foreign_exit
+from clew.runs._tree.identity import Identity, Inherited, Remote, Unsampled, Upstream
+from clew.runs._tree.ids import new_id_text, now_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextvars import Token
+    from types import TracebackType
 
 __all__ = (
     "HeaderFormat",

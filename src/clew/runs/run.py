@@ -13,17 +13,10 @@ from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError
 from clew.runs import sampling as _sampling
 from clew.runs._tree.attributes import ADDED_NOWHERE, Amendable
-from clew.runs._tree.identity import (
-    Ambient,
-    Identity,
-    Inherited,
-    Remote,
-    Unsampled,
-    ambient,
-    hand_down,
-    new_id_text,
-    now_ns,
-)
+from clew.runs._tree.blocks import Ambient, ambient
+from clew.runs._tree.forks import register_fork_hooks
+from clew.runs._tree.identity import Identity, Inherited, Remote, Unsampled, hand_down
+from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.kept.copier import copy_payload
 from clew.runs._tree.kept.errors import ErrorText, describe_error, status_of
 from clew.runs._tree.options import (
@@ -35,7 +28,7 @@ from clew.runs._tree.options import (
     event_fields,
     metadata_of_extra,
 )
-from clew.runs.recording import Identified, Run
+from clew.runs.finished import Identified, Run
 from clew.runs.sampling import Filing, announce, settings
 
 if TYPE_CHECKING:
@@ -568,3 +561,6 @@ def ignored(identity: Identity) -> RunTree:
     run = RunTree.detached(identity)
     run.ignore_changes()
     return run
+
+
+register_fork_hooks()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Tuple, Un
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.runs._tree.identity import Inherited, Unsampled, new_random_digits, now_ns
+from clew.runs._tree.identity import Inherited, Unsampled
+from clew.runs._tree.ids import new_random_digits, now_ns
 
 if TYPE_CHECKING:
     from clew.runs.run import RunTree

@@ -32,17 +32,9 @@ from clew.context.generator_functions import GeneratorFunction
 from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.runs import run as _run, sampling as _sampling
-from clew.runs._tree.identity import (
-    Inherited,
-    Nobody,
-    Unsampled,
-    ambient,
-    current_identity,
-    hand_down,
-    new_id_text,
-    now_ns,
-    report_foreign_exit,
-)
+from clew.runs._tree.blocks import ambient, current_identity, report_foreign_exit
+from clew.runs._tree.identity import Inherited, Nobody, Unsampled, hand_down
+from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.kept.copier import call_unrecorded, copy_value, input_reader, process_payload
 from clew.runs._tree.options import (
     check_id,

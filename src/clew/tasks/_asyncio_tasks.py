@@ -10,14 +10,16 @@ import sys
 from asyncio import get_running_loop
 from contextvars import Context
 from functools import partial
-from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Optional, Tuple
 from weakref import WeakKeyDictionary
 
 from clew.context._stepping.entering import fit_for_here, is_refusal
-from clew.context.accessors import Carried
 from clew.context.coroutines import ContextCoroutine, check_coroutine, is_current
 from clew.context.snapshot import Snapshot, checked_context
 from clew.tasks._placing import TaskCoroutine
+
+if TYPE_CHECKING:
+    from clew.context.accessors import Carried
 
 __all__ = ("run_in_new_loop", "start")
 

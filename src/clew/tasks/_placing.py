@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Coroutine
-from contextvars import Context
 from functools import partial
-from typing import Any, Callable, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Type, Union
 
 from clew.context._stepping.stand_ins import StandIn
 from clew.context.coroutines import ContextCoroutine
 from clew.context.snapshot import Snapshot, checked_context
+
+if TYPE_CHECKING:
+    from contextvars import Context
 
 __all__ = ("Placed", "TaskCoroutine", "TrioTaskCoroutine", "placed", "placed_coroutine")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import lru_cache
-from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -26,7 +25,6 @@ from typing import (
 
 import anyio
 import anyio.abc
-from anyio.from_thread import BlockingPortal
 from typing_extensions import Self, TypeVarTuple, Unpack
 
 from clew.context.coroutines import close_unstarted
@@ -36,7 +34,10 @@ from clew.errors import ArgumentTypeError
 from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed, placed_coroutine
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from anyio import TaskHandle  # 4.14+
+    from anyio.from_thread import BlockingPortal
 
 __all__ = ("TaskGroup", "create_task_group", "wrap_async_context_manager")
 

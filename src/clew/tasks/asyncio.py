@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import sys
 from asyncio import AbstractEventLoop, Future, Task, get_running_loop
-from concurrent.futures import Executor
-from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, TypeVar, Union
 
 from clew.context._stepping.entering import runner_elsewhere
 from clew.context.coroutines import close_unstarted
-from clew.context.snapshot import Snapshot
 from clew.executors.wrapped import wrap_executor
 from clew.tasks._asyncio_tasks import run_in_new_loop, start
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from contextvars import Context
+
     from typing_extensions import ParamSpec
+
+    from clew.context.snapshot import Snapshot
 
     P = ParamSpec("P")
 

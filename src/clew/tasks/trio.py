@@ -9,7 +9,6 @@ from __future__ import annotations
 import weakref
 from contextvars import Context, copy_context
 from functools import partial
-from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -27,9 +26,13 @@ from typing_extensions import TypeVarTuple, Unpack
 
 from clew.context._stepping.entering import runner_elsewhere
 from clew.context._stepping.stand_ins import Job
-from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentValueError, MissingExtraError
 from clew.tasks._placing import TrioTaskCoroutine, placed
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from clew.context.snapshot import Snapshot
 
 try:
     import trio

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 from math import isfinite
-from types import TracebackType
-from typing import Any, Callable, List, Optional, Type
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Type
 from uuid import UUID
 
 from clew._shared.locks import ForkSafeLock
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ArgumentValueError
-from clew.runs._tree import identity as _identity
+from clew.runs._tree import ids as _ids
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 __all__ = ("CountedIds", "FakeClock")
 
@@ -23,7 +25,7 @@ _START_NS = 1_577_836_800_000_000_000  # the first second of 2020, in UTC
 
 class _Faked:
     """
-    Replace a function of `clew.runs._tree.identity` by that of the block that was entered last.
+    Replace a function of `clew.runs._tree.ids` by that of the block that was entered last.
 
     The modules that call it have it under its own name, for speed. So it is replaced in each, and put back in each,
     one that was loaded in between included.
@@ -33,7 +35,7 @@ class _Faked:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.native: Callable[..., Any] = getattr(_identity, name)
+        self.native: Callable[..., Any] = getattr(_ids, name)
         self._fakes: List[Callable[..., Any]] = []
 
     def add(self, fake: Callable[..., Any]) -> None:

@@ -7,12 +7,13 @@ A program takes its names from `sdk`, which is what ``import langsmith as sdk`` 
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
-
-import pytest
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import clew
 from tests.edges._threads import in_empty_context
+
+if TYPE_CHECKING:
+    import pytest
 
 # LangSmith's last release for 3.8, its last one for 3.9, and today's, by the first Python that has it.
 GENERATION = min(sys.version_info[1], 10)

@@ -4,8 +4,10 @@ Throwing an exception into a body that a generator drives, without frames of the
 
 from __future__ import annotations
 
-from types import CodeType, TracebackType
-from typing import Any, Callable, Optional, Set
+from typing import TYPE_CHECKING, Any, Callable, Optional, Set
+
+if TYPE_CHECKING:
+    from types import CodeType, TracebackType
 
 __all__ = (
     "Exit",

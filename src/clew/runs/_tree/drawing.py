@@ -13,7 +13,7 @@ from clew.errors import TreeMismatchError
 
 if TYPE_CHECKING:
     from clew.runs._tree.serialising import StoredRun
-    from clew.runs.recording import Run
+    from clew.runs.finished import Run
 
 __all__ = ("check_tree", "draw_tree")
 

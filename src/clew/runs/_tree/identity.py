@@ -6,16 +6,13 @@ This is what the run tree keeps in the context, so it is small and outlives its 
 
 from __future__ import annotations
 
-import os
 import time
-from contextlib import suppress
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, List, Mapping, Optional, Sequence, Tuple
 from uuid import UUID
 
-from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
-from clew.runs._tree.kept.copier import copy_value, set_caller
+from clew.runs._tree.ids import new_id_text, now_ns
+from clew.runs._tree.kept.copier import copy_value
 from clew.runs._tree.options import check_mapping, check_project_name, check_tags
 
 if TYPE_CHECKING:
@@ -26,25 +23,15 @@ if TYPE_CHECKING:
     from clew.runs.run import RunTree
 
 __all__ = (
-    "Ambient",
     "Identity",
     "Inherited",
     "Nobody",
     "Remote",
     "Unsampled",
     "Upstream",
-    "ambient",
-    "current_baggage",
-    "current_identity",
     "hand_down",
-    "new_id_text",
-    "new_random_digits",
-    "now_ns",
-    "report_exit_out_of_order",
-    "report_foreign_exit",
 )
 
-now_ns: Callable[[], int] = time.time_ns
 _id_guard = ForkSafeLock()
 
 
@@ -342,172 +329,6 @@ class Nobody(Identity):
         self.start_time_ns: int = now_ns()
         self._id_text = None
         self._order = None
-
-
-class Ambient:
-    """
-    Hold what `tracing_context` and `detached` have said, for the runs that begin right under one, or as roots.
-
-    Runs further down have it from the run above them.
-    """
-
-    __slots__ = (
-        "before",
-        "inherited",
-        "is_carried",
-        "is_enabled",
-        "is_left",
-        "is_recorded",
-        "is_sampled",
-        "linked",
-        "under",
-    )
-
-    under: Optional[Identity]
-    inherited: Optional[Inherited]
-    linked: Tuple[Identity, ...]  # of the next root
-    is_enabled: bool
-    is_sampled: bool
-    is_recorded: bool
-    # Of a block of `tracing_context`: the run, this and the baggage that were current before it.
-    before: Tuple[Optional[Identity], Ambient, Optional[Baggage]]
-    is_left: bool  # before a block that was opened inside
-    is_carried: bool  # once a traced generator was suspended in the block
-
-    def __init__(
-        self,
-        under: Optional[Identity],
-        inherited: Optional[Inherited] = None,
-        linked: Tuple[Identity, ...] = (),
-        *,
-        is_enabled: bool = True,
-        is_sampled: bool = True,
-    ) -> None:
-        self.under = under
-        self.inherited = inherited
-        self.linked = linked
-        self.is_enabled = is_enabled
-        self.is_sampled = is_sampled
-        self.is_recorded = is_enabled and is_sampled
-        self.is_left = self.is_carried = False
-
-
-# Outside of all blocks.
-_NOTHING_SAID = Ambient(None)
-
-# None at the top of a program, and wherever the context was lost.
-current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run", default=None)
-# The program's own, None where nobody has set any: that of the headers holds, if there were some.
-current_baggage: ContextVar[Optional[Baggage]] = ContextVar("clew_baggage", default=None)
-ambient: ContextVar[Ambient] = ContextVar("clew_ambient", default=_NOTHING_SAID)
-
-
-# Inside of what runs for the sake of a copy alone.
-_UNRECORDED = Ambient(None, is_enabled=False)
-
-
-def _call_unrecorded(fn: Callable[..., Any], *args: Any) -> Any:
-    before = ambient.get()
-    token = None
-    try:
-        token = ambient.set(_UNRECORDED)
-        return fn(*args)
-    finally:
-        if token is None:  # an interrupt came in between
-            ambient.set(before)
-        else:
-            ambient.reset(token)
-
-
-set_caller(_call_unrecorded)
-
-
-def _make_ids() -> None:
-    # Those that nobody has asked for yet would be made in each of the two processes, and be others in each: what the
-    # child does would be under a run that is nowhere. Only what is current here has to be looked at, as that is all
-    # that the child goes on with. A time that has no date, for one, keeps nobody from forking.
-    with suppress(Exception):
-        for tip in (current_identity.get(), *ambient.get().linked):
-            _ = None if tip is None else tip.dotted_order  # which takes the ids of all above
-            root = tip
-            while root is not None:
-                for linked in getattr(root, "linked", ()):
-                    _ = linked.dotted_order
-                root = root.parent
-
-
-def _leave_runs_to_the_parent() -> None:
-    # The one process that ends them, and says so, is the one that began them. Here they are as runs that have ended.
-    identity = current_identity.get()
-    while identity is not None:
-        with suppress(AttributeError):
-            del identity.live
-        identity = identity.parent
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_make_ids, after_in_child=_leave_runs_to_the_parent)
-
-
-def report_exit_out_of_order(block: str) -> None:
-    """
-    Count that a block was left before one that was opened inside it, or in another context.
-    """
-    report(
-        "blocks_left_out_of_order",
-        f"{block} was left while another run was current, or in another context; "
-        f"close blocks in the reverse order of opening, in the function that opened them",
-    )
-
-
-def report_foreign_exit() -> None:
-    """
-    Count that a block was left in another context than it was entered in.
-    """
-    report(
-        "blocks_left_in_another_context",
-        "a run was left in another context than it was entered in; enter and leave it in one task or thread",
-    )
-
-
-# Of the next ids the last 64 bits: the system takes about as long to draw those of one as those of many.
-_random_digits: List[str] = []
-_MOST_DRAWN = 64
-_RANDOM_BITS = int("3fffffffffffffff" * _MOST_DRAWN, 16)
-_VARIANT_BITS = int("8000000000000000" * _MOST_DRAWN, 16)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random_digits.clear)
-
-
-def new_random_digits() -> str:
-    """
-    Return the last 64 bits of a new id, 62 of which are random, as hexadecimal digits.
-    """
-    try:
-        return _random_digits.pop()  # in one step, so that no two threads get the same
-    except IndexError:
-        digits, *others = _drawn()
-        _random_digits.extend(others)
-        return digits
-
-
-def new_id_text(time_ns: int, digits: Optional[str] = None) -> str:
-    """
-    Return a new UUIDv7 as it is written, of the given random digits if there are any.
-
-    Source:
-        RFC 9562, section 5.7, with the fraction of the millisecond in ``rand_a`` (section 6.2, method
-        3), so that ids sort by start time; the 62 bits of ``rand_b`` are the system's randomness.
-    """
-    moment = f"{time_ns * 4096 // 1_000_000 & 0xFFF_FFFF_FFFF_FFFF:015x}"
-    if digits is None:
-        digits = new_random_digits()
-    return f"{moment[:8]}-{moment[8:12]}-7{moment[12:]}-{digits[:4]}-{digits[4:]}"
-
-
-def _drawn() -> List[str]:
-    drawn = int.from_bytes(os.urandom(8 * _MOST_DRAWN), "big") & _RANDOM_BITS | _VARIANT_BITS
-    return drawn.to_bytes(8 * _MOST_DRAWN, "big").hex(" ", 8).split()
 
 
 # The last second that was written, as most runs start in the same one; replaced as a whole.

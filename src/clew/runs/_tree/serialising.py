@@ -28,7 +28,7 @@ from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.ordering import in_order
 
 if TYPE_CHECKING:
-    from clew.runs.recording import Run
+    from clew.runs.finished import Run
 
 __all__ = ("StoredLink", "StoredRun", "record_of", "trees_of")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from contextvars import Token
 from inspect import CO_ITERABLE_COROUTINE, isawaitable
 from itertools import repeat
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, coroutine
@@ -28,11 +27,14 @@ from clew.context.async_generators import StepHere, first_operation
 from clew.context.generator_functions import FunctionLike
 from clew.context.streams import StreamType, has_special, stand_in
 from clew.runs import sampling as _sampling
-from clew.runs._tree.identity import Ambient, Identity, ambient, current_baggage, current_identity, report_foreign_exit
+from clew.runs._tree.blocks import Ambient, ambient, current_baggage, current_identity, report_foreign_exit
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS
 
 if TYPE_CHECKING:
+    from contextvars import Token
+
     from clew.propagation.baggage import Baggage
+    from clew.runs._tree.identity import Identity
     from clew.runs.run import RunTree
     from clew.runs.traceable import Recipe
 

@@ -1,0 +1,218 @@
+"""
+`Run`, a recorded run to be read, and `Link`.
+
+The run while it is open is `clew.runs.run.RunTree`; `record()`, which collects runs, is in `clew.runs.recording`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+
+from clew.runs._tree.identity import Identity, Remote
+from clew.runs._tree.kept.errors import ErrorText, text_of
+from clew.runs.sampling import Filing, settings
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from clew.runs.run import RunTree
+
+__all__ = (
+    "Identified",
+    "Link",
+    "Run",
+)
+
+
+class Link(NamedTuple):
+    """
+    Name a run of another trace, or of elsewhere in this one.
+    """
+
+    trace_id: UUID
+    span_id: str
+
+
+class Identified:
+    """
+    Give a run the attributes that follow from its identity.
+    """
+
+    __slots__ = ()
+
+    _identity: Identity  # in a slot of the class that derives from this
+
+    @property
+    def name(self) -> str:
+        """
+        The name of the run.
+        """
+        return self._identity.name
+
+    @property
+    def id(self) -> UUID:
+        """
+        The UUIDv7 of the run, made when first asked for.
+        """
+        return self._identity.id
+
+    @property
+    def trace_id(self) -> UUID:
+        """
+        The id of the trace, which is that of its root run.
+        """
+        return self._identity.trace_id
+
+    @property
+    def span_id(self) -> str:
+        """
+        The low 64 bits of `id` as 16 hexadecimal digits, which is how W3C headers name the run.
+        """
+        return self._identity.span_id
+
+    @property
+    def parent_id(self) -> Optional[UUID]:
+        """
+        The `id` of the parent run, None for a root.
+        """
+        parent = self._identity.parent
+        return None if parent is None else parent.id
+
+    @property
+    def parent_run_id(self) -> Optional[UUID]:
+        """
+        The same, by LangSmith's name.
+        """
+        return self.parent_id
+
+    @property
+    def parent_span_id(self) -> Optional[str]:
+        """
+        The `span_id` of the parent run, None for a root.
+        """
+        parent = self._identity.parent
+        return None if parent is None else parent.span_id
+
+    @property
+    def links(self) -> Tuple[Link, ...]:
+        """
+        The runs that this one is linked to and not nested under: see `clew.detached`, and `RunTree.from_headers`.
+        """
+        identity = self._identity
+        if not hasattr(identity, "linked") and isinstance(identity.parent, Remote):
+            identity = identity.parent  # whose headers named two parents
+        return tuple(Link(linked.trace_id, linked.span_id) for linked in getattr(identity, "linked", ()))
+
+    @property
+    def dotted_order(self) -> str:
+        """
+        LangSmith's place of the run, which is start time and id of each run from the root down, joined by dots.
+        """
+        return self._identity.dotted_order
+
+    @property
+    def start_time_ns(self) -> int:
+        """
+        When the run started, in nanoseconds since the epoch; never before its parent.
+        """
+        return self._identity.start_time_ns
+
+    @property
+    def project_name(self) -> Optional[str]:
+        """
+        The project of the run: its own, its parent's, or that of `clew.configure` at its end; None where there is none.
+        """
+        inherited = self._identity.inherited
+        own = None if inherited is None else inherited.project_name
+        if own:
+            return own
+        filing: Optional[Filing] = getattr(self, "_filing", settings.filing)
+        return None if filing is None else filing.project_name
+
+    @property
+    def service(self) -> Optional[str]:
+        """
+        The program that made the run, as `clew.configure` was told by its end; None where it was not.
+        """
+        filing: Optional[Filing] = getattr(self, "_filing", settings.filing)
+        return None if filing is None else filing.service
+
+
+class Run(Identified):
+    """
+    Be one recorded run, frozen: what `record()` gives, with its `children` in the order they started.
+
+    Beside what is listed here it has `id`, `trace_id`, `span_id`, `parent_id`, `parent_span_id`,
+    `dotted_order`, `name`, `start_time_ns`, `project_name`, `links` and `error`, as `RunTree` has.
+
+    Attributes:
+        run_type: LangSmith's kind of run, such as "chain" or "tool".
+        status: "success", "error", "cancelled", or "pending" for a run that has not ended yet.
+        inputs: a JSON-shaped dict.
+        outputs: a JSON-shaped dict; None where there are none.
+        tags: strings, inherited ones included.
+        metadata: a JSON-shaped dict, inherited entries included.
+        events: dicts with ``name`` and ``time_ns``.
+        end_time_ns: nanoseconds since the epoch; None while the run is pending.
+        children: the runs under this one.
+    """
+
+    __slots__ = (
+        "_error",
+        "_filing",
+        "_identity",
+        "children",
+        "end_time_ns",
+        "events",
+        "inputs",
+        "metadata",
+        "outputs",
+        "run_type",
+        "status",
+        "tags",
+    )
+
+    _error: Union[str, ErrorText, None]
+    _filing: Optional[Filing]
+    children: Tuple[Run, ...]
+    end_time_ns: Optional[int]
+    events: Tuple[Mapping[str, Any], ...]
+    inputs: Dict[str, Any]
+    metadata: Dict[str, Any]
+    outputs: Optional[Dict[str, Any]]
+    run_type: str
+    status: str
+    tags: Tuple[str, ...]
+
+    def __init__(self, run: RunTree, children: Tuple[Run, ...]) -> None:
+        fill = super().__setattr__
+        fill("_identity", run._identity)
+        fill("_filing", settings.filing if run._status == "pending" else getattr(run, "_filing", None))
+        fill("run_type", run._run_type)
+        fill("status", run._status)
+        fill("_error", run._error)
+        fill("inputs", run._inputs)
+        fill("outputs", run.outputs)
+        fill("end_time_ns", run.end_time_ns)
+        fill("tags", tuple(run.all_tags()))
+        fill("metadata", run.all_metadata())
+        fill("events", tuple(run.events))
+        fill("children", children)
+
+    @property
+    def error(self) -> Optional[str]:
+        """
+        The exception that has ended the run, with its traceback, as text; None where there is none.
+        """
+        return text_of(self._error)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(
+            f"expected a finished run to be read only, found {name!r} set; change the RunTree while it is open"
+        )
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"expected a finished run to be read only, found {name!r} deleted")
+
+    def __repr__(self) -> str:
+        return f"<clew.Run {self.name!r} {self.status}, {len(self.children)} children>"
