@@ -9,7 +9,8 @@ from typing import Iterator
 
 import pytest
 
-from clew.runs.sampling import settings, switch_recording
+from clew.runs._tree.hooks import is_enabled, set_enabled
+from clew.runs.sampling import settings
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -55,11 +56,11 @@ def no_collector() -> Iterator[None]:
 @pytest.fixture
 def settings_as_they_were() -> Iterator[None]:
     """Put back what was said of all runs of the process."""
-    before = {name: getattr(settings, name) for name in ("is_enabled", "filing", "sampler")}
+    before, was_enabled = {name: getattr(settings, name) for name in ("filing", "sampler")}, is_enabled()
     yield
     for name, value in before.items():
         setattr(settings, name, value)
-    switch_recording()
+    set_enabled(was_enabled)
 
 
 @pytest.fixture

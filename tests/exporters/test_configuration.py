@@ -16,6 +16,7 @@ from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.configuration import configure_from_environment
 from clew.exporters.jsonl import read_runs
 from clew.exporters.memory import MemoryExporter
+from clew.runs._tree.hooks import is_enabled
 from clew.runs.sampling import settings
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import Keeping, counted, make_run
@@ -184,7 +185,7 @@ def test_environment_says_the_same(tmp_path: Path) -> None:
     (run,) = read_runs(tmp_path / "runs.jsonl").roots
     assert (run.project_name, run.service, settings.sampler) == ("p", "s", 1.0)
     configure_from_environment({"CLEW_ENABLED": "0", "CLEW_EXPORT": ""})
-    assert not settings.is_enabled
+    assert not is_enabled()
 
 
 @pytest.mark.parametrize(

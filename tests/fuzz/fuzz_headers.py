@@ -21,8 +21,8 @@ with atheris.instrument_imports(include=["clew"]):
     from clew.propagation.langsmith import DottedOrder, LangSmithBaggage
     from clew.propagation.traceparent import TraceParent
     from clew.propagation.tracestate import TraceState
+    from clew.runs._tree.hooks import add_start_hook
     from clew.runs.headers import read_headers
-    from clew.runs.sampling import add_start_hook
 
 NAMES = ["traceparent", "tracestate", "baggage", "langsmith-trace"]
 READERS: List[Any] = [TraceParent, TraceState, Baggage, DottedOrder]

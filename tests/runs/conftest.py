@@ -5,7 +5,7 @@ from typing import Iterator
 import pytest
 
 import clew
-from clew.runs import sampling as run_module
+from clew.runs._tree import hooks
 from tests.runs._watching import Watching
 
 
@@ -13,11 +13,11 @@ from tests.runs._watching import Watching
 def watching() -> Iterator[Watching]:
     watching = Watching()
     on_start, on_end = watching.on_start, watching.on_end  # the very objects that are removed again
-    run_module.add_start_hook(on_start)
-    run_module.add_end_hook(on_end)
+    hooks.add_start_hook(on_start)
+    hooks.add_end_hook(on_end)
     yield watching
-    run_module.remove_start_hook(on_start)
-    run_module.remove_end_hook(on_end)
+    hooks.remove_start_hook(on_start)
+    hooks.remove_end_hook(on_end)
     assert clew.get_current_run_tree() is None
 
 

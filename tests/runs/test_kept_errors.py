@@ -23,7 +23,7 @@ from unittest.mock import MagicMock
 import pytest
 
 import clew
-from clew.runs import sampling
+from clew.runs._tree import hooks
 from clew.runs._tree.kept import errors as failures
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS
 from clew.runs._tree.kept.errors import describe_error, status_of, text_of
@@ -121,12 +121,12 @@ def test_an_end_hook_that_fails_does_not_stand_in_for_the_programs_exception() -
     def hook(run: clew.RunTree) -> None:
         raise ValueError("of the hook")
 
-    sampling.add_end_hook(hook)
+    hooks.add_end_hook(hook)
     try:
         with clew.record() as runs, pytest.raises(KeyError, match="own"), clew.trace("fails"):
             raise KeyError("the program's own")
     finally:
-        sampling.remove_end_hook(hook)
+        hooks.remove_end_hook(hook)
     run = runs.find(name="fails")
     assert run.status == "error"
     assert run.error is not None

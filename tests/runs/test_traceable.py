@@ -18,7 +18,7 @@ import pytest
 import trio
 
 import clew
-from clew.runs import sampling as run_module
+from clew.runs._tree import hooks
 from tests.edges._threads import in_empty_context, is_gone
 
 traceable_module = importlib.import_module("clew.runs.traceable")
@@ -501,11 +501,11 @@ def test_a_recorder_that_breaks_does_not_break_the_function(caplog: pytest.LogCa
     def broken(run: object) -> None:
         raise RuntimeError("recorder")
 
-    run_module.add_start_hook(broken)
+    hooks.add_start_hook(broken)
     try:
         assert outer(1) == 0
     finally:
-        run_module.remove_start_hook(broken)
+        hooks.remove_start_hook(broken)
     assert clew.stats()["calls_not_recorded"] >= 2
 
 

@@ -21,7 +21,7 @@ import trio
 import trio.lowlevel
 
 import clew
-from clew.runs import sampling as run_module
+from clew.runs._tree import hooks
 from clew.runs.sampling import settings
 from tests.context._loops import ASYNCIO, Main, current_task, run_on_asyncio, run_on_trio
 from tests.edges._generators import pause, run_by_hand
@@ -372,11 +372,11 @@ def counted() -> Iterator[List[clew.RunTree]]:
     """Collect the runs that end, once for each time that they do."""
     ended: List[clew.RunTree] = []
     on_end = ended.append  # the very object that is removed again
-    run_module.add_end_hook(on_end)
+    hooks.add_end_hook(on_end)
     try:
         yield ended
     finally:
-        run_module.remove_end_hook(on_end)
+        hooks.remove_end_hook(on_end)
 
 
 every_mode = pytest.mark.parametrize("mode", MODES)

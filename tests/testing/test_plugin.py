@@ -177,7 +177,8 @@ def test_each_test_has_its_own_runs_clock_and_ids(pytester: pytest.Pytester) -> 
         pytester,
         """
         import time, clew, pytest
-        from clew.runs import run, sampling
+        from clew.runs import run
+        from clew.runs._tree import hooks
         from clew.runs._tree import ids
 
         @pytest.mark.parametrize("turn", range(3))
@@ -189,7 +190,7 @@ def test_each_test_has_its_own_runs_clock_and_ids(pytester: pytest.Pytester) -> 
 
         def test_afterwards():
             assert ids.now_ns is run.now_ns is time.time_ns
-            assert not sampling.start_hooks
+            assert not hooks.start_hooks
             assert clew.RunTree("one").id.int > 1 << 100
         """,
     )

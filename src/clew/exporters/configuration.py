@@ -16,7 +16,8 @@ from clew._shared.locks import ForkSafeLock
 from clew.context._stepping.kinds import kind_of
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.pipeline import Pipeline
-from clew.runs.sampling import Sampler, Settings, settings, switch_recording
+from clew.runs._tree.hooks import set_enabled
+from clew.runs.sampling import Sampler, Settings, settings
 
 if TYPE_CHECKING:
     from clew.exporters.protocol import Exporter
@@ -86,8 +87,7 @@ def configure(
             settings.sampler = sampler
         settings.file_under(project_name=project_name, service=service)
         if enabled is not None:
-            settings.is_enabled = enabled
-            switch_recording()
+            set_enabled(enabled)
     if exporters is not None:
         _watch_exit()
         _replace(exporters, EXIT_TIMEOUT)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Se
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew.errors import RunsRefusedError
-from clew.runs import sampling as _sampling
+from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import Ambient, ambient
 from clew.runs.finished import Run
 from clew.runs.run import RunTree
@@ -138,8 +138,8 @@ class Pipeline:
         global _open_pipelines
         with _guard.lock:
             _open_pipelines = (*_open_pipelines, self)
-        _sampling.add_end_hook(self._end_hook)
-        _sampling.add_start_hook(self._start_hook)
+        _hooks.add_end_hook(self._end_hook)
+        _hooks.add_start_hook(self._start_hook)
 
     def flush(self, timeout: float) -> bool:
         """
@@ -178,8 +178,8 @@ class Pipeline:
         """
         global _open_pipelines
         deadline = monotonic() + timeout
-        _sampling.remove_start_hook(self._start_hook)
-        _sampling.remove_end_hook(self._end_hook)
+        _hooks.remove_start_hook(self._start_hook)
+        _hooks.remove_end_hook(self._end_hook)
         with _guard.lock:
             _open_pipelines = tuple(other for other in _open_pipelines if other is not self)
             is_first = self._last is None

@@ -30,7 +30,7 @@ from clew.propagation.fields import Fields, read_once
 from clew.propagation.langsmith import METADATA, PROJECT, TAGS, DottedOrder, LangSmithBaggage
 from clew.propagation.traceparent import RANDOM, SAMPLED, TraceParent
 from clew.propagation.tracestate import TraceState
-from clew.runs import sampling as _sampling
+from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_baggage, current_identity, report_exit_out_of_order, report_foreign_exit
 from clew.runs._tree.identity import Identity, Inherited, Remote, Unsampled, Upstream
 from clew.runs._tree.ids import new_id_text, now_ns
@@ -270,7 +270,7 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
         headers = {}
     elif not isinstance(identity, Remote):
         headers = _own_headers(identity, upstream) if identity.is_sampled else _headers_of_unsampled(identity)
-    elif _sampling.start_hooks and not identity.is_sampled:
+    elif _hooks.start_hooks and not identity.is_sampled:
         headers = _unsampled_headers(identity, span_id)
     else:
         headers = _passed_headers(identity)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tupl
 
 from clew.errors import AlreadyEnteredError, RunLookupError
 from clew.runs._tree.drawing import check_tree, draw_tree
+from clew.runs._tree.hooks import add_start_hook, remove_start_hook
 from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.ordering import in_order
 from clew.runs.finished import Run
-from clew.runs.sampling import add_start_hook, remove_start_hook
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError
-from clew.runs import sampling as _sampling
+from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.attributes import ADDED_NOWHERE, Amendable
 from clew.runs._tree.blocks import Ambient, ambient
 from clew.runs._tree.forks import register_fork_hooks
+from clew.runs._tree.hooks import notify_start
 from clew.runs._tree.identity import Identity, Inherited, Remote, Unsampled, hand_down
 from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.kept.copier import copy_payload
@@ -29,7 +30,7 @@ from clew.runs._tree.options import (
     metadata_of_extra,
 )
 from clew.runs.finished import Identified, Run
-from clew.runs.sampling import Filing, announce, settings
+from clew.runs.sampling import Filing, settings
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -196,7 +197,7 @@ class RunTree(Amendable, Identified):
             >>> headers["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
             True
         """
-        is_recorded = not self.is_ignored and (bool(_sampling.start_hooks) or not hasattr(self, "_is_draft"))
+        is_recorded = not self.is_ignored and (bool(_hooks.start_hooks) or not hasattr(self, "_is_draft"))
         headers: Dict[str, str] = loaded_headers().headers_of(self._identity, is_recorded=is_recorded)
         return headers
 
@@ -274,10 +275,10 @@ class RunTree(Amendable, Identified):
         self._by_hand.beside.pop(id(self), None)
         if self.is_ignored:
             pass
-        elif not _sampling.start_hooks:
+        elif not _hooks.start_hooks:
             self.ignore_changes()
         else:
-            announce(self)
+            notify_start(self)
             if self._additions is not None and self._additions.end_time_ns is not None:
                 self.close("success")  # it was made as one that is over
             self._tell_end()  # of one that was ended first
@@ -374,11 +375,11 @@ class RunTree(Amendable, Identified):
         self._status = status
         if additions is not None and additions.on_end is not None:
             additions.on_end(self)
-        if _sampling.end_hooks and self._additions is not ADDED_NOWHERE:
+        if _hooks.end_hooks and self._additions is not ADDED_NOWHERE:
             if hasattr(self, "_by_hand"):
                 self._tell_end()
             else:
-                for hook in _sampling.end_hooks:
+                for hook in _hooks.end_hooks:
                     hook(self)
         return True
 
@@ -393,7 +394,7 @@ class RunTree(Amendable, Identified):
             del self._by_hand.is_untold
         except AttributeError:
             return
-        for hook in _sampling.end_hooks:
+        for hook in _hooks.end_hooks:
             hook(self)
 
     def call_at_end(self, hook: Callable[[RunTree], object]) -> None:

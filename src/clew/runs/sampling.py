@@ -7,29 +7,19 @@ What travels of the decision is in `clew.runs.headers`.
 from __future__ import annotations
 
 from math import isnan
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 from clew._shared.incidents import report
-from clew._shared.locks import ForkSafeLock
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.identity import Inherited, Unsampled
 from clew.runs._tree.ids import new_random_digits, now_ns
-
-if TYPE_CHECKING:
-    from clew.runs.run import RunTree
 
 __all__ = (
     "Filing",
     "Sampler",
     "Settings",
     "TraceRoot",
-    "add_end_hook",
-    "add_start_hook",
-    "announce",
-    "remove_end_hook",
-    "remove_start_hook",
     "settings",
-    "switch_recording",
 )
 
 _RANDOM_SPACE = 1 << 56
@@ -69,14 +59,12 @@ class Settings:
     Hold what `clew.configure` has said: the one default configuration of the process.
     """
 
-    __slots__ = ("_sampler", "_threshold", "filing", "is_enabled", "is_sampling")
+    __slots__ = ("_sampler", "_threshold", "filing", "is_sampling")
 
     filing: Optional[Filing]  # None, which a run does not have to remember, where nothing was said
-    is_enabled: bool
     is_sampling: bool  # whether there is a sampler
 
     def __init__(self) -> None:
-        self.is_enabled = True
         self.filing = None
         self._sampler: Optional[Sampler] = None
         self._threshold: Optional[str] = None  # what is sampled is not below; that of a ratio
@@ -180,67 +168,3 @@ def _threshold_of(ratio: float) -> str:
 
 
 settings: Settings = Settings()
-_guard = ForkSafeLock()
-
-
-# Who is told when a run starts. An empty tuple: recording is off, and `traceable`
-# calls its function straight away. Replaced as a whole, so that no reader needs a lock.
-start_hooks: Tuple[Callable[[RunTree], object], ...] = ()
-_added_start_hooks: Tuple[Callable[[RunTree], object], ...] = ()
-# Who is told when a run that was announced has ended; as above.
-end_hooks: Tuple[Callable[[RunTree], object], ...] = ()
-
-
-def add_start_hook(hook: Callable[[RunTree], object]) -> None:
-    """
-    Have a function called with each run that starts, which switches recording on. It must not raise.
-    """
-    global _added_start_hooks
-    with _guard.lock:
-        _added_start_hooks = (*_added_start_hooks, hook)
-        switch_recording()
-
-
-def remove_start_hook(hook: Callable[[RunTree], object]) -> None:
-    """
-    Undo `add_start_hook`.
-    """
-    global _added_start_hooks
-    with _guard.lock:
-        _added_start_hooks = tuple(other for other in _added_start_hooks if other != hook)
-        switch_recording()
-
-
-def switch_recording() -> None:
-    """
-    Have it as `settings.is_enabled` says, which has the last word.
-    """
-    global start_hooks
-    with _guard.lock:
-        start_hooks = _added_start_hooks if settings.is_enabled else ()
-
-
-def add_end_hook(hook: Callable[[RunTree], object]) -> None:
-    """
-    Have a function called with each announced run that has ended, by whoever ends it. It must not raise.
-    """
-    global end_hooks
-    with _guard.lock:
-        end_hooks = (*end_hooks, hook)
-
-
-def remove_end_hook(hook: Callable[[RunTree], object]) -> None:
-    """
-    Undo `add_end_hook`.
-    """
-    global end_hooks
-    with _guard.lock:
-        end_hooks = tuple(other for other in end_hooks if other != hook)
-
-
-def announce(run: RunTree) -> None:
-    """
-    Tell everybody that a run has started.
-    """
-    for hook in start_hooks:
-        hook(run)

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
-from clew.runs import run as _run, sampling as _sampling
+from clew.runs import run as _run
+from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import ambient, current_identity
 from clew.runs._tree.identity import Identity, Unsampled, hand_down
 from clew.runs._tree.kept.copier import copy_payload
@@ -102,7 +103,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         inputs, self._inputs = self._inputs, None
         parent = current_identity.get()
         around = ambient.get()
-        is_recorded = bool(_sampling.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
+        is_recorded = bool(_hooks.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
         decided = None
         if is_recorded and parent is None and settings.is_sampling:
             decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
@@ -120,7 +121,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         try:
             self._token = current_identity.set(run._identity)
             if not run.is_ignored:
-                _sampling.announce(run)
+                _hooks.notify_start(run)
         except BaseException as interrupt:  # no exit follows an entry that failed
             leave_call(run._identity, self._token)
             run.fail(interrupt, interrupt.__traceback__)

@@ -31,7 +31,8 @@ from clew.context._stepping.throwing import without_next_frame
 from clew.context.generator_functions import GeneratorFunction
 from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
-from clew.runs import run as _run, sampling as _sampling
+from clew.runs import run as _run
+from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import ambient, current_identity, report_foreign_exit
 from clew.runs._tree.identity import Inherited, Nobody, Unsampled, hand_down
 from clew.runs._tree.ids import new_id_text, now_ns
@@ -205,7 +206,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
                     return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
                 except BaseException as error:  # noqa: BLE001  all of them go on
                     raise without_next_frame(error)  # noqa: B904  it is the same one
-        if not (_sampling.start_hooks and is_enabled):
+        if not (_hooks.start_hooks and is_enabled):
             if fills_run_tree:
                 args, kwargs = recipe.filled(args, kwargs, None)
             return await fn(*args, **kwargs)
@@ -252,7 +253,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
                     return _traced_function(fn, recipe_of_call)(*args, **kwargs)
                 except BaseException as error:  # noqa: BLE001  all of them go on
                     raise without_next_frame(error)  # noqa: B904  it is the same one
-        if not (_sampling.start_hooks and is_enabled):
+        if not (_hooks.start_hooks and is_enabled):
             if fills_run_tree:
                 args, kwargs = recipe.filled(args, kwargs, None)
             return fn(*args, **kwargs)
@@ -420,7 +421,7 @@ class Recipe:
             if self._origin is not None:
                 self._give_what_the_call_asks_for(run)
             if not later:
-                for hook in _sampling.start_hooks:
+                for hook in _hooks.start_hooks:
                     hook(run)
             return run
         except RecursionError:
@@ -448,8 +449,8 @@ class Recipe:
             if identity._id_text is not None and self._id_text is None:
                 # Its random digits have decided that it is recorded.
                 identity._id_text = new_id_text(identity.start_time_ns, identity.span_id)
-        if _sampling.start_hooks:
-            _sampling.announce(run)
+        if _hooks.start_hooks:
+            _hooks.notify_start(run)
         else:
             run.ignore_changes()
 

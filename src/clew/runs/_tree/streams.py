@@ -26,7 +26,7 @@ from clew.context._stepping.throwing import (
 from clew.context.async_generators import StepHere, first_operation
 from clew.context.generator_functions import FunctionLike
 from clew.context.streams import StreamType, has_special, stand_in
-from clew.runs import sampling as _sampling
+from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import Ambient, ambient, current_baggage, current_identity, report_foreign_exit
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS
 
@@ -449,12 +449,12 @@ class TracedGeneratorFunction(FunctionLike):
         return self._called(recipe, args, kwargs)
 
     def _called(self, recipe: Recipe, args: Any, kwargs: Any, *, is_addressed: bool = False) -> Any:
-        is_recorded = _sampling.start_hooks and recipe.is_enabled
+        is_recorded = _hooks.start_hooks and recipe.is_enabled
         run = recipe.start(args, kwargs, later=True) if is_recorded else None
         if recipe.fills_run_tree:
             args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
-            if is_recorded or (is_addressed and _sampling.start_hooks):
+            if is_recorded or (is_addressed and _hooks.start_hooks):
                 return self.driven(_Stream(recipe, None, starts=False), self._fn, args, kwargs)
             return self._fn(*args, **kwargs)
         # What is no plain function may do something at its call, such as to make a run of its own.
