@@ -15,7 +15,7 @@ from clew.runs.sampling import Filing, settings
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from clew.runs.run import RunTree
+    from clew.runs._tree.attributes import Amendable
 
 __all__ = (
     "Identified",
@@ -184,7 +184,7 @@ class Run(Identified):
     status: str
     tags: Tuple[str, ...]
 
-    def __init__(self, run: RunTree, children: Tuple[Run, ...]) -> None:
+    def __init__(self, run: Amendable, children: Tuple[Run, ...]) -> None:
         fill = super().__setattr__
         fill("_identity", run._identity)
         fill("_filing", settings.filing if run._status == "pending" else getattr(run, "_filing", None))

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from clew.runs._tree.identity import Identity
     from clew.runs._tree.kept.errors import ErrorText
-    from clew.runs.run import RunTree
 
 __all__ = ("ADDED_NOWHERE", "Additions", "Amendable", "Metadata", "Tags", "Unset", "unset")
 
@@ -162,7 +161,7 @@ class Additions:
     def __init__(self) -> None:
         self.end_time_ns: Optional[int] = None  # in place of that of its end
         self.error: Optional[str] = None
-        self.on_end: Optional[Callable[[RunTree], object]] = None
+        self.on_end: Optional[Callable[[Any], object]] = None  # gets the RunTree
         self.outputs: Optional[Dict[str, Any]] = None
         self.tags: List[str] = []
         self.metadata: Dict[str, Any] = {}

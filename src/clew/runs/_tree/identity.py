@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from clew.propagation.langsmith import DottedOrder
     from clew.propagation.traceparent import TraceParent
     from clew.propagation.tracestate import TraceState
-    from clew.runs.run import RunTree
 
 __all__ = (
     "Identity",
@@ -139,7 +138,7 @@ class Identity:
     _order: Optional[str]  # the dotted order, None until somebody has asked for it or for that of a child
     # The others are filled only when and as long as there is something to fill in, which keeps the
     # start of a run cheap.
-    live: RunTree  # while the run is open
+    live: Any  # the RunTree, while the run is open
     exited_to: Optional[Identity]  # once a `trace` block of this run was left out of order
     is_carried: bool  # once a traced generator was suspended in a `trace` block of this run
     linked: Tuple[Identity, ...]  # for a root that was started beside somebody, or headers that name two parents
