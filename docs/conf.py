@@ -4,8 +4,11 @@ How the documentation is built: `nox -s docs`. Nothing is fetched from the netwo
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional
 
+from docutils import nodes
 from typing_extensions import ParamSpec
 
 import clew
@@ -15,7 +18,6 @@ import clew.errors
 import clew.executors.thread_pool
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -78,6 +80,9 @@ def setup(app: Sphinx) -> None:
     # Before napoleon's and intersphinx's own listeners, which have the default priority of 500.
     app.connect("autodoc-process-docstring", keep_first_line_of_property, priority=400)
     app.connect("missing-reference", resolve_by_known_name, priority=400)
+    app.connect("source-read", include_changelog)
+    app.connect("source-read", add_toctree_of_links)
+    app.connect("doctree-resolved", link_names_in_code_spans)
 
 
 def keep_first_line_of_property(
@@ -101,3 +106,53 @@ def resolve_by_known_name(
         return None
     node["reftarget"] = target
     return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, contnode)
+
+
+def include_changelog(_app: Sphinx, docname: str, source: List[str]) -> None:
+    """
+    Show CHANGELOG.md on its page; the page itself only names that file, for its readers in the repository.
+    """
+    if docname == "changelog":
+        source[0] = (Path(__file__).parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def add_toctree_of_links(_app: Sphinx, docname: str, source: List[str]) -> None:
+    """
+    Make the navigation of an index page from the links in its list.
+
+    The page itself has no toctree, because its readers in the repository would see the directive as text.
+    """
+    if docname.rpartition("/")[2] == "index":
+        pages = re.findall(r"^- .*?\]\((?!https?:)([^)#]+)\.md\)", source[0], flags=re.MULTILINE)
+        source[0] += "\n```{toctree}\n:hidden:\n\n" + "\n".join(pages) + "\n```\n"
+
+
+def link_names_in_code_spans(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """
+    Link each code span that is the full name of something, of clew or of the standard library, to its description.
+
+    The pages have plain code spans instead of roles, because their readers in the repository would see a role as text.
+    """
+    env = app.env
+    python = env.get_domain("py")
+    stdlib = {
+        name: item
+        for kind, items in env.intersphinx_inventory.items()
+        if kind[:3] == "py:"
+        for name, item in items.items()
+    }
+    for span in list(doctree.findall(nodes.literal)):
+        text = span.astext()
+        name = text[:-2] if text.endswith("()") else text
+        parent = span.parent
+        if "." not in name or isinstance(parent, (nodes.reference, nodes.title)):
+            continue
+        if name in python.objects:
+            found = python.objects[name]
+            uri = app.builder.get_relative_uri(docname, found.docname) + f"#{found.node_id}"
+        elif name in stdlib:
+            item = stdlib[name]
+            uri = item.uri if hasattr(item, "uri") else item[2]
+        else:
+            continue
+        parent.replace(span, nodes.reference("", "", span.deepcopy(), refuri=uri, internal=name in python.objects))
