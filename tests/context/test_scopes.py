@@ -134,7 +134,7 @@ def test_block_is_for_one_use(make: Any) -> None:
     block = make()
     with block:
         pass
-    with pytest.raises(clew.ClewError, match=r"expected a .* block to be entered once"), block:
+    with pytest.raises(clew.ClewError, match=r"expected each .* block to be entered once"), block:
         pass
 
 

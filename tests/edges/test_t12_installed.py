@@ -214,7 +214,7 @@ def test_installs_are_counted_and_blocks_may_overlap() -> None:
     assert stdlib() != before
     second.__exit__(None, None, None)
     assert stdlib() == before
-    with pytest.raises(clew.ClewError, match="expected an installed block to be entered once"):
+    with pytest.raises(clew.ClewError, match=r"expected each installed\(\) block to be entered once"):
         first.__enter__()
 
 

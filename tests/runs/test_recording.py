@@ -144,7 +144,7 @@ def test_runs_that_are_each_others_parents_are_all_there() -> None:
 
 def test_a_recording_is_for_one_block() -> None:
     runs = clew.record()
-    with runs, pytest.raises(clew.ClewError, match="call record\\(\\) for each block"):
+    with runs, pytest.raises(clew.ClewError, match=r"expected each record\(\) block to be entered once"):
         runs.__enter__()
 
 

@@ -94,7 +94,7 @@ def test_a_block_ended_with_an_error_stays_one() -> None:
 def test_a_block_is_for_one_use() -> None:
     block = clew.trace("once")
     with block, pytest.raises(
-        clew.ClewError, match="expected a trace block to be entered once, found 'once' entered before"
+        clew.ClewError, match=r"expected each trace\('once'\) block to be entered once, found it entered before"
     ):
         block.__enter__()
     with pytest.raises(RuntimeError):

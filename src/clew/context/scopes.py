@@ -11,12 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Optional, Type
 
 from clew._shared.incidents import report
+from clew._shared.one_use import EnteredOnce
 from clew.context import accessors
 from clew.context._stepping.entering import loop_variable
 from clew.context._stepping.neighbours import loaded_tracers
 from clew.context._stepping.seams import Tracer, tracers
 from clew.context.accessors import Carried, Registration, pairs
-from clew.errors import AlreadyEnteredError, WrongContextError
+from clew.errors import WrongContextError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,7 +30,7 @@ _innermost: ContextVar[Optional[Scope]] = ContextVar("clew_scope", default=None)
 Undo = List[Callable[[], object]]
 
 
-class Scope:
+class Scope(EnteredOnce):
     """
     Be a block that changes the current context at its entry, and takes its changes back at its exit.
     """
@@ -40,18 +41,15 @@ class Scope:
 
     def __init__(self, name: str, changes: Callable[[Undo], None]) -> None:
         self._name = name
-        self._changes: Optional[Callable[[Undo], None]] = changes
+        self._changes = changes
         self._undo: Undo = []
         self._outer: Optional[Scope] = None
         self._is_left = False
 
     def __enter__(self) -> None:
-        changes, self._changes = self._changes, None
-        if changes is None:
-            raise AlreadyEnteredError(
-                f"expected a {self._name} block to be entered once, found one entered before; "
-                f"write {self._name}() once more for each block"
-            )
+        self._enter_once(self._name)
+        changes = self._changes
+        del self._changes  # which refers to the context
         self._outer = _innermost.get()
         self._token = _innermost.set(self)
         try:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Callable, ContextManager, List, Optional,
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
+from clew._shared.one_use import EnteredOnce
 from clew.context._stepping.entering import runner_elsewhere
-from clew.errors import AlreadyEnteredError, NotInstalledError
+from clew.errors import NotInstalledError
 from clew.executors._future import with_context_callbacks
 from clew.executors._mapping import map_by_submitting
 from clew.executors._queueing import runs_in_threads
@@ -124,19 +125,11 @@ def installed() -> ContextManager[None]:
     return _Installed()
 
 
-class _Installed:
-    __slots__ = ("_was_entered",)
-
-    def __init__(self) -> None:
-        self._was_entered = False
+class _Installed(EnteredOnce):
+    __slots__ = ()
 
     def __enter__(self) -> None:
-        if self._was_entered:
-            raise AlreadyEnteredError(
-                "expected an installed block to be entered once, found one entered before; "
-                "write installed() once more for each block"
-            )
-        self._was_entered = True
+        self._enter_once("installed()")
         install()
 
     def __exit__(

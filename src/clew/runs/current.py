@@ -21,8 +21,9 @@ from typing import (
     Union,
 )
 
+from clew._shared.one_use import EnteredOnce
 from clew.context._stepping.seams import Tracer, tracers
-from clew.errors import AlreadyEnteredError, ArgumentTypeError
+from clew.errors import ArgumentTypeError
 from clew.runs._tree.blocks import (
     Ambient,
     ambient,
@@ -189,7 +190,7 @@ def _given_remote(remote: Remote, *, trusted: bool = True) -> _Given:
     return _Given(None, (remote,), loaded_headers().NO_BAGGAGE)
 
 
-class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
+class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named as LangSmith's
     """
     Say for a block of code what its runs belong to, and whether there are any.
 
@@ -234,7 +235,7 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         ('00f067aa0ba902b7', ('api',))
     """
 
-    __slots__ = ("_ambient", "_enabled", "_given", "_is_entered", "_own", "_tokens")
+    __slots__ = ("_ambient", "_enabled", "_given", "_own", "_tokens")
 
     def __init__(
         self,
@@ -252,15 +253,10 @@ class tracing_context:  # noqa: N801  used like a function, named as LangSmith's
         self._given = None if parent is None else _given(parent, trusted=trusted)
         self._own = hand_down(tags, metadata, project_name)
         self._enabled = enabled
-        self._is_entered = False
         self._tokens: List[Tuple[ContextVar[Any], Token[Any]]] = []
 
     def __enter__(self) -> None:
-        if self._is_entered:
-            raise AlreadyEnteredError(
-                "expected a tracing_context to be entered once, found it entered before; write a new one for each block"
-            )
-        self._is_entered = True
+        self._enter_once("tracing_context")
         given, own = self._given, self._own
         identity, around = current_identity.get(), ambient.get()
         before = identity, around, current_baggage.get()

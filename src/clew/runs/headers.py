@@ -24,7 +24,8 @@ from typing import (
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
-from clew.errors import AlreadyEnteredError, ArgumentTypeError, ArgumentValueError
+from clew._shared.one_use import EnteredOnce
+from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.propagation.baggage import Baggage, BaggageMember
 from clew.propagation.fields import Fields, read_once
 from clew.propagation.langsmith import METADATA, PROJECT, TAGS, DottedOrder, LangSmithBaggage
@@ -482,7 +483,7 @@ def _changed(items: Iterable[Tuple[Any, Any]]) -> Baggage:
     return changed
 
 
-class baggage:  # noqa: N801  used like a function
+class baggage(EnteredOnce):  # noqa: N801  used like a function
     """
     Have the program send some values along with its requests, for a block of code.
 
@@ -517,10 +518,7 @@ class baggage:  # noqa: N801  used like a function
         self._token: Optional[Token[Optional[Baggage]]] = None
 
     def __enter__(self) -> None:
-        if self._baggage is not None:
-            raise AlreadyEnteredError(
-                "expected baggage to be entered once, found it entered before; write a new one for each block"
-            )
+        self._enter_once("baggage")
         self._baggage = _changed(self._items.items())
         self._token = current_baggage.set(self._baggage)
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, Type
 
-from clew.errors import AlreadyEnteredError, RunLookupError
+from clew._shared.one_use import EnteredOnce
+from clew.errors import RunLookupError
 from clew.runs._tree.drawing import check_tree, draw_tree
 from clew.runs._tree.hooks import add_start_hook, remove_start_hook
 from clew.runs._tree.identity import Identity, Remote
@@ -24,7 +25,7 @@ __all__ = (
 )
 
 
-class Recording:
+class Recording(EnteredOnce):
     """
     Hold the runs that started while a `record()` block was open, in the order in which they started.
 
@@ -32,18 +33,15 @@ class Recording:
     so a run that had not ended yet shows as ``pending`` and, read again later, as what became of it.
     """
 
-    __slots__ = ("_is_entered", "_on_start", "_started")
+    __slots__ = ("_on_start", "_started")
 
     def __init__(self) -> None:
         self._started: List[RunTree] = []
         # list.append is atomic, so that every thread can report here without a lock.
         self._on_start: Callable[[RunTree], object] = self._started.append
-        self._is_entered = False
 
     def __enter__(self) -> Recording:
-        if self._is_entered:
-            raise AlreadyEnteredError("expected a recording to be entered once; call record() for each block")
-        self._is_entered = True
+        self._enter_once("record()")
         add_start_hook(self._on_start)
         return self
 

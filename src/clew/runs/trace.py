@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
 
-from clew.errors import AlreadyEnteredError, ArgumentTypeError
+from clew._shared.one_use import already_entered
+from clew.errors import ArgumentTypeError
 from clew.runs import run as _run
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import ambient, current_identity
@@ -94,10 +95,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
 
     def __enter__(self) -> RunTree:
         if self._run is not None:
-            raise AlreadyEnteredError(
-                f"expected a trace block to be entered once, found {self._name!r} entered before; "
-                f"write a new trace(...) for each block"
-            )
+            raise already_entered(f"trace({self._name!r})")
         if self._around is not None:
             self._around.__enter__()
         inputs, self._inputs = self._inputs, None

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional, Type
 from uuid import UUID
 
 from clew._shared.locks import ForkSafeLock
-from clew.errors import AlreadyEnteredError, ArgumentTypeError, ArgumentValueError
+from clew._shared.one_use import EnteredOnce
+from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree import ids as _ids
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ _new_id_text = _Faked("new_id_text")
 _new_random_digits = _Faked("new_random_digits")
 
 
-class FakeClock:
+class FakeClock(EnteredOnce):
     """
     Be the clock of all runs for a ``with`` block: it stands still until it is told otherwise.
 
@@ -90,12 +91,11 @@ class FakeClock:
         tea 180.00 s
     """
 
-    __slots__ = ("_is_entered", "_now_ns", "_read")
+    __slots__ = ("_now_ns", "_read")
 
     def __init__(self, *, start_ns: int = _START_NS) -> None:
         self._now_ns = _check_time(start_ns)
         self._read: Callable[[], int] = lambda: self._now_ns  # one object, to be found again
-        self._is_entered = False
 
     @property
     def now_ns(self) -> int:
@@ -129,9 +129,7 @@ class FakeClock:
             self._now_ns = checked
 
     def __enter__(self) -> FakeClock:
-        if self._is_entered:
-            raise AlreadyEnteredError("expected a FakeClock to be entered once; make a new one for each block")
-        self._is_entered = True
+        self._enter_once("FakeClock")
         _now_ns.add(self._read)
         return self
 
@@ -147,7 +145,7 @@ class FakeClock:
         return f"<clew.testing.fakes.FakeClock at {self._now_ns} ns>"
 
 
-class CountedIds:
+class CountedIds(EnteredOnce):
     """
     Have the ids of runs counted for a ``with`` block: the first is 1, in the form of a UUIDv7, the next one 2.
 
@@ -174,11 +172,10 @@ class CountedIds:
         (UUID('00000000-0000-7000-8000-000000000001'), '8000000000000001')
     """
 
-    __slots__ = ("_count", "_fakes", "_is_entered")
+    __slots__ = ("_count", "_fakes")
 
     def __init__(self) -> None:
         self._count = 0
-        self._is_entered = False
         # One object each, to be found again.
         self._fakes = ((_new_id_text, self._text), (_new_random_digits, self._digits))
 
@@ -204,9 +201,7 @@ class CountedIds:
         return _written(digits or self._digits())
 
     def __enter__(self) -> CountedIds:
-        if self._is_entered:
-            raise AlreadyEnteredError("expected CountedIds to be entered once; make new ones for each block")
-        self._is_entered = True
+        self._enter_once("CountedIds")
         for faked, fake in self._fakes:
             faked.add(fake)
         return self
