@@ -81,7 +81,7 @@ def test_program_prints_what_the_page_says(block: Block) -> None:
     if "langsmith" in block.text:
         pytest.importorskip("langsmith", reason="needs langsmith, which has no release for this Python")
     # 3.14+: where this flag is set, bare threads take the context along, and a pool's keep that of its first job.
-    uses_bare_threads = "import ThreadPoolExecutor" in block.text or "threading.Thread(" in block.text
+    uses_bare_threads = re.search(r"import ThreadPoolExecutor|threading\.Thread\b|run_in_executor\(None", block.text)
     if getattr(sys.flags, "thread_inherit_context", 0) and uses_bare_threads:
         pytest.skip("needs threads that start in an empty context, as with -X thread_inherit_context=0")
     # The lines in front make a traceback point into the page.
@@ -160,9 +160,8 @@ MODULES = [
     *(f"propagation.{part}" for part in ("baggage", "fields", "langsmith", "traceparent", "tracestate")),
     *(f"integrations.{package}" for package in ("logging", "opentelemetry", "structlog")),
     "testing.fakes",
-    "configuration",
-    "records",
-    *(f"exporters.{part}" for part in ("jsonl", "langsmith", "memory", "pipeline", "protocol")),
+    *(f"exporters.{part}" for part in ("configuration", "jsonl", "langsmith", "memory", "pipeline", "protocol")),
+    "runs._tree.serialising",
 ]
 
 
@@ -174,11 +173,61 @@ def test_reference_has_every_public_name() -> None:
     assert listed == everyday | {f"{path}.{name}" for path, name in of_modules if name not in everyday}
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_links_between_files_lead_somewhere(name: str) -> None:
-    text = (PROJECT / name).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-        assert (PROJECT / target).exists(), f"{name} links to {target}"
+TEXTS = [PROJECT / "CONTRIBUTING.md", PROJECT / "CHANGELOG.md", *PAGES]
+each_text = pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.relative_to(PROJECT).as_posix()) for page in TEXTS]
+)
+
+
+def prose_of(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+@each_text
+def test_links_between_files_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", prose_of(page)):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@each_text
+def test_prose_has_no_markup_that_only_sphinx_reads(page: Path) -> None:
+    assert re.findall(r"\{[\w:]+\}`|\]\(<|\[\]\(|^\(.*\)=$|^:::", prose_of(page), flags=re.MULTILINE) == []
+    fences = {fence["language"] for fence in FENCE.finditer(page.read_text(encoding="utf-8"))}
+    assert {language for language in fences if "{" in language} <= {"{eval-rst}"}
+
+
+@each_text
+def test_names_in_code_spans_exist(page: Path) -> None:
+    """Sphinx links a code span that is the full name of something, and leaves it alone where there is no such name."""
+    for name in re.findall(r"`(clew(?:\.\w+)+)(?:\(\))?`", prose_of(page)):
+        if not name.startswith(METADATA_KEYS):
+            found: Any = clew
+            for depth, part in enumerate(name.split(".")[1:], start=2):
+                if not hasattr(found, part):
+                    importlib.import_module(".".join(name.split(".")[:depth]))
+                found = getattr(found, part)
+
+
+METADATA_KEYS = ("clew.status",)  # no name of Python's, although it looks like one
+
+
+def test_each_file_of_the_examples_is_named_in_a_page() -> None:
+    ignored = {"node_modules", "__pycache__"}
+    files = [path for path in PROJECT.glob("examples/**/*") if path.is_file() and not ignored & {*path.parts}]
+    text = (PROJECT / "docs/guides/examples.md").read_text(encoding="utf-8")
+    assert len(files) >= 7
+    assert [path for path in files if f"](../../{path.relative_to(PROJECT).as_posix()})" not in text] == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="needs sys.stdlib_module_names")
+def test_blocks_name_the_packages_that_they_need() -> None:
+    installed_with_clew = {"clew", "anyio"}
+    for block in BLOCKS:
+        if block.language.startswith("python"):
+            imported = set(re.findall(r"^(?:>>> )?(?:from|import) (\w+)", block.text, flags=re.MULTILINE))
+            needed = imported - sys.stdlib_module_names - installed_with_clew
+            named = " ".join(re.findall(r"^# pip install (.*)", block.text, flags=re.MULTILINE))
+            assert {package for package in needed if package not in named} == set(), f"{block.page}:{block.line}"
 
 
 @pytest.mark.parametrize("example", ["interleaved_streams.py", "lazy_worker.py"])
