@@ -20,11 +20,13 @@ if TYPE_CHECKING:
         register_accessor as register_accessor,
         thread_local_accessor as thread_local_accessor,
     )
-    from clew.context.async_generators import wrap_async_generator as wrap_async_generator
     from clew.context.binding import bind as bind, unwrap as unwrap
     from clew.context.coroutines import wrap_coroutine as wrap_coroutine
-    from clew.context.generator_functions import context_generator as context_generator
-    from clew.context.generators import wrap_generator as wrap_generator
+    from clew.context.generators import (
+        context_generator as context_generator,
+        wrap_async_generator as wrap_async_generator,
+        wrap_generator as wrap_generator,
+    )
     from clew.context.scopes import detached as detached
     from clew.context.snapshot import Snapshot as Snapshot, capture as capture
     from clew.context.streams import wrap_stream as wrap_stream
@@ -112,7 +114,7 @@ _HOMES = {
     "bind": "clew.context.binding",
     "capture": "clew.context.snapshot",
     "configure": "clew.exporters.configuration",
-    "context_generator": "clew.context.generator_functions",
+    "context_generator": "clew.context.generators",
     "detached": "clew.context.scopes",
     "flush": "clew.exporters.configuration",
     "get_baggage": "clew.runs.headers",
@@ -131,7 +133,7 @@ _HOMES = {
     "tracing_context": "clew.runs.current",
     "uninstall": "clew.executors.installation",
     "unwrap": "clew.context.binding",
-    "wrap_async_generator": "clew.context.async_generators",
+    "wrap_async_generator": "clew.context.generators",
     "wrap_coroutine": "clew.context.coroutines",
     "wrap_executor": "clew.executors.wrapped",
     "wrap_generator": "clew.context.generators",

@@ -302,7 +302,7 @@ def test_loop_names_the_drivers_module() -> None:
         made = [body_async(), clew.wrap_async_generator(body_async())]
         return [each.ag_frame.f_globals["__name__"] for each in made]  # type: ignore[attr-defined]
 
-    assert asyncio.run(main()) == [__name__, "clew.context.async_generators"]
+    assert asyncio.run(main()) == [__name__, "clew.context._stepping.async_drivers"]
 
 
 def test_every_row_of_the_list_is_known_here() -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import clew
-from clew.context import generator_functions
+from clew.context._stepping import function_likes
 
 # What a body sets is to reach the `with` block, so that no context manager is made of a generator that keeps it all.
 OF_CONTEXT_MANAGERS = ("test_contextlib.py", "test_contextlib_async.py")
@@ -96,7 +96,7 @@ def arrange(decorate: Callable[[Any], Any]) -> None:
         decorated.append(fn.__qualname__)
         return decorate(fn)
 
-    module: Any = generator_functions
+    module: Any = function_likes
     native_named = module.named
 
     def named(driver: Any, *args: Any) -> Any:

@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, List, Set
 
 import pytest
 
-from clew.context.coroutines import ContextCoroutine
+from clew.context._stepping.coroutines import ContextCoroutine
 
 # How many groups or nurseries clew has opened, and how many tasks were given a context to share.
 counts: Dict[str, int] = Counter()

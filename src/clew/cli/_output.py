@@ -9,14 +9,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, List, Sequence, TextIO, Union
 
 from clew.runs._tree.drawing import draw_tree
+from clew.runs._tree.serialising import StoredRun
+from clew.runs.finished import Run
+from clew.runs.recording import Recording
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from clew.runs._tree.serialising import StoredRun
-    from clew.runs.finished import Run
-    from clew.runs.recording import Recording
 
 __all__ = ("print_lines", "print_recording", "print_trees")
 

@@ -6,134 +6,12 @@ What a function or coroutine sees while it runs is in `clew.context.binding` and
 
 from __future__ import annotations
 
-from contextvars import Context, ContextVar, Token
-from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Optional, Type
-
-from clew._shared.incidents import report
-from clew._shared.one_use import EnteredOnce
-from clew.context import accessors
-from clew.context._stepping.entering import loop_variable
+from clew.context._stepping import carrying
+from clew.context._stepping.blocks import Scope, Undo, detach, swap
 from clew.context._stepping.neighbours import loaded_tracers
-from clew.context._stepping.seams import Tracer, tracers
-from clew.context.accessors import Carried, Registration, pairs
-from clew.errors import WrongContextError
+from clew.context._stepping.seams import tracers
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-__all__ = ("Scope", "Undo", "attached", "detached", "set_values")
-
-# The innermost block that is open. Set at each entry, so that an exit in another context is noticed.
-_innermost: ContextVar[Optional[Scope]] = ContextVar("clew_scope", default=None)
-
-Undo = List[Callable[[], object]]
-
-
-class Scope(EnteredOnce):
-    """
-    Be a block that changes the current context at its entry, and takes its changes back at its exit.
-    """
-
-    __slots__ = ("_changes", "_is_left", "_name", "_outer", "_token", "_undo")
-
-    _token: Token[Optional[Scope]]
-
-    def __init__(self, name: str, changes: Callable[[Undo], None]) -> None:
-        self._name = name
-        self._changes = changes
-        self._undo: Undo = []
-        self._outer: Optional[Scope] = None
-        self._is_left = False
-
-    def __enter__(self) -> None:
-        self._enter_once(self._name)
-        changes = self._changes
-        del self._changes  # which refers to the context
-        self._outer = _innermost.get()
-        self._token = _innermost.set(self)
-        try:
-            changes(self._undo)
-        except BaseException:  # no exit follows an entry that was interrupted
-            _innermost.reset(self._token)
-            self._take_back()
-            raise
-
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        innermost = _innermost.get()
-        if innermost is not self and self in _outwards(innermost):
-            # What is inside would lose its values now, and bring these back later: it will see to both.
-            self._is_left = True
-            report(
-                "blocks_left_out_of_order",
-                f"a {self._name} block was left before one that was opened inside it; "
-                f"close blocks in the reverse order of opening",
-            )
-            return
-        try:
-            _innermost.reset(self._token)
-        except ValueError:
-            # The block's own exception must come through.
-            if exc is None:
-                raise WrongContextError(
-                    f"expected the {self._name} block to be left in the context in which it was entered, found "
-                    f"another one; enter and leave it in one thread or task, or hand Snapshot.run a function"
-                ) from None
-            report(
-                "blocks_left_in_another_context",
-                f"a {self._name} block was left in another context than it was entered in; "
-                f"enter and leave it in one task or thread",
-            )
-        else:
-            self._take_back()
-
-    def _take_back(self) -> None:
-        while self._undo:
-            try:
-                self._undo.pop()()
-            except Exception as error:  # noqa: BLE001, PERF203  somebody else's tracer must not keep the rest
-                _report(error)
-        outer, self._outer = self._outer, None
-        if outer is not None and outer._is_left:
-            try:
-                _innermost.reset(outer._token)
-            except ValueError:  # it was entered in another context, of which this is a copy: that one is put back there
-                return
-            outer._take_back()
-
-
-def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
-    """
-    Return the block in which the values of `context`, which nobody is in, are current.
-    """
-
-    def changes(undo: Undo) -> None:
-        # Also those that have the value already: the block may change them.
-        set_values(context, undo)
-        for tracer in (*tracers, *loaded_tracers()):
-            # What was set just now, or, where the snapshot had none, what is here.
-            has_parent = _asked(tracer, context)
-            if link or not has_parent:
-                _detach(tracer, undo, link=has_parent)
-        for each, value in pairs(carried):
-            _swap(each, None if link and each.is_cleared_when_detached else value, undo)
-
-    return Scope("Snapshot.attached", changes)
-
-
-def set_values(values: Mapping[ContextVar[Any], Any], undo: Undo) -> None:
-    """
-    Set variables here, but those that are about this thread or its open blocks.
-    """
-    not_carried = (loop_variable(), _innermost)
-    for variable, value in values.items():
-        if variable not in not_carried:
-            undo.append(partial(variable.reset, variable.set(value)))
+__all__ = ("detached",)
 
 
 def detached(*, link: bool = True) -> Scope:
@@ -168,39 +46,9 @@ def detached(*, link: bool = True) -> Scope:
 
     def changes(undo: Undo) -> None:
         for tracer in (*tracers, *loaded_tracers()):
-            _detach(tracer, undo, link=link)
-        for each in accessors.registered:
+            detach(tracer, undo, link=link)
+        for each in carrying.registered:
             if each.is_cleared_when_detached:
-                _swap(each, None, undo)
+                swap(each, None, undo)
 
     return Scope("detached", changes)
-
-
-def _swap(each: Registration, value: Any, undo: Undo) -> None:
-    undo.append(partial(each.swap_back, each.swap_in(value)))
-
-
-def _asked(tracer: Tracer, context: Context) -> bool:
-    try:
-        return context.run(tracer.has_parent)
-    except Exception as error:  # noqa: BLE001  as above
-        _report(error)
-        return False
-
-
-def _detach(tracer: Tracer, undo: Undo, *, link: bool) -> None:
-    try:
-        if tracer.has_parent():
-            undo.append(tracer.detach(link=link))
-    except Exception as error:  # noqa: BLE001  as above
-        _report(error)
-
-
-def _report(error: Exception) -> None:
-    report("tracers_failed", "a tracer has raised while its parent was taken away or put back", error=error)
-
-
-def _outwards(scope: Optional[Scope]) -> Iterator[Scope]:
-    while scope is not None:
-        yield scope
-        scope = scope._outer

@@ -6,22 +6,19 @@ Binding a snapshot to a function is in `clew.context.binding`.
 
 from __future__ import annotations
 
-from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, Union, overload
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, overload
 
+from clew.context._stepping.captured import Captured
 from clew.context._stepping.entering import (
     capture_carried,
-    fit_for_elsewhere,
-    fit_for_here,
-    fit_to_keep,
+    prepare_for_here,
+    prepare_to_keep,
     runner,
 )
-from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
-
-    from clew.context.accessors import Carried
 
     P = ParamSpec("P")
 
@@ -30,7 +27,7 @@ __all__ = ("Snapshot", "capture")
 T = TypeVar("T")
 
 
-class Snapshot:
+class Snapshot(Captured):
     """
     Hold the values that all ContextVars had when `capture()` was called.
 
@@ -43,11 +40,7 @@ class Snapshot:
         re-entrant.
     """
 
-    __slots__ = ("__weakref__", "_context", "carried")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context.copy()
-        self.carried: Carried = ()  # `capture` has it; a bare Context has no thread-locals
+    __slots__ = ()
 
     def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -67,25 +60,9 @@ class Snapshot:
             >>> snapshot.run(user.get)
             'ada'
         """
-        context = fit_for_here(self._context.copy())
-        run: Callable[..., T] = runner(context, self.carried, kwargs)
+        context = prepare_for_here(self._context.copy())
+        run: Callable[..., T] = runner(context, self._carried, kwargs)
         return run(fn, *args, **kwargs)
-
-    def runner_elsewhere(self) -> Callable[..., Any]:
-        """
-        Return what calls `(fn, *args, **kwargs)` in a fresh copy, once, on another thread.
-        """
-        return runner(fit_for_elsewhere(self._context.copy()), self.carried)
-
-    def context(self) -> Context:
-        """
-        Return a fresh copy of the captured context, for an API that takes a `contextvars.Context`.
-
-        Context:
-            *When*: at `capture()`. *What the callee sees*: whatever enters the copy sees the
-            captured values. *What comes back*: nothing. Thread-safe; two calls give two copies.
-        """
-        return self._context.copy()
 
     def attached(self, *, link: bool = False) -> ContextManager[None]:
         """
@@ -126,9 +103,9 @@ class Snapshot:
             'nobody'
         """
         # Here and below not at the top: those rooms need this one.
-        from clew.context.scopes import attached
+        from clew.context._stepping.blocks import attached
 
-        return attached(fit_to_keep(self._context.copy()), self.carried, link=link)
+        return attached(prepare_to_keep(self._context.copy()), self._carried, link=link)
 
     @overload
     def bind(self, fn: classmethod[Any, P, T]) -> classmethod[Any, P, T]: ...
@@ -153,10 +130,11 @@ class Snapshot:
         Raises:
             ArgumentTypeError: as `clew.bind`.
         """
-        from clew.context.binding import bind_to, check_callable, unwrap
+        from clew.context._stepping.bound import bind_to, check_callable
+        from clew.context.binding import unwrap
 
         check_callable(fn)
-        return bind_to(unwrap(fn), self._context, self.carried)
+        return bind_to(unwrap(fn), self._context, self._carried)
 
     def __repr__(self) -> str:
         return f"<clew.Snapshot of {len(self._context)} variables at {id(self):#x}>"
@@ -175,18 +153,6 @@ def capture() -> Snapshot:
         >>> clew.capture().run(sum, [1, 2, 3])
         6
     """
-    snapshot = Snapshot(fit_to_keep(copy_context()))
-    snapshot.carried = capture_carried()
+    snapshot = Snapshot(prepare_to_keep(copy_context()))
+    snapshot._carried = capture_carried()
     return snapshot
-
-
-def checked_context(context: Any) -> Union[Context, Snapshot]:
-    """
-    Return what was given as ``context=``, or refuse it.
-    """
-    if isinstance(context, (Context, Snapshot)):
-        return context
-    raise ArgumentTypeError(
-        f"expected a contextvars.Context or a clew.Snapshot, got {type(context).__name__} {context!r}; "
-        f"pass contextvars.copy_context() or clew.capture()"
-    )

@@ -1,7 +1,7 @@
 """
 `wrap_stream`: any object that gives items one by one, stepped in the context of whoever wrapped it.
 
-Generators are not driven here, but handed to `clew.context.generators` and `async_generators`.
+Generators are not driven here, but handed to `clew.context.generators`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from types import AsyncGeneratorType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Type, TypeVar
 from weakref import WeakKeyDictionary
 
+from clew.context._stepping.async_drivers import drive_async
 from clew.context._stepping.bodies import is_driver, is_unused, named
-from clew.context._stepping.entering import capture_carried, fit_to_keep, is_refusal, take_loop_from_here
+from clew.context._stepping.carrying import carriers
+from clew.context._stepping.coroutines import ContextCoroutine, as_coroutine, is_current
+from clew.context._stepping.drivers import drive
+from clew.context._stepping.entering import capture_carried, is_refusal, prepare_to_keep, take_loop_from_here
+from clew.context._stepping.inheriting import Runner
 from clew.context._stepping.kinds import kind_of
 from clew.context._stepping.seams import unwrappers
 from clew.context._stepping.throwing import step_codes, without_steps
-from clew.context.accessors import carriers
-from clew.context.async_generators import drive_async, wrap_async_generator
-from clew.context.coroutines import ContextCoroutine, as_coroutine, is_current
-from clew.context.generators import drive, wrap_generator
+from clew.context.generators import wrap_async_generator, wrap_generator
 from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
-    from clew.context._stepping.inheriting import Runner
-    from clew.context.accessors import Carried
+    from clew.context._stepping.carrying import Carried
 
 __all__ = ("StreamType", "has_special", "stand_in", "wrap_stream")
 
@@ -88,7 +89,7 @@ def wrap_stream(stream: T) -> T:
         raise ArgumentTypeError(
             f"expected something to iterate over, got {type(given).__name__} {given!r}; {_remedy(given)}"
         )
-    return stand_in(given, _StreamContext(fit_to_keep(copy_context()), capture_carried()))  # type: ignore[no-any-return]
+    return stand_in(given, _StreamContext(prepare_to_keep(copy_context()), capture_carried()))  # type: ignore[no-any-return]
 
 
 def _remedy(given: object) -> str:

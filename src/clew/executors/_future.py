@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Callable, MutableMapping, Optional, Type, TypeVar
 from weakref import WeakKeyDictionary
 
-from clew.context._stepping.entering import runner_elsewhere
+from clew.context._stepping.entering import runner_for_thread
 
 __all__ = ("ContextFuture", "with_context_callbacks")
 
@@ -32,7 +32,7 @@ class ContextFuture(Future):  # type: ignore[type-arg]  # 3.9+: Future[T] exists
             *When*: at this call. *What the callee sees*: the values of the registering caller, in a
             copy of its own. *What comes back*: nothing. Thread-safe.
         """
-        super().add_done_callback(_ContextCallback(runner_elsewhere(), fn))
+        super().add_done_callback(_ContextCallback(runner_for_thread(), fn))
 
 
 class _ContextCallback:

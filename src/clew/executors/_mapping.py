@@ -7,15 +7,13 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
+from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, Optional, Tuple, TypeVar
+from typing import Any, Callable, Deque, Iterable, Iterator, Optional, Tuple, TypeVar
 
-from clew.context._stepping.entering import capture_carried, fit_to_keep, runner
+from clew.context._stepping.entering import capture_carried, prepare_to_keep, runner
 from clew.errors import ArgumentTypeError, ArgumentValueError
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor, Future
 
 __all__ = ("map_by_submitting",)
 
@@ -42,7 +40,7 @@ def map_by_submitting(
     deadline = None if timeout is None else timeout + time.monotonic()
     # Entered below for as long as one submit takes, on one thread: by this call and then by the
     # iterator, a generator, which cannot run twice at once.
-    run = runner(fit_to_keep(copy_context()), capture_carried())
+    run = runner(prepare_to_keep(copy_context()), capture_carried())
     rows = zip(*iterables)
     futures = deque(run(submit, executor, fn, *row) for row in islice(rows, buffersize))
     if buffersize is None:

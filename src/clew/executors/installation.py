@@ -10,12 +10,13 @@ from contextvars import Context
 from functools import partial, wraps
 from multiprocessing.pool import ThreadPool
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, List, Optional, Type
+from types import TracebackType
+from typing import Any, Callable, ContextManager, List, Optional, Type
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew._shared.one_use import EnteredOnce
-from clew.context._stepping.entering import runner_elsewhere
+from clew.context._stepping.entering import runner_for_thread
 from clew.errors import NotInstalledError
 from clew.executors._future import with_context_callbacks
 from clew.executors._mapping import map_by_submitting
@@ -28,9 +29,6 @@ from clew.executors.multiprocessing_pool import (
 )
 from clew.executors.thread_pool import ContextThreadPoolExecutor
 from clew.executors.threads import ContextStart, start_in_context
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ("install", "installed", "uninstall")
 
@@ -227,9 +225,9 @@ def _submit(patch: _Patch, native: Any) -> Any:
         if not patch.is_active or _sees_to_it_itself(self):
             return native(self, *args, **kwargs)
         if args:
-            args = (runner_elsewhere(kwargs), *args)
+            args = (runner_for_thread(kwargs), *args)
         elif "fn" in kwargs:  # 3.8 still takes it as a keyword; drop with 3.8
-            kwargs["fn"] = partial(runner_elsewhere(kwargs), kwargs["fn"])
+            kwargs["fn"] = partial(runner_for_thread(kwargs), kwargs["fn"])
         return with_context_callbacks(native(self, *args, **kwargs))
 
     return submit

@@ -14,8 +14,14 @@ from multiprocessing import pool
 from multiprocessing.pool import AsyncResult, MapResult, ThreadPool
 from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
-from clew.context._stepping.entering import capture_carried, fit_for_elsewhere, fit_to_keep, loaded, runner_elsewhere
-from clew.context.accessors import Carried, carriers
+from clew.context._stepping.carrying import Carried, carriers
+from clew.context._stepping.entering import (
+    capture_carried,
+    loaded,
+    prepare_for_thread,
+    prepare_to_keep,
+    runner_for_thread,
+)
 
 __all__ = ("ContextThreadPool", "in_callers_context", "start", "tasks_in_callers_context")
 
@@ -147,16 +153,16 @@ def in_callers_context(
     Return what `apply_async` is to be given for a call of `func` in a copy of the context of this moment.
     """
     if type(args) is tuple and type(kwds) is dict:
-        return runner_elsewhere(kwds), (func, *args), kwds
+        return runner_for_thread(kwds), (func, *args), kwds
     # Read by the worker, as by the stdlib's: it may be lazy, and what is wrong with it is the job's error.
-    return runner_elsewhere(), (_call, func, args, kwds), {}
+    return runner_for_thread(), (_call, func, args, kwds), {}
 
 
 def tasks_in_callers_context(tasks: Generator[Task, None, None]) -> Generator[Task, None, None]:
     """
     Return the tasks of the stdlib's generator, to be read, and called, in copies of the context of this moment.
     """
-    return _in_context(tasks, fit_for_elsewhere(copy_context()), capture_carried())
+    return _in_context(tasks, prepare_for_thread(copy_context()), capture_carried())
 
 
 def _call(func: Callable[..., T], args: Iterable[Any], kwds: Mapping[str, Any]) -> T:
@@ -194,7 +200,7 @@ def _calls(context: Context, carried: Carried, func: Callable[..., Any], items: 
     # would keep the context alive for as long as that.
     copies = map(Context.copy, repeat(context))
     if "sentry_sdk.scope" in loaded:
-        copies = map(fit_to_keep, copies)
+        copies = map(prepare_to_keep, copies)
     run: Any = Context.run
     return map(run, copies, *map(repeat, carried), repeat(func), items)
 
@@ -223,7 +229,7 @@ class _Callbacks:
     def __init__(self, callback: Any, error_callback: Any) -> None:
         self._callback = callback
         self._error_callback = error_callback
-        self._run: Optional[Callable[..., Any]] = runner_elsewhere()
+        self._run: Optional[Callable[..., Any]] = runner_for_thread()
 
     def succeeded(self, value: object) -> None:
         self._call(self._callback, value)

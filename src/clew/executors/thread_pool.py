@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar
 
-from clew.context._stepping.entering import runner_elsewhere
+from clew.context._stepping.entering import runner_for_thread
 from clew.executors._future import ContextFuture, with_context_callbacks
 from clew.executors._mapping import map_by_submitting
 from clew.executors._queueing import try_enqueue
@@ -70,7 +70,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
             RuntimeError: the executor or the interpreter is shutting down.
             concurrent.futures.thread.BrokenThreadPool: an initializer has failed.
         """
-        run = runner_elsewhere(kwargs)
+        run = runner_for_thread(kwargs)
         future: Future[T] = ContextFuture()
         if not (self._is_on_the_stdlib and try_enqueue(self, future, run, (fn, *args), kwargs)):
             future = with_context_callbacks(super().submit(run, fn, *args, **kwargs))

@@ -12,8 +12,9 @@ from functools import partial
 from threading import Thread, Timer
 from typing import Any, Callable, Iterable, Mapping, Optional, Union
 
-from clew.context._stepping.entering import capture_carried, run_in_shared, runner_elsewhere
-from clew.context.snapshot import Snapshot, checked_context
+from clew.context._stepping.captured import checked_context, runner_of_captured
+from clew.context._stepping.entering import capture_carried, run_in_shared, runner_for_thread
+from clew.context.snapshot import Snapshot
 
 __all__ = ("ContextThread", "ContextTimer")
 
@@ -48,7 +49,7 @@ def start_in_context(thread: Any, start: Callable[[], None], given: Optional[Uni
     if isinstance(given, Context):
         run_in_context: Callable[..., Any] = partial(run_in_shared, given, *capture_carried())
     else:
-        run_in_context = runner_elsewhere() if given is None else given.runner_elsewhere()
+        run_in_context = runner_for_thread() if given is None else runner_of_captured(given)
     # On the instance, for this one start. Not `run`, which others may look at before it runs.
     thread._bootstrap_inner = partial(_bootstrap_inner, thread, thread._bootstrap_inner, run_in_context)
     # 3.14+: where threads inherit, the stdlib would capture a second time, and keep that for good.

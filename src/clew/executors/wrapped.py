@@ -11,7 +11,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar, cast
 
-from clew.context._stepping.entering import runner_elsewhere
+from clew.context._stepping.captured import runner_of_captured
+from clew.context._stepping.entering import runner_for_thread
 from clew.context._stepping.seams import unwrappers
 from clew.context._stepping.stand_ins import Job, StandIn
 from clew.context.snapshot import Snapshot, capture
@@ -90,7 +91,7 @@ class _WrappedExecutor(Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         executor = self._wrapped_executor
-        run = runner_elsewhere(kwargs)
+        run = runner_for_thread(kwargs)
         if not self._is_native:
             return with_context_callbacks(executor.submit(Job(run, fn), *args, **kwargs))
         future: Future[T] = ContextFuture()
@@ -155,4 +156,4 @@ class _EachJob(StandIn):
         self._fn = fn
 
     def __call__(self, /, *args: Any) -> Any:
-        return self._snapshot.runner_elsewhere()(self._fn, *args)
+        return runner_of_captured(self._snapshot)(self._fn, *args)

@@ -9,18 +9,16 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew.context._stepping.kinds import kind_of
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.pipeline import Pipeline
+from clew.exporters.protocol import Exporter
 from clew.runs._tree.hooks import set_enabled
 from clew.runs.sampling import Sampler, Settings, settings
-
-if TYPE_CHECKING:
-    from clew.exporters.protocol import Exporter
 
 __all__ = ("configure", "configure_from_environment", "flush", "shutdown")
 

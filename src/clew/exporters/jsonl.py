@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from uuid import UUID
 
 from clew.errors import ArgumentValueError, RunsRefusedError
 from clew.runs._tree.serialising import StoredRun, line_of, plant
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from clew.runs.finished import Run
+from clew.runs.finished import Run
 
 __all__ = ("JSONLinesExporter", "StoredRuns", "read_runs")
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, 
 
 from clew.errors import MissingExtraError, RunsRefusedError
 from clew.runs._tree.serialising import encode_json
+from clew.runs.finished import Run
 
 if TYPE_CHECKING:
     from langsmith import Client
 
-    from clew.runs.finished import Run
 
 __all__ = ("LangSmithExporter",)
 

@@ -7,12 +7,10 @@ For the runs of one block of code there is `clew.record`.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Deque, Sequence, Tuple
+from typing import Deque, Sequence, Tuple
 
 from clew.errors import ArgumentValueError
-
-if TYPE_CHECKING:
-    from clew.runs.finished import Run
+from clew.runs.finished import Run
 
 __all__ = ("MemoryExporter",)
 

@@ -13,18 +13,16 @@ from contextlib import suppress
 from contextvars import Context
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Union
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew.errors import RunsRefusedError
+from clew.exporters.protocol import Exporter
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import Ambient, ambient
 from clew.runs.finished import Run
 from clew.runs.run import RunTree
-
-if TYPE_CHECKING:
-    from clew.exporters.protocol import Exporter
 
 __all__ = ("Pipeline",)
 

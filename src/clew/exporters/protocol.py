@@ -6,10 +6,9 @@ When it is called, and what becomes of what it raises, is in `clew.exporters.pip
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Sequence
+from typing import Protocol, Sequence
 
-if TYPE_CHECKING:
-    from clew.runs.finished import Run
+from clew.runs.finished import Run
 
 __all__ = ("Exporter",)
 

@@ -5,6 +5,7 @@ Which run is the current one, how a run becomes it and stops being it, and what 
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -38,8 +39,6 @@ from clew.runs.finished import Run
 from clew.runs.run import RunTree, ignored, loaded_headers
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from clew.propagation.baggage import Baggage
 
 __all__ = ("Parent", "context_under", "get_current_run_tree", "leave_block", "leave_call", "tracing_context")

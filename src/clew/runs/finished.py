@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
+from clew.runs._tree.attributes import Amendable
 from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.kept.errors import ErrorText, text_of
 from clew.runs.sampling import Filing, settings
@@ -15,7 +16,6 @@ from clew.runs.sampling import Filing, settings
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from clew.runs._tree.attributes import Amendable
 
 __all__ = (
     "Identified",

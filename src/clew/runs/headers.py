@@ -7,8 +7,10 @@ The formats themselves are in `clew.propagation`; who sends and who receives is 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from contextvars import Token
+from types import TracebackType
 from typing import (
-    TYPE_CHECKING,
     Any,
     Dict,
     Iterable,
@@ -35,11 +37,6 @@ from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_baggage, current_identity, report_exit_out_of_order, report_foreign_exit
 from clew.runs._tree.identity import Identity, Inherited, Remote, Unsampled, Upstream
 from clew.runs._tree.ids import new_id_text, now_ns
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextvars import Token
-    from types import TracebackType
 
 __all__ = (
     "HeaderFormat",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, Type
 
 from clew._shared.one_use import EnteredOnce
@@ -15,8 +16,6 @@ from clew.runs._tree.ordering import in_order
 from clew.runs.finished import Run
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from clew.runs.run import RunTree
 
 __all__ = (

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from contextvars import Token
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from clew._shared.one_use import already_entered
@@ -15,14 +17,12 @@ from clew.runs._tree.identity import Identity, Unsampled, hand_down
 from clew.runs._tree.kept.copier import copy_payload
 from clew.runs._tree.options import check_id, check_name, check_run_type, metadata_of_extra
 from clew.runs.current import Parent, context_under, leave_block, leave_call
+from clew.runs.run import RunTree
 from clew.runs.sampling import settings
 
 if TYPE_CHECKING:
-    from contextvars import Token
-    from types import TracebackType
     from uuid import UUID
 
-    from clew.runs.run import RunTree
 
 __all__ = ("trace",)
 

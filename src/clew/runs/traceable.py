@@ -26,9 +26,9 @@ from typing import (
 from weakref import WeakSet
 
 from clew._shared.incidents import report
+from clew.context._stepping.function_likes import GeneratorFunction
 from clew.context._stepping.kinds import Signature, kind_of, wrapper_assignments
 from clew.context._stepping.throwing import without_next_frame
-from clew.context.generator_functions import GeneratorFunction
 from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.runs import run as _run

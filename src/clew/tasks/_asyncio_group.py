@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Set, Type, TypeVar
 
 from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
     from asyncio import Future, Task
-    from types import TracebackType
 
     from typing_extensions import Self
 

@@ -10,16 +10,15 @@ import sys
 from asyncio import get_running_loop
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple
 from weakref import WeakKeyDictionary
 
-from clew.context._stepping.entering import fit_for_here, is_refusal
-from clew.context.coroutines import ContextCoroutine, check_coroutine, is_current
-from clew.context.snapshot import Snapshot, checked_context
+from clew.context._stepping.captured import checked_context
+from clew.context._stepping.carrying import Carried
+from clew.context._stepping.coroutines import ContextCoroutine, check_coroutine, is_current
+from clew.context._stepping.entering import is_refusal, prepare_for_here
+from clew.context.snapshot import Snapshot
 from clew.tasks._placing import TaskCoroutine
-
-if TYPE_CHECKING:
-    from clew.context.accessors import Carried
 
 __all__ = ("run_in_new_loop", "start")
 
@@ -79,11 +78,11 @@ def _named(name: Optional[str], factory: Any, create: Callable[..., Any]) -> Any
         del task  # it may have failed already, and its traceback has this frame
 
 
-def _given(context: object) -> Tuple[Context, Carried]:
+def _given(context: Any) -> Tuple[Context, Carried]:
     context = checked_context(context)
     if isinstance(context, Snapshot):
         # The values of accessors are about a thread, which all tasks share: they come and go with each step.
-        return fit_for_here(context.context()), context.carried
+        return prepare_for_here(context.context()), context._carried
     return context, ()
 
 

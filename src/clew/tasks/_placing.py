@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Coroutine
+from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Type, Union
+from typing import Any, Callable, Type, Union
 
+from clew.context._stepping.captured import checked_context
+from clew.context._stepping.coroutines import ContextCoroutine
 from clew.context._stepping.stand_ins import StandIn
-from clew.context.coroutines import ContextCoroutine
-from clew.context.snapshot import Snapshot, checked_context
-
-if TYPE_CHECKING:
-    from contextvars import Context
+from clew.context.snapshot import Snapshot
 
 __all__ = ("Placed", "TaskCoroutine", "TrioTaskCoroutine", "placed", "placed_coroutine")
 
@@ -86,7 +85,7 @@ def placed_coroutine(coro: Any, context: Union[Context, Snapshot], kind: Type[Ta
     if not isinstance(coro, Coroutine):
         return coro
     if isinstance(context, Snapshot):
-        return kind(coro, context.context(), context.carried, is_copy=True)
+        return kind(coro, context.context(), context._carried, is_copy=True)
     return kind(coro, context)
 
 

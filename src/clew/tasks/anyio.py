@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import lru_cache
+from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -25,19 +26,18 @@ from typing import (
 
 import anyio
 import anyio.abc
+from anyio.from_thread import BlockingPortal
 from typing_extensions import Self, TypeVarTuple, Unpack
 
-from clew.context.coroutines import close_unstarted
-from clew.context.scopes import Scope, Undo, set_values
-from clew.context.snapshot import Snapshot, checked_context
+from clew.context._stepping.blocks import Scope, Undo, set_values
+from clew.context._stepping.captured import checked_context
+from clew.context._stepping.coroutines import close_unstarted
+from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentTypeError
 from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed, placed_coroutine
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from anyio import TaskHandle  # 4.14+
-    from anyio.from_thread import BlockingPortal
 
 __all__ = ("TaskGroup", "create_task_group", "wrap_async_context_manager")
 

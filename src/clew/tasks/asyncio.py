@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import sys
 from asyncio import AbstractEventLoop, Future, Task, get_running_loop
+from concurrent.futures import Executor
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, TypeVar, Union
 
-from clew.context._stepping.entering import runner_elsewhere
-from clew.context.coroutines import close_unstarted
+from clew.context._stepping.coroutines import close_unstarted
+from clew.context._stepping.entering import runner_for_thread
+from clew.context.snapshot import Snapshot
 from clew.executors.wrapped import wrap_executor
 from clew.tasks._asyncio_tasks import run_in_new_loop, start
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-    from contextvars import Context
-
     from typing_extensions import ParamSpec
-
-    from clew.context.snapshot import Snapshot
 
     P = ParamSpec("P")
 
@@ -266,7 +264,7 @@ def run_in_executor(
     """
     loop = get_running_loop()
     if executor is None:
-        return loop.run_in_executor(None, partial(runner_elsewhere(kwargs), fn, *args, **kwargs))
+        return loop.run_in_executor(None, partial(runner_for_thread(kwargs), fn, *args, **kwargs))
     job: Callable[[], T] = partial(fn, *args, **kwargs) if args or kwargs else fn
     return loop.run_in_executor(wrap_executor(executor), job)
 

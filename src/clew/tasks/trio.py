@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from contextvars import Context, copy_context
 from functools import partial
+from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -24,15 +25,11 @@ from typing import (
 
 from typing_extensions import TypeVarTuple, Unpack
 
-from clew.context._stepping.entering import runner_elsewhere
+from clew.context._stepping.entering import runner_for_thread
 from clew.context._stepping.stand_ins import Job
+from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentValueError, MissingExtraError
 from clew.tasks._placing import TrioTaskCoroutine, placed
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from clew.context.snapshot import Snapshot
 
 try:
     import trio
@@ -244,7 +241,7 @@ def run_sync_soon(
         ada
     """
     token = trio.lowlevel.current_trio_token() if trio_token is None else trio_token
-    job: Any = _Soon(runner_elsewhere(), fn)
+    job: Any = _Soon(runner_for_thread(), fn)
     token.run_sync_soon(job, *args, idempotent=idempotent)
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import sys
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Callable, List, Optional, Type
+from types import TracebackType
+from typing import Any, Callable, List, Optional, Type
 from uuid import UUID
 
 from clew._shared.locks import ForkSafeLock
 from clew._shared.one_use import EnteredOnce
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree import ids as _ids
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ("CountedIds", "FakeClock")
 

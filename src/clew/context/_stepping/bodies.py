@@ -1,7 +1,7 @@
 """
 Which generators can be driven by another one, which are drivers themselves, and what is told of the others.
 
-How they are driven is in `clew.context.generators` and `async_generators`.
+How they are driven is in `clew.context.generators`.
 """
 
 from __future__ import annotations

@@ -9,22 +9,22 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, Callable, Mapping, Optional
 
-from clew.context import accessors
-from clew.context.accessors import Carried, carried_values
+from clew.context._stepping import carrying
+from clew.context._stepping.carrying import Carried, carried_values
 from clew.errors import ContextInUseError
 
 __all__ = (
     "IN_USE",
     "capture_carried",
-    "fit_for_elsewhere",
-    "fit_for_here",
-    "fit_to_keep",
     "is_refusal",
     "loaded",
     "loop_variable",
+    "prepare_for_here",
+    "prepare_for_thread",
+    "prepare_to_keep",
     "run_in_shared",
     "runner",
-    "runner_elsewhere",
+    "runner_for_thread",
     "take_loop_from_here",
 )
 
@@ -40,7 +40,7 @@ def capture_carried() -> Carried:
     """
     Return what stands before a call that is to have the values that accessors find on this thread.
     """
-    return carried_values() if accessors.registered else ()
+    return carried_values() if carrying.registered else ()
 
 
 def runner(context: Context, carried: Carried, keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:
@@ -56,11 +56,11 @@ def _run_binding_keywords(context: Context, carried: Carried, fn: Any, /, *args:
     return context.run(*carried, partial(fn, **kwargs), *args)
 
 
-def runner_elsewhere(keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:
+def runner_for_thread(keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:
     """
     Return a `runner` in a copy of the context of this moment, for another thread.
     """
-    return runner(fit_for_elsewhere(copy_context()), capture_carried(), keywords)
+    return runner(prepare_for_thread(copy_context()), capture_carried(), keywords)
 
 
 def run_in_shared(context: Context, fn: Callable[..., object], *args: object) -> object:
@@ -93,7 +93,7 @@ def is_refusal(error: RuntimeError) -> bool:
 # fit by one of the three below; what they call is called only where the package is loaded.
 
 
-def fit_to_keep(context: Context) -> Context:
+def prepare_to_keep(context: Context) -> Context:
     """
     Return `context`, a fresh copy, fit to be copied later for whoever enters it.
     """
@@ -102,7 +102,7 @@ def fit_to_keep(context: Context) -> Context:
     return context
 
 
-def fit_for_here(context: Context) -> Context:
+def prepare_for_here(context: Context) -> Context:
     """
     Return `context`, a fresh copy, fit to be entered right here.
     """
@@ -112,7 +112,7 @@ def fit_for_here(context: Context) -> Context:
     return context
 
 
-def fit_for_elsewhere(context: Context) -> Context:
+def prepare_for_thread(context: Context) -> Context:
     """
     Return `context`, a fresh copy, fit to be entered on another thread.
     """

@@ -12,23 +12,23 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, Callable, FrozenSet, Iterable, Optional, Protocol, Union
 
+from clew.context._stepping.captured import Captured, checked_context
+from clew.context._stepping.carrying import Carried, carriers
+from clew.context._stepping.coroutines import is_current
 from clew.context._stepping.entering import (
     IN_USE,
     capture_carried,
-    fit_to_keep,
     is_refusal,
+    prepare_to_keep,
     take_loop_from_here,
 )
 from clew.context._stepping.layers import Isolated, Live, Runner
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames
-from clew.context.accessors import Carried, carriers
-from clew.context.coroutines import is_current
-from clew.context.snapshot import Snapshot, checked_context
 from clew.errors import ArgumentTypeError, ArgumentValueError, ContextInUseError
 
 __all__ = ("Beginning", "Creation", "Runner", "inheriting")
 
-Given = Union[Context, Snapshot, None]
+Given = Union[Context, Captured, None]
 
 
 class Beginning(Protocol):
@@ -65,8 +65,8 @@ def inheriting(context: Given, inherit: str, isolate: Optional[Iterable[ContextV
     if context is None:
         return Creation.here
     context = checked_context(context)
-    if isinstance(context, Snapshot):
-        return partial(Creation.of, context.context(), context.carried)
+    if isinstance(context, Captured):
+        return partial(Creation.of, context.context(), context._carried)
     return partial(Shared, context)
 
 
@@ -110,11 +110,11 @@ class Creation:
 
     @classmethod
     def here(cls) -> Creation:
-        return cls(fit_to_keep(copy_context()), capture_carried())
+        return cls(prepare_to_keep(copy_context()), capture_carried())
 
     @classmethod
     def of(cls, captured: Context, carried: Carried) -> Creation:
-        return cls(fit_to_keep(captured.copy()), carried)
+        return cls(prepare_to_keep(captured.copy()), carried)
 
     def begin(self) -> Runner:
         take_loop_from_here(self.context)

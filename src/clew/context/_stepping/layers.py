@@ -12,8 +12,8 @@ from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
 from typing import Any, Callable, Dict, FrozenSet, Sequence
 
-from clew.context import accessors
-from clew.context.accessors import live_carrier
+from clew.context._stepping import carrying
+from clew.context._stepping.carrying import live_carrier
 
 __all__ = ("Isolated", "Live", "Runner")
 
@@ -78,9 +78,9 @@ class Live(_Layer):
         self._is_hiding = False  # a value of the body's hides one that the consumer has set since
 
     def begin(self) -> Runner:
-        carrying = tuple(map(live_carrier, accessors.registered))
+        carriers = tuple(map(live_carrier, carrying.registered))
         run: Any = self._context.run
-        self._run = partial(run, *carrying) if carrying else run
+        self._run = partial(run, *carriers) if carriers else run
         return self._step
 
     # What is global may be gone when the interpreter exits.

@@ -4,10 +4,8 @@ Throwing an exception into a body that a generator drives, without frames of the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Optional, Set
-
-if TYPE_CHECKING:
-    from types import CodeType, TracebackType
+from types import CodeType, TracebackType
+from typing import Any, Callable, Optional, Set
 
 __all__ = (
     "Exit",

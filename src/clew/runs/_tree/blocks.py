@@ -10,11 +10,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from clew._shared.incidents import report
+from clew.runs._tree.identity import Identity, Inherited
 from clew.runs._tree.kept.copier import set_caller
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
-    from clew.runs._tree.identity import Identity, Inherited
 
 __all__ = (
     "Ambient",

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from contextvars import Token
 from inspect import CO_ITERABLE_COROUTINE, isawaitable
 from itertools import repeat
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, coroutine
 from typing import TYPE_CHECKING, Any, AsyncGenerator, Callable, Generator, List, Optional, Tuple
 
+from clew.context._stepping.async_drivers import StepHere, first_operation
 from clew.context._stepping.bodies import is_fresh, named
+from clew.context._stepping.function_likes import FunctionLike
 from clew.context._stepping.throwing import (
     Exit,
     Thrown,
@@ -23,18 +26,14 @@ from clew.context._stepping.throwing import (
     without_steps,
     without_this_frame,
 )
-from clew.context.async_generators import StepHere, first_operation
-from clew.context.generator_functions import FunctionLike
 from clew.context.streams import StreamType, has_special, stand_in
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import Ambient, ambient, current_baggage, current_identity, report_foreign_exit
+from clew.runs._tree.identity import Identity
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS
 
 if TYPE_CHECKING:
-    from contextvars import Token
-
     from clew.propagation.baggage import Baggage
-    from clew.runs._tree.identity import Identity
     from clew.runs.run import RunTree
     from clew.runs.traceable import Recipe
 
@@ -253,7 +252,7 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for ea
     """
     Drive the generator that is in the box by the first step, whose run is current from when an item is asked for.
 
-    All else is as in `clew.context.generators.drive`, where the reasons are.
+    All else is as in `clew.context._stepping.drivers.drive`, where the reasons are.
     """
     run = stream.begin()
     body = box.pop()
@@ -318,7 +317,7 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for ea
         return end.value
 
 
-# As for `clew.context.generators.drive`. What it drives may be wrapped in a context, and is no driver to that.
+# As for `clew.context._stepping.drivers.drive`. What it drives may be wrapped in a context, and is no driver to that.
 _drive_traced_coroutine: Any = coroutine(FunctionType(drive_traced.__code__, globals(), "drive_traced"))
 
 
@@ -333,7 +332,7 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  as above
     Drive the async generator `body`, whose run is current from when an item is asked for until it comes.
 
     As in a traced coroutine, it is so in the context of whoever asks, also while what the body awaits is
-    waited for. All else is as in `clew.context.async_generators.drive_async`, where the reasons are.
+    waited for. All else is as in `clew.context._stepping.async_drivers.drive_async`, where the reasons are.
     """
     stream.begin()
     step, repeated, asend, thrown, as_thrown = StepHere, repeat, body.asend, Thrown, without_this_frame

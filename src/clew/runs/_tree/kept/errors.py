@@ -10,13 +10,13 @@ from __future__ import annotations
 import sys
 from functools import lru_cache, partial
 from itertools import islice
+from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_unrecorded, cut
 
 if TYPE_CHECKING:
     from traceback import FrameSummary
-    from types import CodeType, TracebackType
 
     # The code, the index of the instruction in it, and the line; or what Python makes of a frame.
     _Frame = Union[Tuple[CodeType, int, Optional[int]], FrameSummary]

@@ -1,127 +1,35 @@
 """
-`wrap_async_generator`: an async generator whose body runs in a context of its own, in its consumer's task.
-
-No event loop is known here: what the body awaits is handed on to whichever loop the consumer runs on.
+Drive an async generator whose body runs in a context of its own, in its consumer's task.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator
 from itertools import repeat
-from types import AsyncGeneratorType
 from typing import (
     TYPE_CHECKING,
     Any,
     AsyncGenerator as AsyncGeneratorOf,
-    AsyncIterator,
-    Iterable,
     List,
-    Literal,
-    Optional,
     TypeVar,
-    Union,
-    overload,
 )
 
-from clew.context._stepping.bodies import check_body, driver_codes, named
-from clew.context._stepping.inheriting import Beginning, inheriting
+from clew.context._stepping.bodies import driver_codes
+from clew.context._stepping.inheriting import Beginning
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames, without_steps, without_this_frame
 
-if TYPE_CHECKING:
-    from contextvars import Context, ContextVar
-
-    from clew.context.snapshot import Snapshot
-
-__all__ = ("StepHere", "drive_async", "first_operation", "wrap_async_generator")
+__all__ = (
+    "StepHere",
+    "delegate_async",
+    "drive_async",
+    "first_operation",
+)
 
 Y = TypeVar("Y")
 S = TypeVar("S")
 
 
-@overload
-def wrap_async_generator(
-    generator: AsyncGeneratorOf[Y, S],
-    *,
-    context: Union[Context, Snapshot, None] = ...,
-    inherit: Literal["creation", "live"] = ...,
-    isolate: Optional[Iterable[ContextVar[Any]]] = ...,
-) -> AsyncGeneratorOf[Y, S]: ...
-
-
-# What many async generator functions are said to return; it has to be an async generator all the same.
-@overload
-def wrap_async_generator(
-    generator: AsyncIterator[Y],
-    *,
-    context: Union[Context, Snapshot, None] = ...,
-    inherit: Literal["creation", "live"] = ...,
-    isolate: Optional[Iterable[ContextVar[Any]]] = ...,
-) -> AsyncIterator[Y]: ...
-
-
-def wrap_async_generator(
-    generator: Any,
-    *,
-    context: Union[Context, Snapshot, None] = None,
-    inherit: Literal["creation", "live"] = "creation",
-    isolate: Optional[Iterable[ContextVar[Any]]] = None,
-) -> Any:
-    """
-    Return an async generator that drives `generator`, whose body runs in a context of its own.
-
-    What comes back is a real async generator, of `types.AsyncGeneratorType`, with the name of the given
-    one. It passes on all that it is sent, that is thrown into it, and its closing. No task is made:
-    the body runs in the task of whoever asks for the next item, so that timeouts and cancel scopes
-    work, in the body and around it. The event loop finalises it when it is dropped, as it does any
-    other; ``finally`` blocks then run in the body's own context, and a `ContextVar.reset` there works.
-
-    Context:
-        *When*: with ``inherit="creation"``, at this call; with ``inherit="live"``, anew at each step;
-        with `isolate`, at this call for the variables named and at each step for all others. *What
-        the callee sees*: those values and what it sets itself, from its first step to its last, from
-        whichever task it is stepped. *What comes back*: what it yields or raises, and no ContextVar
-        change, except with `isolate` those to all other variables, and in a `Context` given as
-        `context` all of them. Two tasks must not step it at once, as with any async generator.
-
-    Args:
-        generator: an async generator that was not started yet. It must not be used directly any more.
-        context: a `contextvars.Context`, to be shared and not copied, or a `Snapshot`, for a copy of
-            what it holds, instead of the values of this call.
-        inherit: ``"creation"`` for the values at this call, or ``"live"`` for those of whoever asks for
-            the next item, except where the body has set its own, until it has reset it.
-        isolate: the only variables whose changes in the body are its own; every other change passes
-            in both directions, as with a plain async generator.
-
-    Raises:
-        ArgumentTypeError: `generator` is no async generator, or an option is the wrong kind of thing.
-        ArgumentValueError: an unknown `inherit`, or two options that exclude each other.
-        AlreadyEnteredError: `generator` was started, has ended, or was wrapped before.
-        ContextInUseError: at a step, if something else, elsewhere, is running in `context`; it is
-            raised in the body, too, which then ends in a copy of that context.
-
-    Source:
-        PEP 568 for ``inherit="live"``.
-
-    Example:
-        >>> import asyncio, contextvars, clew
-        >>> user = contextvars.ContextVar("user", default="nobody")
-        >>> async def greetings():
-        ...     user.set("ada")
-        ...     yield "hello " + user.get()
-        >>> async def main():
-        ...     async for greeting in clew.wrap_async_generator(greetings()):
-        ...         print(greeting, "and", user.get())
-        >>> asyncio.run(main())
-        hello ada and nobody
-    """
-    capture = inheriting(context, inherit, isolate)
-    check_body(generator, AsyncGenerator, "wrap_async_generator")
-    body: Any = generator if isinstance(generator, AsyncGeneratorType) else _delegate(generator)
-    return named(drive_async(capture(), body), generator)
-
-
-async def _delegate(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[Y, S]:
+async def delegate_async(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[Y, S]:
     # What is of another make, Cython's or somebody's class, has no frame to tell whether it has ended.
     box: List[Any] = [generator.__anext__()]
     while True:
@@ -255,6 +163,8 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
 
 
 driver_codes.add(drive_async.__code__)
+
+
 step_codes.update(fn.__code__ for fn in (_Step.send, _Step.throw, _Step._run, StepHere._run))
 
 

@@ -1,125 +1,32 @@
 """
-`context_generator`: generator functions whose generators each run in a context of their own.
-
-How such a generator is driven is not here, but in `clew.context.generators` and `async_generators`.
+Objects that pass for generator functions: `inspect`, methods and pickles take them for the function they stand for.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+from contextvars import Context
 from functools import partial, update_wrapper
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Literal, Optional, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Callable, cast
 
+from clew.context._stepping.async_drivers import drive_async
 from clew.context._stepping.bodies import is_driver, named
+from clew.context._stepping.drivers import driver_for
 from clew.context._stepping.entering import runner
-from clew.context._stepping.inheriting import Beginning, Creation, inheriting
-from clew.context._stepping.kinds import kind_of, wrapper_assignments
-from clew.context.async_generators import drive_async
-from clew.context.generators import driver_for
-from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.context._stepping.inheriting import Beginning, Creation
+from clew.context._stepping.kinds import wrapper_assignments
+from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
-    from contextvars import Context, ContextVar
+    from clew.context._stepping.carrying import Carried
 
-    from clew.context.accessors import Carried
-
-__all__ = ("BoundGeneratorFunction", "FunctionLike", "GeneratorFunction", "context_generator")
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-@overload
-def context_generator(fn: F, /) -> F: ...
-
-
-@overload
-def context_generator(
-    *, inherit: Literal["creation", "live"] = "creation", isolate: Optional[Iterable[ContextVar[Any]]] = None
-) -> Callable[[F], F]: ...
-
-
-def context_generator(
-    fn: Any = None,
-    /,
-    *,
-    inherit: Literal["creation", "live"] = "creation",
-    isolate: Optional[Iterable[ContextVar[Any]]] = None,
-) -> Any:
-    """
-    Return a generator function, or async generator function, whose generators run in contexts of their own.
-
-    For a function, method, staticmethod or classmethod that has a ``yield``; bare or with options.
-    What its call returns is a real generator, or a real async generator; see `wrap_generator` and
-    `wrap_async_generator`. `inspect` takes the function for what the undecorated one is.
-
-    Context:
-        *When*: at each call of the function, not at the first step; with ``inherit="live"``, anew at
-        each step; with `isolate`, at the call for the variables named and at each step for all others.
-        *What the callee sees*: those values and what it sets itself, from its first step to its last.
-        *What comes back*: what it yields, returns or raises, and no ContextVar change, except with
-        `isolate` those to all other variables. The function is thread-safe and re-entrant.
-
-    Args:
-        fn: the generator function.
-        inherit: ``"creation"`` for the values at the call, or ``"live"`` for those of whoever takes
-            the next item, except where the body has set its own, until it has reset it.
-        isolate: the only variables whose changes in the body are its own; every other change passes
-            in both directions, as with a plain generator.
-
-    Raises:
-        ArgumentTypeError: `fn` is no generator function, or an option is the wrong kind of thing. At
-            the call, as a `TypeError`: it is `contextlib.contextmanager` or `asynccontextmanager` that
-            calls, and there is no `isolate`: what the body sets would not reach the ``with`` block.
-        ArgumentValueError: an unknown `inherit`, two options that exclude each other, or `fn` is
-            decorated already.
-
-    Source:
-        PEP 568 for ``inherit="live"``.
-
-    Example:
-        >>> import contextvars, clew
-        >>> user = contextvars.ContextVar("user", default="nobody")
-        >>> @clew.context_generator
-        ... def greetings():
-        ...     user.set("ada")
-        ...     yield "hello " + user.get()
-        ...     yield "bye " + user.get()
-        >>> [(greeting, user.get()) for greeting in greetings()]
-        [('hello ada', 'nobody'), ('bye ada', 'nobody')]
-    """
-    capture = inheriting(None, inherit, isolate)
-    if fn is None:
-        return lambda fn: _decorated(fn, capture, refuses_managers=isolate is None)
-    return _decorated(fn, capture, refuses_managers=isolate is None)
-
-
-def _decorated(fn: Any, capture: Callable[[], Beginning], *, refuses_managers: bool) -> Any:
-    if isinstance(fn, (classmethod, staticmethod)):
-        return type(fn)(_decorated(fn.__func__, capture, refuses_managers=refuses_managers))
-    if type(fn) is GeneratorFunction:
-        raise ArgumentValueError(
-            f"expected a generator function that is not decorated yet, found {fn!r}; "
-            f"decorate it once, and give the options there"
-        )
-    kind = kind_of(fn) if callable(fn) else ""
-    if kind not in ("generator", "async generator"):
-        raise ArgumentTypeError(
-            f"expected a generator function or an async generator function, got {type(fn).__name__} {fn!r}; "
-            f"{_remedy(fn, kind)}"
-        )
-    return GeneratorFunction(fn, kind, capture, refuses_managers=refuses_managers)
-
-
-def _remedy(fn: object, kind: str) -> str:
-    if inspect.isgenerator(fn) or inspect.isasyncgen(fn):
-        return "for what its call has returned there are wrap_generator and wrap_async_generator"
-    if kind == "function":
-        return "for what a call returns there are wrap_generator, wrap_async_generator and wrap_stream"
-    if kind == "coroutine":
-        return "for a coroutine there is wrap_coroutine"
-    return "decorate a function that has a yield"
+__all__ = (
+    "BoundGeneratorFunction",
+    "FunctionLike",
+    "GeneratorFunction",
+)
 
 
 def _innermost(fn: Any) -> Any:

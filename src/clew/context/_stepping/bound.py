@@ -1,0 +1,119 @@
+"""
+Functions that run in one captured context, for each kind of function.
+
+People make one by `clew.context.binding.bind`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextvars import Context
+from functools import partial, update_wrapper
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+from clew.context._stepping.coroutines import ContextCoroutine, as_coroutine
+from clew.context._stepping.entering import prepare_for_here, runner
+from clew.context._stepping.function_likes import BoundGeneratorFunction
+from clew.context._stepping.kinds import kind_of, wrapper_assignments
+from clew.errors import ArgumentTypeError
+
+if TYPE_CHECKING:
+    from clew.context._stepping.carrying import Carried
+
+
+__all__ = ("bind_to", "check_callable", "is_bound", "is_bound_directly", "rebuilt")
+
+T = TypeVar("T")
+
+
+def is_bound(fn: Any) -> bool:
+    """
+    Return whether `fn` was made by `bind`, or is a method or partial of what was.
+    """
+    inside = _inside(fn)
+    return is_bound_directly(fn) if inside is None else is_bound(inside)
+
+
+def is_bound_directly(fn: Any) -> bool:
+    # By its type, as a method has its function's code, and some objects every attribute one asks for.
+    if type(fn) is FunctionType:
+        return fn.__code__ in _BOUND_CODES
+    return type(fn) is BoundGeneratorFunction
+
+
+def bind_to(fn: Any, captured: Context, carried: Carried) -> Any:
+    """
+    Return `fn`, which is not bound yet, bound to a context.
+    """
+    if _inside(fn) is not None:
+        return rebuilt(fn, lambda inside: bind_to(inside, captured, carried))
+    kind = kind_of(fn)
+    if kind == "function":
+        return _bound(fn, captured, carried)
+    if kind != "coroutine":
+        return BoundGeneratorFunction(fn, kind, captured, carried)
+    return _bound_coroutine_function(fn, captured, carried)
+
+
+def _inside(fn: Any) -> Any:
+    """
+    Return the function in a method, partial, classmethod or staticmethod, None in anything else.
+    """
+    if isinstance(fn, (MethodType, classmethod, staticmethod)):
+        return fn.__func__
+    return fn.func if type(fn) is partial else None
+
+
+def rebuilt(fn: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(fn, MethodType):
+        return MethodType(change(fn.__func__), fn.__self__)
+    if isinstance(fn, partial):
+        return partial(change(fn.func), *fn.args, **fn.keywords)
+    return type(fn)(change(fn.__func__))
+
+
+def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callable[..., T]:
+    first: Any = (*carried, fn)  # what `context.run` is to be given first
+
+    def bound(*args: Any, **kwargs: Any) -> T:
+        context = prepare_for_here(captured.copy())
+        if not kwargs:  # by far the most frequent call, and an empty ** is not free
+            return context.run(*first, *args)  # type: ignore[no-any-return]  # it is what `fn` returns
+        return runner(context, carried, kwargs)(fn, *args, **kwargs)  # type: ignore[no-any-return]  # the same
+
+    return update_wrapper(bound, fn, wrapper_assignments(fn))
+
+
+def _bound_coroutine_function(fn: Callable[..., Any], captured: Context, carried: Carried) -> Any:
+    # The call of `fn` is a part of the first step: a coroutine that is never started has made nothing.
+    async def bound(*args: Any, **kwargs: Any) -> Any:
+        context = prepare_for_here(captured.copy())
+        awaitable = runner(context, carried, kwargs)(fn, *args, **kwargs)
+        return await ContextCoroutine(as_coroutine(awaitable), context, carried)
+
+    return update_wrapper(bound, fn, wrapper_assignments(fn))
+
+
+# All bound functions share a code object. Unlike an attribute on the function, it is not copied by
+# functools.wraps to a wrapper that somebody puts around a bound function.
+_BOUND_CODES = frozenset(make(print, Context(), ()).__code__ for make in (_bound, _bound_coroutine_function))
+
+
+def check_callable(fn: object) -> None:
+    """
+    Raise the error that says what to pass, if `fn` is nothing that can be bound.
+    """
+    if inspect.iscoroutine(fn) or inspect.isgenerator(fn) or inspect.isasyncgen(fn):
+        kind = type(fn).__name__.replace("_", " ")
+        raise ArgumentTypeError(
+            f"expected a function, got {kind} object {fn!r}; pass the function itself: bind(f), not bind(f())"
+        )
+    inside = _inside(fn)
+    if inside is not None:
+        check_callable(inside)
+        return
+    if not callable(fn):
+        raise ArgumentTypeError(
+            f"expected a callable, got {type(fn).__name__} {fn!r}; pass the function itself: bind(f), not bind(f())"
+        )
