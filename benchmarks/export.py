@@ -98,7 +98,7 @@ def written_with_json(loops: int) -> float:
     """
     Write the records of runs that are there already, as anybody would.
     """
-    from clew.runs._tree.serialising import record_of
+    from clew.runs.stored import record_of
 
     with clew.record() as runs:
         traced(1)

@@ -160,8 +160,8 @@ MODULES = [
     *(f"propagation.{part}" for part in ("baggage", "fields", "langsmith", "traceparent", "tracestate")),
     *(f"integrations.{package}" for package in ("logging", "opentelemetry", "structlog")),
     "testing.fakes",
+    "runs.stored",
     *(f"exporters.{part}" for part in ("configuration", "jsonl", "langsmith", "memory", "pipeline", "protocol")),
-    "runs._tree.serialising",
 ]
 
 

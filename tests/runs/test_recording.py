@@ -13,7 +13,7 @@ import pytest
 import clew
 from clew import ContextThreadPoolExecutor
 from clew.runs._tree.drawing import draw_tree
-from clew.runs._tree.serialising import record_of, trees_of
+from clew.runs.stored import record_of, trees_of
 from tests.edges._threads import DEADLINE
 
 

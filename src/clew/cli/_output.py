@@ -9,9 +9,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, List, Sequence, TextIO, Union
 
 from clew.runs._tree.drawing import draw_tree
-from clew.runs._tree.serialising import StoredRun
 from clew.runs.finished import Run
 from clew.runs.recording import Recording
+from clew.runs.stored import StoredRun
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,7 +1,7 @@
 """
 Finished runs in a file, one line of JSON each, and such a file read back as trees.
 
-What stands in a line is in `clew.runs._tree.serialising`.
+What stands in a line is in `clew.runs.stored`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from uuid import UUID
 
 from clew.errors import ArgumentValueError, RunsRefusedError
-from clew.runs._tree.serialising import StoredRun, line_of, plant
 from clew.runs.finished import Run
+from clew.runs.stored import StoredRun, line_of, plant
 
 __all__ = ("JSONLinesExporter", "StoredRuns", "read_runs")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Iterable, Iterator, List, Sequence, Tuple, Uni
 from clew.errors import TreeMismatchError
 
 if TYPE_CHECKING:
-    from clew.runs._tree.serialising import StoredRun
     from clew.runs.finished import Run
+    from clew.runs.stored import StoredRun
 
 __all__ = ("check_tree", "draw_tree")
 
