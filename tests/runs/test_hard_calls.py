@@ -342,7 +342,7 @@ class StreamOfThatType(metaclass=CannotBeHashed):
 
 def test_a_stream_of_a_type_that_cannot_be_hashed_is_tracked() -> None:
     with clew.record() as runs:
-        stream = clew.traceable(reduce_fn=len)(StreamOfThatType)()
+        stream = clew.traceable(reduce_fn=len)(lambda: StreamOfThatType())()
         assert runs.roots[0].status == "pending"
         assert list(stream) == []
     assert runs.roots[0].outputs == {"output": 0}

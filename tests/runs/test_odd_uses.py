@@ -281,3 +281,79 @@ def test_item_that_refuses_to_be_looked_at_comes_through() -> None:
     assert first is given
     assert second[0] is given
     assert runs.roots[0].status == "success"
+
+
+def test_class_is_refused_with_the_remedy() -> None:
+    for decorate in (clew.traceable, clew.traceable(name="shop")):
+        with pytest.raises(clew.errors.ArgumentTypeError, match=r"would no longer be a class; decorate its methods"):
+            decorate(type("Shop", (), {}))
+
+
+def test_function_that_makes_a_context_manager_is_refused_with_the_remedy() -> None:
+    def around() -> Iterator[None]:
+        yield
+
+    async def around_async() -> Any:
+        yield
+
+    class Shop:
+        method = contextlib.contextmanager(around)
+
+    named: List[Any] = [
+        (contextlib.contextmanager(around), r"contextlib\.contextmanager"),
+        (contextlib.asynccontextmanager(around_async), r"contextlib\.asynccontextmanager"),
+        (functools.partial(contextlib.contextmanager(around)), r"contextlib\.contextmanager"),
+        (staticmethod(contextlib.contextmanager(around)), r"contextlib\.contextmanager"),
+        (Shop().method, r"contextlib\.contextmanager"),
+    ]
+    for fn, name in named:
+        for decorate in (clew.traceable, clew.traceable(run_type="tool")):
+            with pytest.raises(clew.errors.ArgumentTypeError, match=name + r".*leave out @traceable.*clew\.trace\('"):
+                decorate(fn)
+
+
+def test_block_in_a_context_manager_is_the_remedy() -> None:
+    @contextlib.contextmanager
+    def session() -> Iterator[None]:
+        with clew.trace("session"):
+            number(1)
+            yield
+
+    with clew.record() as runs, session():
+        number(2)
+    runs.assert_tree("""
+        session
+          number
+          number
+    """)
+
+
+def test_trace_is_no_decorator_and_says_so() -> None:
+    def fn() -> None:
+        pass
+
+    with pytest.raises(clew.errors.ArgumentTypeError, match=r"@clew\.traceable\(name='fetch'\)$"):
+        clew.trace("fetch")(fn)
+    with pytest.raises(clew.errors.ArgumentTypeError, match=r"decorate it: @clew\.traceable$"):
+        clew.trace(fn)  # type: ignore[arg-type]
+
+
+def test_name_given_as_run_type_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    before = clew.stats().get("run_types_unknown", 0)
+    for known in ("chain", "embedding", "llm", "parser", "prompt", "retriever", "tool"):
+        clew.traceable(known)(number)
+    clew.traceable(run_type="of my own")(number)
+    assert clew.stats().get("run_types_unknown", 0) == before
+    with clew.record() as runs:
+        assert clew.traceable("look up")(number)(1) == 1
+    assert [(run.name, run.run_type) for run in runs.roots] == [("number", "look up")]
+    assert clew.stats()["run_types_unknown"] == before + 1
+    if not before:  # only the first one is logged
+        assert "traceable(name='look up')" in caplog.text
+
+
+def test_options_without_a_type_make_a_chain() -> None:
+    for decorate in (clew.traceable(), clew.traceable(None), clew.traceable(run_type=None)):
+        with clew.record() as runs:
+            decorate(number)(1)
+        assert runs.roots[0].run_type == "chain"

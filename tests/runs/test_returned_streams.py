@@ -197,7 +197,7 @@ def test_what_is_returned_and_is_no_stream_is_the_output(runs: clew.Recording) -
 
 
 def test_other_stream_is_left_alone_where_it_is_not_reduced(runs: clew.Recording) -> None:
-    stream = clew.traceable(Tokens)()
+    stream = clew.traceable(lambda: Tokens())()
     assert type(stream) is Tokens
     assert runs.roots[0].status == "success"
 

@@ -475,7 +475,7 @@ def test_options_that_are_langsmiths_alone_are_counted() -> None:
         pass
     clew.RunTree("x", serialized={})
     clew.traceable("chain", client=client)(print)  # type: ignore[call-overload]
-    clew.traceable(int)("1", langsmith_extra={"client": client, "reference_example_id": None})  # type: ignore[call-arg]
+    clew.traceable(len)("1", langsmith_extra={"client": client, "reference_example_id": None})  # type: ignore[call-arg]
     assert clew.stats()["options_ignored"] == before + 4
     with pytest.raises(TypeError, match="expected the options that trace has, got colour, size"):
         clew.trace("x", size=1, colour="red")

@@ -43,6 +43,9 @@ def bind(fn: Any) -> Any:
     be called. It has the name, signature and documentation of
     `fn`. Binding what is bound returns it as it is: the first capture stays. `unwrap` undoes it.
 
+    A bound function stays in its process, as a Context cannot be pickled: give a pool of processes the function itself,
+    ``unwrap(bound)``. A traceable function, or what `wrap_executor` submits, can be sent.
+
     Context:
         *When*: at the call of `bind`. *What the callee sees*: the captured values, in a fresh copy
         for each call; a coroutine or a generator has one copy from its first step to its last, and

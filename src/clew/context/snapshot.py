@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, overload
 
-from clew.context._stepping.captured import Captured
+from clew.context._stepping.captured import Captured, pickling_error
 from clew.context._stepping.entering import (
     capture_carried,
     prepare_for_here,
@@ -135,6 +135,17 @@ class Snapshot(Captured):
 
         check_callable(fn)
         return bind_to(unwrap(fn), self._context, self._carried)
+
+    # It never changes, so that a copy is of no use.
+
+    def __copy__(self) -> Snapshot:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Snapshot:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise pickling_error("a Snapshot")
 
     def __repr__(self) -> str:
         return f"<clew.Snapshot of {len(self._context)} variables at {id(self):#x}>"

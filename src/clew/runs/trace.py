@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, NoReturn, Optional, Sequence, Tuple, Type, Union
 
 from clew._shared.one_use import already_entered
 from clew.errors import ArgumentTypeError
@@ -56,6 +56,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         ArgumentValueError: `run_id` is no UUID.
         AlreadyEnteredError: the instance was used for a block before.
 
+    It is no decorator: for functions there is `traceable`.
+
     Example:
         >>> import clew
         >>> with clew.record() as runs:
@@ -86,7 +88,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         self._around = None if parent is None else context_under(parent)
         self._id_text = None if run_id is None else check_id(run_id)
         # These two are in the way of every block, and mostly what they should be.
-        self._name = name if type(name) is str else check_name(name)
+        self._name = name if type(name) is str else _checked_name(name)
         self._run_type = run_type if type(run_type) is str else check_run_type(run_type)
         self._inputs = inputs
         self._own = hand_down(tags, metadata, project_name)
@@ -147,6 +149,15 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         else:
             run.fail(exc, traceback)
 
+    def __call__(self, fn: object) -> NoReturn:
+        """
+        Refuse to be a decorator.
+        """
+        raise ArgumentTypeError(
+            f"expected trace({self._name!r}) as a with block, found it called with {fn!r}; "
+            f"to trace each call of a function, decorate it: @clew.traceable(name={self._name!r})"
+        )
+
     async def __aenter__(self) -> RunTree:
         return self.__enter__()
 
@@ -157,6 +168,15 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         traceback: Optional[TracebackType],
     ) -> None:
         self.__exit__(exc_type, exc, traceback)
+
+
+def _checked_name(name: object) -> str:
+    if callable(name) and not isinstance(name, str):
+        raise ArgumentTypeError(
+            f"expected the name of a run as a string, got {name!r}; to trace each call of a function, decorate it: "
+            f"@clew.traceable"
+        )
+    return check_name(name)
 
 
 def _checked_exceptions(given: Any) -> Tuple[Type[BaseException], ...]:

@@ -6,9 +6,9 @@ Streams are driven in `clew.runs._tree.streams`; values are copied in `clew.runs
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from functools import partial, update_wrapper
-from types import AsyncGeneratorType, FunctionType, GeneratorType
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
+from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
 from typing import (
     Any,
     Callable,
@@ -27,12 +27,13 @@ from weakref import WeakSet
 
 from clew._shared.incidents import report
 from clew.context._stepping.function_likes import GeneratorFunction
-from clew.context._stepping.kinds import Signature, kind_of, wrapper_assignments
+from clew.context._stepping.kinds import Signature, kind_of
+from clew.context._stepping.signatures import dress
 from clew.context._stepping.throwing import without_next_frame
 from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.runs import run as _run
-from clew.runs._tree import hooks as _hooks
+from clew.runs._tree import blocks as _blocks, hooks as _hooks
 from clew.runs._tree.blocks import ambient, current_identity, report_foreign_exit
 from clew.runs._tree.identity import Inherited, Nobody, Unsampled, hand_down
 from clew.runs._tree.ids import new_id_text, now_ns
@@ -71,7 +72,8 @@ def traceable(fn: F, /) -> F: ...
 
 @overload
 def traceable(
-    run_type: Optional[str] = "chain",
+    run_type: Optional[str],
+    /,
     *,
     name: Optional[str] = None,
     tags: Optional[Sequence[str]] = None,
@@ -85,9 +87,27 @@ def traceable(
 ) -> Callable[[F], F]: ...
 
 
+@overload
 def traceable(
-    run_type: Union[Callable[..., Any], str, None] = "chain",
     *,
+    run_type: Optional[str] = "chain",
+    name: Optional[str] = None,
+    tags: Optional[Sequence[str]] = None,
+    metadata: Optional[Mapping[str, Any]] = None,
+    project_name: Optional[str] = None,
+    reduce_fn: Optional[Callable[[List[Any]], Any]] = None,
+    process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]] = None,
+    process_outputs: Optional[Callable[[Any], Mapping[str, Any]]] = None,
+    process_chunk: Optional[Callable[[Any], Any]] = None,
+    enabled: Optional[bool] = None,
+) -> Callable[[F], F]: ...
+
+
+def traceable(
+    fn: Union[Callable[..., Any], str, None] = None,
+    /,
+    *,
+    run_type: Optional[str] = "chain",
     name: Optional[str] = None,
     tags: Optional[Sequence[str]] = None,
     metadata: Optional[Mapping[str, Any]] = None,
@@ -107,6 +127,9 @@ def traceable(
     same result, same exceptions, same task, same changes to the caller's ContextVars. With recording
     off it calls the function straight away.
 
+    A traced function is pickled as the undecorated one is: by name from a module, and by cloudpickle (joblib, loky,
+    dask, ray) also by value. At the other end it is traced again; a generator function arrives undecorated.
+
     The inputs are the arguments under their parameters' names, without `self` and `cls`; the output
     is the dict that is returned, or ``{"output": value}``. Both are copied at once, and bounded.
 
@@ -125,7 +148,9 @@ def traceable(
         current again, also while a generator is suspended. Thread-safe and re-entrant.
 
     Args:
-        run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
+        fn: the function; or the run type, given by position as in ``@traceable("tool")``. A type given so that is none
+            of LangSmith's is reported on the logger ``clew``, as ``name=`` may have been meant.
+        run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever", or one of your own.
         name: the name of the run; the function's by default.
         tags, metadata, project_name: for this run and those under it.
         reduce_fn: from the list of all that a generator has yielded to what is recorded as its output. If it
@@ -142,7 +167,8 @@ def traceable(
     ``config``, a LangChain config, for its tags, metadata, run name and parent.
 
     Raises:
-        ArgumentTypeError: what is decorated is not callable, or an option is something else than it says; from the
+        ArgumentTypeError: what is decorated is not callable, is a class or a function of `contextlib.contextmanager`
+            or `asynccontextmanager`, or an option is something else than it says; from the
             call, ``langsmith_extra`` is no dict, or has something else in it than the above.
         ArgumentValueError: from the call, ``run_id`` is no UUID.
 
@@ -172,11 +198,26 @@ def traceable(
             _filling.add(traced)
         return traced
 
-    if run_type is None or isinstance(run_type, str):
-        kind = check_run_type(run_type)
+    if isinstance(fn, str):
+        kind = _positional_run_type(fn)
         return decorate
-    kind = "chain"
-    return decorate(run_type)
+    kind = check_run_type(run_type)
+    return decorate if fn is None else decorate(fn)
+
+
+# LangSmith's.
+_RUN_TYPES = frozenset(("chain", "embedding", "llm", "parser", "prompt", "retriever", "tool"))
+
+
+def _positional_run_type(text: str) -> str:
+    run_type = check_run_type(text)
+    if run_type not in _RUN_TYPES:
+        report(
+            "run_types_unknown",
+            f"traceable({run_type!r}) makes {run_type!r} the type of the run and not its name; write "
+            f"traceable(name={run_type!r}) if it is the name, traceable(run_type={run_type!r}) if it is the type",
+        )
+    return run_type
 
 
 def _traced(fn: Any, recipe: Recipe) -> Any:
@@ -191,11 +232,13 @@ def _traced(fn: Any, recipe: Recipe) -> Any:
 
 # The two wrappers differ in their `await`, and are written out, as a call between would cost each
 # recorded call some three per cent. In both, everything from making the run current on stands in the
-# `try`: an interrupt can come anywhere.
+# `try`: an interrupt can come anywhere. Their closures and the globals that they name can be pickled, so
+# that cloudpickle can send a traced function by value. A ContextVar cannot, nor can its methods: they are
+# attributes of the module `blocks`, which is pickled by name.
 
 
 def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  as said above
-    start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
+    start, copy_result = recipe.start, recipe.copy_result
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  as said above
@@ -217,10 +260,10 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
             return in_place(await fn(*args, **kwargs), recipe)
         token = None
         try:
-            token = current_identity.set(run._identity)
+            token = _blocks.set_current(run._identity)
             result = await fn(*args, **kwargs)
             try:
-                reset(token)
+                _blocks.reset_current(token)
             except ValueError:
                 report_foreign_exit()
             kind = type(result)  # which may be one that cannot be hashed
@@ -238,11 +281,11 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
             run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
             raise
 
-    return update_wrapper(async_wrapper, fn, wrapper_assignments(fn))
+    return dress(async_wrapper, fn)
 
 
 def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  as said above
-    start, copy_result, reset = recipe.start, recipe.copy_result, current_identity.reset
+    start, copy_result = recipe.start, recipe.copy_result
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  as said above
@@ -264,10 +307,10 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
             return in_place(fn(*args, **kwargs), recipe)
         token = None
         try:
-            token = current_identity.set(run._identity)
+            token = _blocks.set_current(run._identity)
             result = fn(*args, **kwargs)
             try:
-                reset(token)
+                _blocks.reset_current(token)
             except ValueError:
                 report_foreign_exit()
             kind = type(result)  # which may be one that cannot be hashed
@@ -284,7 +327,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
             run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
             raise
 
-    return update_wrapper(wrapper, fn, wrapper_assignments(fn))
+    return dress(wrapper, fn)
 
 
 class Recipe:
@@ -334,6 +377,11 @@ class Recipe:
         self._origin: Optional[Recipe] = None
         self._id_text: Optional[str] = None
         self._on_end: Optional[Callable[[RunTree], object]] = None
+
+    def __getstate__(self) -> Tuple[None, Dict[str, Any]]:
+        # For a pickle by value. The reader of inputs is generated code, and is made anew at the other end.
+        state = {name: getattr(self, name) for name in self.__slots__}
+        return None, {**state, "_read_inputs": None}
 
     def process(
         self,
@@ -571,6 +619,19 @@ def _fills(fn: Any) -> bool:
     return False
 
 
+# Of the functions that contextlib makes of generator functions.
+_managers: Dict[object, str] = {
+    contextmanager(print).__code__: "contextmanager",  # type: ignore[arg-type]  # to look at what it makes
+    asynccontextmanager(print).__code__: "asynccontextmanager",  # type: ignore[arg-type]  # the same
+}
+
+
+def _innermost(fn: Any) -> Any:
+    while isinstance(fn, (partial, MethodType)):
+        fn = fn.func if isinstance(fn, partial) else fn.__func__
+    return fn
+
+
 def _name_of(fn: Callable[..., Any]) -> str:
     while isinstance(fn, partial):
         fn = fn.func
@@ -582,4 +643,16 @@ def _check(fn: object) -> None:
         raise ArgumentTypeError(
             f"expected a function to trace, or a run_type as a string, got {type(fn).__name__} {fn!r}; "
             f"write @traceable, or @traceable(run_type=..., name=...) with options"
+        )
+    if isinstance(fn, type):
+        raise ArgumentTypeError(
+            f"expected a function to trace, got {fn!r}, which would no longer be a class; decorate its methods, "
+            f"or trace a function that makes an instance"
+        )
+    decorator = _managers.get(getattr(_innermost(fn), "__code__", None))
+    if decorator is not None:
+        raise ArgumentTypeError(
+            f"expected a function whose call does its work, got {fn!r} of contextlib.{decorator}, whose work is done "
+            f"by a with block after the call; leave out @traceable, and write in the function: "
+            f"with clew.trace({_name_of(fn)!r}): yield"
         )

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import inspect
 from contextvars import Context
-from functools import partial, update_wrapper
+from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
+from clew.context._stepping.captured import pickling_error
 from clew.context._stepping.coroutines import ContextCoroutine, as_coroutine
 from clew.context._stepping.entering import prepare_for_here, runner
 from clew.context._stepping.function_likes import BoundGeneratorFunction
-from clew.context._stepping.kinds import kind_of, wrapper_assignments
+from clew.context._stepping.kinds import kind_of
+from clew.context._stepping.signatures import dress
 from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
@@ -75,24 +77,41 @@ def rebuilt(fn: Any, change: Callable[[Any], Any]) -> Any:
 
 def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callable[..., T]:
     first: Any = (*carried, fn)  # what `context.run` is to be given first
+    kept = _Kept(captured)
 
     def bound(*args: Any, **kwargs: Any) -> T:
-        context = prepare_for_here(captured.copy())
+        context = prepare_for_here(kept.copy())
         if not kwargs:  # by far the most frequent call, and an empty ** is not free
             return context.run(*first, *args)  # type: ignore[no-any-return]  # it is what `fn` returns
         return runner(context, carried, kwargs)(fn, *args, **kwargs)  # type: ignore[no-any-return]  # the same
 
-    return update_wrapper(bound, fn, wrapper_assignments(fn))
+    return dress(bound, fn)  # type: ignore[no-any-return]  # it is `bound`
 
 
 def _bound_coroutine_function(fn: Callable[..., Any], captured: Context, carried: Carried) -> Any:
+    kept = _Kept(captured)
+
     # The call of `fn` is a part of the first step: a coroutine that is never started has made nothing.
     async def bound(*args: Any, **kwargs: Any) -> Any:
-        context = prepare_for_here(captured.copy())
+        context = prepare_for_here(kept.copy())
         awaitable = runner(context, carried, kwargs)(fn, *args, **kwargs)
         return await ContextCoroutine(as_coroutine(awaitable), context, carried)
 
-    return update_wrapper(bound, fn, wrapper_assignments(fn))
+    return dress(bound, fn)
+
+
+class _Kept:
+    """
+    The context of a bound function, as the function keeps it. It cannot be pickled and says why.
+    """
+
+    __slots__ = ("copy",)
+
+    def __init__(self, captured: Context) -> None:
+        self.copy = captured.copy
+
+    def __reduce__(self) -> Any:
+        raise pickling_error("a bound function")
 
 
 # All bound functions share a code object. Unlike an attribute on the function, it is not copied by

@@ -13,7 +13,7 @@ from clew.context._stepping.carrying import Carried
 from clew.context._stepping.entering import prepare_for_thread, runner
 from clew.errors import ArgumentTypeError
 
-__all__ = ("Captured", "checked_context", "runner_of_captured")
+__all__ = ("Captured", "checked_context", "pickling_error", "runner_of_captured")
 
 
 T = TypeVar("T")
@@ -46,6 +46,16 @@ def runner_of_captured(captured: Captured) -> Callable[..., Any]:
     Return a function that calls `(fn, *args, **kwargs)` in a fresh copy of a captured context, once, on another thread.
     """
     return runner(prepare_for_thread(captured.context()), captured._carried)
+
+
+def pickling_error(found: str) -> ArgumentTypeError:
+    """
+    Return the error for something that has captured a Context and is about to be pickled.
+    """
+    return ArgumentTypeError(
+        f"expected an object that can be pickled, found {found}, which holds the Context of this process; "
+        f"send the function itself, clew.unwrap(f), and bind or capture in the other process"
+    )
 
 
 def checked_context(context: T) -> T:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import sys
 from contextvars import Context
-from functools import partial, update_wrapper
+from functools import partial
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, cast
 
@@ -16,7 +16,7 @@ from clew.context._stepping.bodies import is_driver, named
 from clew.context._stepping.drivers import driver_for
 from clew.context._stepping.entering import runner
 from clew.context._stepping.inheriting import Beginning, Creation
-from clew.context._stepping.kinds import wrapper_assignments
+from clew.context._stepping.signatures import dress
 from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class FunctionLike:
         self.__name__: str
         self.__qualname__: str
         self.__wrapped__: Any
-        update_wrapper(cast("Any", self), fn, wrapper_assignments(fn))
+        dress(self, fn, shows_code=inspect.isfunction(fn))
         for name in ("__name__", "__qualname__"):  # which a partial, say, lacks
             self.__dict__.setdefault(name, getattr(self.function(), name, type(fn).__name__))
         self._fn = fn

@@ -23,6 +23,8 @@ __all__ = (
     "current_identity",
     "report_exit_out_of_order",
     "report_foreign_exit",
+    "reset_current",
+    "set_current",
 )
 
 
@@ -80,6 +82,9 @@ _NOTHING_SAID = Ambient(None)
 
 # None at the top of a program, and wherever the context was lost.
 current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run", default=None)
+# For traced functions: they are pickled by value, and find these in the module by name.
+set_current = current_identity.set
+reset_current = current_identity.reset
 
 
 # The program's own, None where nobody has set any: that of the headers holds, if there were some.
