@@ -185,7 +185,7 @@ def test_run_that_cannot_be_read_is_no_reason_to_lose_the_others() -> None:
             make_run("first")
             with clew.trace("bad") as bad:
                 bad.add_tags("t")
-                bad._additions.tags = None  # type: ignore[union-attr, assignment]  # as whoever has broken it
+                bad._attributes.tags = None  # type: ignore[union-attr, assignment]  # as whoever has broken it
             make_run("second")
             assert not pipeline.flush(DEADLINE)
 
@@ -509,7 +509,7 @@ def test_payloads_are_let_go_of_once_they_are_delivered(no_collector: None) -> N
     value = Value()
     with exporting_to(Forgetting()) as pipeline:
         with clew.trace("run") as run:
-            run.result = value
+            run._result = value
         reference = weakref.ref(value)
         del value, run
         assert pipeline.flush(DEADLINE)

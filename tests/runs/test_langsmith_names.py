@@ -213,7 +213,7 @@ def test_change_within_the_metadata_of_a_decorator_changes_no_other_call(runs: c
     @clew.traceable(metadata=NESTED)
     def call(run_tree: Any = None) -> None:
         change_within(run_tree.metadata)
-        change_within(run_tree.all_metadata())
+        change_within(run_tree._all_metadata())
         run_tree.add_metadata({"added": {"n": 1}})
         run_tree.metadata["added"]["n"] = 2
 

@@ -157,7 +157,7 @@ def _given(parent: Any, *, trusted: bool) -> _Given:
         return _given_headers(parent, trusted=trusted)
     if parent is False or (isinstance(parent, RunTree) and isinstance(parent._identity, Nobody)):
         return _Given(None)
-    if isinstance(parent, RunTree) and parent.is_ignored:
+    if isinstance(parent, RunTree) and parent._is_ignored:
         # Nobody hears of it, nor of what is under it, and what is sent from there has the parent that it has.
         above = parent._identity.parent
         given = _given_remote(above) if isinstance(above, Remote) else _Given(above)

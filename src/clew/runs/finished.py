@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
-from clew.runs._tree.attributes import Amendable
+from clew.runs._tree.attributes import MutableRun
 from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.kept.errors import ErrorText, text_of
 from clew.runs.sampling import Filing, settings
@@ -184,7 +184,7 @@ class Run(Identified):
     status: str
     tags: Tuple[str, ...]
 
-    def __init__(self, run: Amendable, children: Tuple[Run, ...]) -> None:
+    def __init__(self, run: MutableRun, children: Tuple[Run, ...]) -> None:
         fill = super().__setattr__
         fill("_identity", run._identity)
         fill("_filing", settings.filing if run._status == "pending" else getattr(run, "_filing", None))
@@ -194,8 +194,8 @@ class Run(Identified):
         fill("inputs", run._inputs)
         fill("outputs", run.outputs)
         fill("end_time_ns", run.end_time_ns)
-        fill("tags", tuple(run.all_tags()))
-        fill("metadata", run.all_metadata())
+        fill("tags", tuple(run._all_tags()))
+        fill("metadata", run._all_metadata())
         fill("events", tuple(run.events))
         fill("children", children)
 

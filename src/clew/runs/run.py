@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.attributes import ADDED_NOWHERE, Amendable
+from clew.runs._tree.attributes import NON_RECORDING, MutableRun
 from clew.runs._tree.blocks import Ambient, ambient
 from clew.runs._tree.forks import register_fork_hooks
 from clew.runs._tree.hooks import notify_start
@@ -57,7 +57,7 @@ class _ByHand:
         self.is_untold = True
 
 
-class RunTree(Amendable, Identified):
+class RunTree(MutableRun, Identified):
     """
     Be one run while it is open: read its ids, add to its payload, make children, end it.
 
@@ -138,7 +138,7 @@ class RunTree(Amendable, Identified):
         run._identity = identity
         run._run_type = "chain"
         run._inputs = {}
-        run._error = run.end_time_ns = run._additions = None
+        run._error = run.end_time_ns = run._attributes = None
         run._status = "ended"
         return run
 
@@ -197,7 +197,7 @@ class RunTree(Amendable, Identified):
             >>> headers["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
             True
         """
-        is_recorded = not self.is_ignored and (bool(_hooks.start_hooks) or not hasattr(self, "_is_draft"))
+        is_recorded = not self._is_ignored and (bool(_hooks.start_hooks) or not hasattr(self, "_is_draft"))
         headers: Dict[str, str] = loaded_headers().headers_of(self._identity, is_recorded=is_recorded)
         return headers
 
@@ -250,7 +250,7 @@ class RunTree(Amendable, Identified):
         if error is not None:
             self.error = error
         if end_time_ns is not None:
-            self._change(lambda: setattr(self._added(), "end_time_ns", end_time_ns))
+            self._change(lambda: setattr(self._own_attributes(), "end_time_ns", end_time_ns))
 
     def post(self, exclude_child_runs: bool = True) -> None:  # noqa: FBT001, FBT002  LangSmith's signature
         """
@@ -273,13 +273,13 @@ class RunTree(Amendable, Identified):
             return []
         drafts, self._by_hand.drafts = self._by_hand.drafts, {}
         self._by_hand.beside.pop(id(self), None)
-        if self.is_ignored:
+        if self._is_ignored:
             pass
         elif not _hooks.start_hooks:
-            self.ignore_changes()
+            self._ignore_changes()
         else:
             notify_start(self)
-            if self._additions is not None and self._additions.end_time_ns is not None:
+            if self._attributes is not None and self._attributes.end_time_ns is not None:
                 self.close("success")  # it was made as one that is over
             self._tell_end()  # of one that was ended first
         return list(drafts.values())
@@ -318,10 +318,10 @@ class RunTree(Amendable, Identified):
         """
         end_time_ns = None if end_time is None else check_time(end_time, "end_time")
         said_more = any(said is not None for said in (outputs, error, end_time, events, metadata))
-        additions = self._additions
-        if additions is not None and additions.end_time_ns is not None:
-            self._change(lambda: setattr(additions, "end_time_ns", None))  # what was said before was another end
-        if outputs is not None and (additions is None or "outputs" not in additions.replaced):
+        attributes = self._attributes
+        if attributes is not None and attributes.end_time_ns is not None:
+            self._change(lambda: setattr(attributes, "end_time_ns", None))  # what was said before was another end
+        if outputs is not None and (attributes is None or "outputs" not in attributes.replaced):
             self.add_outputs(outputs)
         if events is not None:
             self.add_event(events)
@@ -347,7 +347,7 @@ class RunTree(Amendable, Identified):
         if time_ns < start_time_ns:  # the clock was set back
             time_ns = start_time_ns
         fields = {"time_ns": time_ns, **named}
-        self._change(lambda: self._added().events.append(fields))
+        self._change(lambda: self._own_attributes().events.append(fields))
 
     def close(self, status: str, error: Union[str, ErrorText, None] = None) -> bool:
         """
@@ -361,21 +361,21 @@ class RunTree(Amendable, Identified):
         except AttributeError:
             return False
         end_time_ns = now_ns()
-        additions = self._additions
-        if additions is not None:
-            if additions.error is not None and status == "success":
-                status, error = "error", additions.error
-            if additions.end_time_ns is not None:
-                end_time_ns = additions.end_time_ns
+        attributes = self._attributes
+        if attributes is not None:
+            if attributes.error is not None and status == "success":
+                status, error = "error", attributes.error
+            if attributes.end_time_ns is not None:
+                end_time_ns = attributes.end_time_ns
         self._error = error
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         filing = settings.filing
         if filing is not None:
             self._filing = filing  # what is said later is for later runs, whenever this one is read
         self._status = status
-        if additions is not None and additions.on_end is not None:
-            additions.on_end(self)
-        if _hooks.end_hooks and self._additions is not ADDED_NOWHERE:
+        if attributes is not None and attributes.on_end is not None:
+            attributes.on_end(self)
+        if _hooks.end_hooks and self._attributes is not NON_RECORDING:
             if hasattr(self, "_by_hand"):
                 self._tell_end()
             else:
@@ -408,7 +408,7 @@ class RunTree(Amendable, Identified):
             except Exception as error:  # noqa: BLE001  it is the program's own, and comes from in between its calls
                 report("end_hooks_failed", f"on_end of the run {run.name!r} failed", error=error)
 
-        self._added().on_end = call
+        self._own_attributes().on_end = call
 
     def fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
         """
@@ -505,7 +505,7 @@ def open_run(
     run._identity = identity
     run._run_type = run_type
     run._inputs = inputs
-    run._error = run.end_time_ns = run._additions = None
+    run._error = run.end_time_ns = run._attributes = None
     run._status = "pending"
     identity.live = run
     return run
@@ -526,7 +526,7 @@ def _draft(
     id_text = None if run_id is None else check_id(run_id)
     name, run_type, around = check_name(name), check_run_type(run_type), ambient.get()
     start_time_ns = None if start_time is None else check_time(start_time, "start_time")
-    is_ignored = above is not None and above.is_ignored
+    is_ignored = above is not None and above._is_ignored
     parent, linked = None if above is None else above._identity.parent if is_ignored else above._identity, None
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
@@ -544,7 +544,7 @@ def _draft(
     run._is_draft = True
     run._by_hand = _ByHand()
     if is_ignored or not around.is_enabled or (parent is not None and not parent.is_sampled):
-        run.ignore_changes()
+        run._ignore_changes()
     return run
 
 
@@ -560,7 +560,7 @@ def ignored(identity: Identity) -> RunTree:
     Return a run that stands for one that nobody records.
     """
     run = RunTree.detached(identity)
-    run.ignore_changes()
+    run._ignore_changes()
     return run
 
 

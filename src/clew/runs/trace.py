@@ -116,11 +116,11 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         if self._id_text is not None:
             run._identity._id_text = self._id_text
         if not is_recorded:
-            run.ignore_changes()
+            run._ignore_changes()
             return run
         try:
             self._token = current_identity.set(run._identity)
-            if not run.is_ignored:
+            if not run._is_ignored:
                 _hooks.notify_start(run)
         except BaseException as interrupt:  # no exit follows an entry that failed
             leave_call(run._identity, self._token)

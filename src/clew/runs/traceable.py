@@ -37,7 +37,7 @@ from clew.runs._tree import blocks as _blocks, hooks as _hooks
 from clew.runs._tree.blocks import ambient, current_identity, report_foreign_exit
 from clew.runs._tree.identity import Inherited, Nobody, Unsampled, hand_down
 from clew.runs._tree.ids import new_id_text, now_ns
-from clew.runs._tree.kept.copier import call_unrecorded, copy_value, input_reader, process_payload
+from clew.runs._tree.kept.copier import call_without_tracing, copy_value, input_reader, process_payload
 from clew.runs._tree.options import (
     check_id,
     check_mapping,
@@ -272,7 +272,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
                 if stream is not None:
                     return stream
             if run._status == "pending":  # not ended by hand, inside the function
-                run.result = copy_result(result)
+                run._result = copy_result(result)
                 run.close("success")
             return result
         except BaseException as error:
@@ -319,7 +319,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
                 if stream is not None:
                     return stream
             if run._status == "pending":  # not ended by hand, inside the function
-                run.result = copy_result(result)
+                run._result = copy_result(result)
                 run.close("success")
             return result
         except BaseException as error:
@@ -500,7 +500,7 @@ class Recipe:
         if _hooks.start_hooks:
             _hooks.notify_start(run)
         else:
-            run.ignore_changes()
+            run._ignore_changes()
 
     def _give_what_the_call_asks_for(self, run: RunTree) -> None:
         if self._id_text is not None:
@@ -597,7 +597,7 @@ def _itself(chunk: Any) -> Any:
 
 def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
     try:
-        return copy_value(call_unrecorded(process, chunk))
+        return copy_value(call_without_tracing(process, chunk))
     except Exception as error:  # noqa: BLE001  anything; and fail closed, as with the payloads
         kind = type(error).__name__
         report("payloads_dropped", f"process_chunk raised {kind}, so a chunk was not recorded", error=error)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from clew.runs._tree.identity import Identity
     from clew.runs._tree.kept.errors import ErrorText
 
-__all__ = ("ADDED_NOWHERE", "Additions", "Amendable", "Metadata", "Tags", "Unset", "unset")
+__all__ = ("NON_RECORDING", "Metadata", "MutableRun", "RunAttributes", "Tags", "Unset", "unset")
 
 _NOTHING: Mapping[str, Any] = {}
 # One lock for the rare changes from outside; starting and ending a run take none.
@@ -55,8 +55,8 @@ class Tags(List[str]):
 
     __slots__ = ("_run",)
 
-    def __init__(self, run: Amendable) -> None:
-        super().__init__(run.all_tags())
+    def __init__(self, run: MutableRun) -> None:
+        super().__init__(run._all_tags())
         self._run = run
 
     def append(self, tag: str) -> None:
@@ -77,13 +77,13 @@ class Tags(List[str]):
         self.extend(tags)
         return self
 
-    def is_added_to(self, run: Amendable) -> bool:
+    def _is_applied_to(self, run: MutableRun) -> bool:
         """
         Return whether the run has these tags already, or has been refused them.
 
         That is what ``run.tags += [...]`` ends with, which sets what it has extended.
         """
-        return self._run is run and (run._status != "pending" or self == run.all_tags())
+        return self._run is run and (run._status != "pending" or self == run._all_tags())
 
     def __reduce__(self) -> Any:
         return list, (list(self),)
@@ -96,8 +96,8 @@ class Metadata(Dict[str, Any]):
 
     __slots__ = ("_run",)
 
-    def __init__(self, run: Amendable) -> None:
-        super().__init__(run.all_metadata())
+    def __init__(self, run: MutableRun) -> None:
+        super().__init__(run._all_metadata())
         self._run = run
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -123,11 +123,11 @@ class Metadata(Dict[str, Any]):
         self.update(metadata)
         return self
 
-    def is_added_to(self, run: Amendable) -> bool:
+    def _is_applied_to(self, run: MutableRun) -> bool:
         """
         Return whether the run has this metadata already, or has been refused it, as with `Tags`.
         """
-        return self._run is run and (run._status != "pending" or self == run.all_metadata())
+        return self._run is run and (run._status != "pending" or self == run._all_metadata())
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
@@ -151,7 +151,7 @@ for _name in ("__delitem__", "clear", "pop", "popitem"):
     setattr(Metadata, _name, _written_back(dict, _name, "metadata"))
 
 
-class Additions:
+class RunAttributes:
     """
     Hold what was added to a run while it was open; most runs have none.
     """
@@ -182,7 +182,7 @@ class Additions:
         self.outputs = {**(self.outputs or _NOTHING), **outputs}
 
 
-ADDED_NOWHERE = Additions()  # of the runs that nobody records
+NON_RECORDING = RunAttributes()  # of the runs that nobody records
 
 
 def _unshared(value: Any) -> Any:
@@ -194,23 +194,23 @@ def _unshared(value: Any) -> Any:
     return value
 
 
-class Amendable:
+class MutableRun:
     """
     Give a run what is read of it beside its place, and what changes that while it is open.
 
     Once it has ended, what would change it does nothing and is counted.
     """
 
-    __slots__ = ("_additions", "_error", "_inputs", "_run_type", "_status", "end_time_ns", "result")
+    __slots__ = ("_attributes", "_error", "_inputs", "_result", "_run_type", "_status", "end_time_ns")
 
-    _additions: Optional[Additions]
+    _attributes: Optional[RunAttributes]
     _error: Union[str, ErrorText, None]
     _identity: Identity
     _inputs: Dict[str, Any]  # a copy
     _run_type: str
     _status: str
     end_time_ns: Optional[int]
-    result: Any  # a copy of what the traced function returned, unset until it has
+    _result: Any  # a copy of what the traced function returned, unset until it has
 
     @property
     def name(self) -> str:
@@ -260,12 +260,12 @@ class Amendable:
 
     @error.setter
     def error(self, error: Union[str, BaseException, None]) -> None:
-        if self.is_ignored:
+        if self._is_ignored:
             return
         told = None if error is None else error_text(error)
 
         def change() -> None:
-            self._added().error = self._error = told
+            self._own_attributes().error = self._error = told
 
         self._change(change)
 
@@ -281,9 +281,9 @@ class Amendable:
         """
         When the run ended, in UTC; None while it is open, unless it was told already.
         """
-        end_time_ns, additions = self.end_time_ns, self._additions
-        if end_time_ns is None and additions is not None:
-            end_time_ns = additions.end_time_ns
+        end_time_ns, attributes = self.end_time_ns, self._attributes
+        if end_time_ns is None and attributes is not None:
+            end_time_ns = attributes.end_time_ns
         return None if end_time_ns is None else time_of(end_time_ns)
 
     @property
@@ -304,21 +304,21 @@ class Amendable:
 
         Setting them replaces what was added.
         """
-        additions = self._additions
-        added = None if additions is None else additions.outputs
-        if additions is not None and "outputs" in additions.replaced:
+        attributes = self._attributes
+        added = None if attributes is None else attributes.outputs
+        if attributes is not None and "outputs" in attributes.replaced:
             return added and dict(added)
         try:
-            result = self.result
+            result = self._result
         except AttributeError:
             return added and dict(added)
         return {**(added or _NOTHING), **(result if type(result) is dict else {"output": result})}
 
     @outputs.setter
     def outputs(self, outputs: Optional[Mapping[str, Any]]) -> None:
-        if self._additions is not ADDED_NOWHERE:
+        if self._attributes is not NON_RECORDING:
             made = None if outputs is None else copy_payload(outputs, "output")
-            self._change(lambda: setattr(self._added(), "outputs", made))
+            self._change(lambda: setattr(self._own_attributes(), "outputs", made))
 
     @property
     def tags(self) -> List[str]:
@@ -331,18 +331,18 @@ class Amendable:
 
     @tags.setter
     def tags(self, tags: Optional[Sequence[str]]) -> None:
-        if not isinstance(tags, Tags) or not tags.is_added_to(self):
+        if not isinstance(tags, Tags) or not tags._is_applied_to(self):
             self.set(tags=tags)
 
-    def all_tags(self) -> List[str]:
+    def _all_tags(self) -> List[str]:
         """
         Return the tags in a list that is nobody else's.
         """
-        inherited, additions = self._identity.inherited, self._additions
-        is_inherited = inherited is not None and (additions is None or "tags" not in additions.replaced)
+        inherited, attributes = self._identity.inherited, self._attributes
+        is_inherited = inherited is not None and (attributes is None or "tags" not in attributes.replaced)
         return [
             *(inherited.tags if inherited is not None and is_inherited else ()),
-            *(() if additions is None else additions.tags),
+            *(() if attributes is None else attributes.tags),
         ]
 
     @property
@@ -357,18 +357,18 @@ class Amendable:
 
     @metadata.setter
     def metadata(self, metadata: Optional[Mapping[str, Any]]) -> None:
-        if not isinstance(metadata, Metadata) or not metadata.is_added_to(self):
+        if not isinstance(metadata, Metadata) or not metadata._is_applied_to(self):
             self.set(metadata=metadata)
 
-    def all_metadata(self) -> Dict[str, Any]:
+    def _all_metadata(self) -> Dict[str, Any]:
         """
         Return the metadata in a dict that is nobody else's.
         """
-        inherited, additions = self._identity.inherited, self._additions
-        is_inherited = inherited is not None and (additions is None or "metadata" not in additions.replaced)
+        inherited, attributes = self._identity.inherited, self._attributes
+        is_inherited = inherited is not None and (attributes is None or "metadata" not in attributes.replaced)
         found = {
             **(inherited.metadata if inherited is not None and is_inherited else _NOTHING),
-            **(_NOTHING if additions is None else additions.metadata),
+            **(_NOTHING if attributes is None else attributes.metadata),
         }
         for key, value in found.items():
             if type(value) is dict or type(value) is list:
@@ -380,29 +380,29 @@ class Amendable:
         """
         The events of the run so far, in a new list.
         """
-        return [] if self._additions is None else list(self._additions.events)
+        return [] if self._attributes is None else list(self._attributes.events)
 
     def add_tags(self, tags: Union[str, Sequence[str]]) -> None:
         """
         Add one tag or several to this run. Children do not get them.
         """
         added = (tags,) if isinstance(tags, str) else check_tags(tags)
-        self._change(lambda: self._added().tags.extend(added))
+        self._change(lambda: self._own_attributes().tags.extend(added))
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """
         Add metadata to this run, over what it had. Children do not get it.
         """
-        if self._additions is ADDED_NOWHERE:
+        if self._attributes is NON_RECORDING:
             return
         added = copy_value(dict(check_mapping(metadata, "metadata")))
-        self._change(lambda: self._added().metadata.update(added))
+        self._change(lambda: self._own_attributes().metadata.update(added))
 
     def add_inputs(self, inputs: Mapping[str, Any]) -> None:
         """
         Add to the inputs of the run, over what they were.
         """
-        if self._additions is ADDED_NOWHERE:
+        if self._attributes is NON_RECORDING:
             return
         added = copy_payload(inputs, "input")
 
@@ -415,10 +415,10 @@ class Amendable:
         """
         Add to the outputs of the run, over what they were.
         """
-        if self._additions is ADDED_NOWHERE:
+        if self._attributes is NON_RECORDING:
             return
         added = copy_payload(outputs, "output")
-        self._change(lambda: self._added().add_outputs(added))
+        self._change(lambda: self._own_attributes().add_outputs(added))
 
     def set(
         self,
@@ -442,7 +442,7 @@ class Amendable:
             ArgumentTypeError: something is no dict, or no list of strings.
             ArgumentValueError: `usage_metadata` has something in it that LangSmith does not know.
         """
-        if self._additions is ADDED_NOWHERE:
+        if self._attributes is NON_RECORDING:
             return
         changes: List[Callable[[], None]] = []
         if not isinstance(inputs, Unset):
@@ -450,40 +450,40 @@ class Amendable:
             changes.append(lambda: setattr(self, "_inputs", copied))
         if not isinstance(outputs, Unset):
             made = None if outputs is None else copy_payload(outputs, "output")
-            changes.append(lambda: self._added().replace("outputs", made))
+            changes.append(lambda: self._own_attributes().replace("outputs", made))
         if not isinstance(tags, Unset):
             checked = list(check_tags(tags or ()))
-            changes.append(lambda: self._added().replace("tags", checked))
+            changes.append(lambda: self._own_attributes().replace("tags", checked))
         if not isinstance(metadata, Unset):
             given = copy_value(dict(check_mapping(metadata or {}, "metadata")))
-            changes.append(lambda: self._added().replace("metadata", given))
+            changes.append(lambda: self._own_attributes().replace("metadata", given))
         if usage_metadata is None:
-            changes.append(lambda: self._added().metadata.pop("usage_metadata", None))
+            changes.append(lambda: self._own_attributes().metadata.pop("usage_metadata", None))
         elif not isinstance(usage_metadata, Unset):
             usage = copy_value(dict(check_usage(usage_metadata)))
-            changes.append(lambda: self._added().metadata.update(usage_metadata=usage))
+            changes.append(lambda: self._own_attributes().metadata.update(usage_metadata=usage))
         self._change(lambda: [change() for change in changes])
 
     @property
-    def is_ignored(self) -> bool:
+    def _is_ignored(self) -> bool:
         """
         Whether nobody records this run, nor will.
         """
-        return self._additions is ADDED_NOWHERE
+        return self._attributes is NON_RECORDING
 
-    def ignore_changes(self) -> None:
+    def _ignore_changes(self) -> None:
         """
         Have what is added from now on go nowhere: the run of a block that nobody records.
         """
-        self._additions = ADDED_NOWHERE
+        self._attributes = NON_RECORDING
 
-    def _added(self) -> Additions:
-        if self._additions is None:
-            self._additions = Additions()
-        return self._additions
+    def _own_attributes(self) -> RunAttributes:
+        if self._attributes is None:
+            self._attributes = RunAttributes()
+        return self._attributes
 
     def _change(self, change: Callable[[], object]) -> None:
-        if self._additions is ADDED_NOWHERE:
+        if self._attributes is NON_RECORDING:
             return
         with _guard.lock:
             if self._status == "pending":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from clew._shared.incidents import report
 from clew.runs._tree.identity import Identity, Inherited
-from clew.runs._tree.kept.copier import set_caller
+from clew.runs._tree.kept.copier import set_untraced_caller
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
@@ -98,7 +98,7 @@ ambient: ContextVar[Ambient] = ContextVar("clew_ambient", default=_NOTHING_SAID)
 _UNRECORDED = Ambient(None, is_enabled=False)
 
 
-def _call_unrecorded(fn: Callable[..., Any], *args: Any) -> Any:
+def _call_without_tracing(fn: Callable[..., Any], *args: Any) -> Any:
     before = ambient.get()
     token = None
     try:
@@ -111,7 +111,7 @@ def _call_unrecorded(fn: Callable[..., Any], *args: Any) -> Any:
             ambient.reset(token)
 
 
-set_caller(_call_unrecorded)
+set_untraced_caller(_call_without_tracing)
 
 
 def report_exit_out_of_order(block: str) -> None:

@@ -230,7 +230,7 @@ class _Stream:
         if self._left_out:
             chunks.append(f"<cut: {len(chunks) + self._left_out} chunks>")
         try:
-            run.result = self._recipe.copy_chunks(chunks)
+            run._result = self._recipe.copy_chunks(chunks)
         finally:
             if is_closed or isinstance(error, GeneratorExit):
                 run.close("cancelled")

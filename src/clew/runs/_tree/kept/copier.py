@@ -21,13 +21,13 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 from clew._shared.incidents import report
 
 __all__ = (
-    "call_unrecorded",
+    "call_without_tracing",
     "copy_payload",
     "copy_value",
     "cut",
     "input_reader",
     "process_payload",
-    "set_caller",
+    "set_untraced_caller",
 )
 
 MAX_STRING_CHARS = 65_536
@@ -50,7 +50,7 @@ _WRAPPERS: Dict[type, type] = {UserDict: dict, UserList: list, UserString: str}
 _caller: Optional[Callable[..., Any]] = None
 
 
-def set_caller(caller: Callable[..., Any]) -> None:
+def set_untraced_caller(caller: Callable[..., Any]) -> None:
     """
     Have code of the program's that runs for the sake of a copy alone called by `caller(fn, *args)`.
     """
@@ -58,7 +58,7 @@ def set_caller(caller: Callable[..., Any]) -> None:
     _caller = caller
 
 
-def call_unrecorded(fn: Callable[..., Any], *args: Any) -> Any:
+def call_without_tracing(fn: Callable[..., Any], *args: Any) -> Any:
     """
     Call what the program does not call itself, such as a `__repr__` for a copy: if it is traced, that makes no runs.
 
@@ -191,7 +191,7 @@ def copy_payload(payload: object, name: str) -> Dict[str, Any]:
         return {}
     try:
         if isinstance(payload, Mapping) and not isinstance(payload, dict):
-            payload = call_unrecorded(dict, payload)
+            payload = call_without_tracing(dict, payload)
     except Exception as error:  # noqa: BLE001  a mapping of the user's
         payload = _unreadable(payload, error)
     copied = copy_value(payload)
@@ -203,7 +203,7 @@ def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, wha
     Return what `process` leaves of a payload; nothing but a mark where it fails.
     """
     try:
-        copied: Dict[str, Any] = copy_value(call_unrecorded(lambda: dict(process(value))))
+        copied: Dict[str, Any] = copy_value(call_without_tracing(lambda: dict(process(value))))
         return copied
     except Exception as error:  # noqa: BLE001  anything; and fail closed: what a redaction did not let through is not recorded
         kind = type(error).__name__
@@ -256,15 +256,15 @@ class _Copier:
         # Those of the standard library would otherwise be told by a repr of all that is in them.
         kinds = type(value).__mro__
         if not _VIEWS.isdisjoint(kinds):
-            items = call_unrecorded(lambda: list(islice(iter(value), self._items_left + 1)))
+            items = call_without_tracing(lambda: list(islice(iter(value), self._items_left + 1)))
             return self._copy_items(value, iter(items), depth)
         if MappingProxyType in kinds:
-            items = call_unrecorded(lambda: list(islice(value.items(), self._items_left + 1)))
+            items = call_without_tracing(lambda: list(islice(value.items(), self._items_left + 1)))
             return self._copy_pairs(value, items, depth)
         for kind, plain in _WRAPPERS.items():
             if kind in kinds and isinstance(value.data, plain):
                 return self._copy(value.data, depth)
-        fields_or_text = call_unrecorded(_fields_or_text, value)
+        fields_or_text = call_without_tracing(_fields_or_text, value)
         return (
             self._counted(fields_or_text) if isinstance(fields_or_text, str) else self._copy_dict(fields_or_text, depth)
         )
@@ -301,7 +301,7 @@ class _Copier:
         try:
             if key is None or issubclass(type(key), (str, int, float)):
                 return str(self._copy(key, 0))
-            text: str = call_unrecorded(_short_repr, key)
+            text: str = call_without_tracing(_short_repr, key)
             return text
         except Exception as error:  # noqa: BLE001  as above
             return _unreadable(key, error)

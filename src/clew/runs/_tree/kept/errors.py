@@ -13,7 +13,7 @@ from itertools import islice
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_unrecorded, cut
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, cut
 
 if TYPE_CHECKING:
     from traceback import FrameSummary
@@ -37,7 +37,7 @@ def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> 
     all.
     """
     try:
-        text: Union[str, ErrorText] = call_unrecorded(_described, error, traceback)
+        text: Union[str, ErrorText] = call_without_tracing(_described, error, traceback)
         return text
     except Exception as failure:  # noqa: BLE001  an attribute or a __str__ of the user's exception
         return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
