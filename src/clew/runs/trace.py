@@ -12,11 +12,12 @@ from clew._shared.one_use import already_entered
 from clew.errors import ArgumentTypeError
 from clew.runs import run as _run
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.blocks import ambient, current_identity
+from clew.runs._tree.blocks import ambient, current_identity, leave_block, leave_call
 from clew.runs._tree.identity import Identity, Unsampled, hand_down
 from clew.runs._tree.kept.copier import copy_payload
 from clew.runs._tree.options import check_id, check_name, check_run_type, metadata_of_extra
-from clew.runs.current import Parent, context_under, leave_block, leave_call
+from clew.runs._tree.parents import Parent
+from clew.runs.current import block_under
 from clew.runs.run import RunTree
 from clew.runs.sampling import settings
 
@@ -29,32 +30,31 @@ __all__ = ("trace",)
 
 class trace:  # noqa: N801  used like a function, named as LangSmith's
     """
-    Record a block of code as a run; what is traced inside it nests under it.
+    Record a block of code as a run. Traced calls and blocks inside it nest under it.
 
-    Works as ``with`` and as ``async with``, on every event loop and with none. The block's value is
-    its `RunTree`. With recording off the block runs as it is and the `RunTree` goes nowhere.
+    Works as ``with`` and as ``async with``, with any event loop and without one. The block's value is
+    its `RunTree`. With recording off the block runs unchanged, and changes to the `RunTree` have no effect.
 
     Context:
         *When*: the parent is the current run at the entry of the block. *What the callee sees*: the
-        block's run as the current one, and nothing else changed. *What comes back*: at the exit, the
-        run before it is current again; a block that is left in another context, or before one that
-        was opened inside it, leaves the current run alone and is counted in `clew.stats()`. An
-        instance is for one block.
+        block's run as the current run, and no other change. *What comes back*: the exit makes the
+        previous run current again. A block that exits in another context, or before a block inside it,
+        leaves the current run unchanged and is counted in `clew.stats()`. An instance serves one block.
 
     Args:
         name: the name of the run.
         run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
         inputs: a dict, copied at the entry.
-        tags, metadata, project_name: for this run and those under it.
-        parent: another run than the current one to be under, as `tracing_context` takes it, or "ignore".
-        run_id: a UUID of your own, or its text, instead of a new one.
-        exceptions_to_handle: exceptions with which the block is left as a success. They go on as ever.
-        options: as of `RunTree`.
+        tags, metadata, project_name: for this run and the runs below it.
+        parent: the parent, instead of the current run: as `tracing_context` takes it, or "ignore" for a new trace.
+        run_id: the id of the run, a UUID or its text.
+        exceptions_to_handle: exception classes that end the run as a success. The exception still propagates.
+        options: further options, as `RunTree` takes them.
 
     Raises:
-        ArgumentTypeError: an option is something else than it says, or nobody's.
-        ArgumentValueError: `run_id` is no UUID.
-        AlreadyEnteredError: the instance was used for a block before.
+        ArgumentTypeError: an option has the wrong type, or is unknown.
+        ArgumentValueError: `run_id` is not a UUID.
+        AlreadyEnteredError: the instance was entered before.
 
     It is no decorator: for functions there is `traceable`.
 
@@ -85,9 +85,9 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
     ) -> None:
         metadata = metadata_of_extra(options, metadata, "trace")
         self._handled = _checked_exceptions(exceptions_to_handle)
-        self._around = None if parent is None else context_under(parent)
+        self._around = None if parent is None else block_under(parent)
         self._id_text = None if run_id is None else check_id(run_id)
-        # These two are in the way of every block, and mostly what they should be.
+        # The checks run for every block: ask for the usual type first.
         self._name = name if type(name) is str else _checked_name(name)
         self._run_type = run_type if type(run_type) is str else check_run_type(run_type)
         self._inputs = inputs
@@ -122,7 +122,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
             self._token = current_identity.set(run._identity)
             if not run._is_ignored:
                 _hooks.notify_start(run)
-        except BaseException as interrupt:  # no exit follows an entry that failed
+        except BaseException as interrupt:  # Python calls no `__exit__` after a failed `__enter__`
             leave_call(run._identity, self._token)
             run.fail(interrupt, interrupt.__traceback__)
             if self._around is not None:

@@ -34,7 +34,7 @@ from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.runs import run as _run
 from clew.runs._tree import blocks as _blocks, hooks as _hooks
-from clew.runs._tree.blocks import ambient, current_identity, report_foreign_exit
+from clew.runs._tree.blocks import ambient, current_identity, leave_call, report_foreign_exit
 from clew.runs._tree.identity import Inherited, Nobody, Unsampled, hand_down
 from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.kept.copier import call_without_tracing, copy_value, input_reader, process_payload
@@ -47,7 +47,7 @@ from clew.runs._tree.options import (
     options_of_config,
 )
 from clew.runs._tree.streams import TracedGeneratorFunction, in_place, streamed
-from clew.runs.current import context_under, get_current_run_tree, leave_call
+from clew.runs.current import block_under, get_current_run_tree
 from clew.runs.run import RunTree, open_run
 from clew.runs.sampling import settings
 
@@ -583,7 +583,7 @@ class Recipe:
         recipe._on_end = None if on_end is None else _checked_hook(on_end)
         if parent is None:
             return nullcontext(), recipe
-        return context_under(parent), recipe
+        return block_under(parent), recipe
 
     def _unsorted_inputs(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Dict[str, Any]:
         if self._process_inputs is None:

@@ -1,12 +1,17 @@
 """
-The ContextVars of the run tree, and how a block makes a run current and puts back the one before it.
+The ContextVars of the run tree, and how a call or a block makes a run current and restores the run before it.
+
+Guarantees: an exit restores what was current at the entry, or changes nothing and is counted. It never makes an ended
+run current again. An interrupt between any two instructions leaves the previous run current.
+
+Assumes: entry and exit happen in one Context, unless the block is marked as suspended with a generator.
 
 The blocks that people open are in `clew.runs.trace` and `clew.runs.current`.
 """
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from clew._shared.incidents import report
@@ -21,18 +26,22 @@ __all__ = (
     "ambient",
     "current_baggage",
     "current_identity",
+    "leave_block",
+    "leave_call",
     "report_exit_out_of_order",
     "report_foreign_exit",
     "reset_current",
     "set_current",
+    "skip_left_blocks",
 )
 
 
 class Ambient:
     """
-    Hold what `tracing_context` and `detached` have said, for the runs that begin right under one, or as roots.
+    The options of the `tracing_context` and `detached` blocks around the current code.
 
-    Runs further down have it from the run above them.
+    They apply to root runs, and to runs directly under the run `under`. Runs further down inherit them from the run
+    above them.
     """
 
     __slots__ = (
@@ -49,14 +58,14 @@ class Ambient:
 
     under: Optional[Identity]
     inherited: Optional[Inherited]
-    linked: Tuple[Identity, ...]  # of the next root
+    linked: Tuple[Identity, ...]  # the links of the next root run
     is_enabled: bool
     is_sampled: bool
     is_recorded: bool
-    # Of a block of `tracing_context`: the run, this and the baggage that were current before it.
+    # Only in a `tracing_context`: the run, the options and the baggage that were current before the block.
     before: Tuple[Optional[Identity], Ambient, Optional[Baggage]]
-    is_left: bool  # before a block that was opened inside
-    is_carried: bool  # once a traced generator was suspended in the block
+    is_left: bool  # the block exited before a block inside it did
+    is_carried: bool  # a generator was suspended inside the block, so the block may exit in another context
 
     def __init__(
         self,
@@ -76,25 +85,17 @@ class Ambient:
         self.is_left = self.is_carried = False
 
 
-# Outside of all blocks.
-_NOTHING_SAID = Ambient(None)
-
+_OUTSIDE = Ambient(None)
 
 # None at the top of a program, and wherever the context was lost.
 current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run", default=None)
-# For traced functions: they are pickled by value, and find these in the module by name.
+# For traced functions: they are pickled by value, and find these two in the module by name.
 set_current = current_identity.set
 reset_current = current_identity.reset
-
-
-# The program's own, None where nobody has set any: that of the headers holds, if there were some.
+# None until the program sets baggage; then the baggage of the received headers applies, if there is any.
 current_baggage: ContextVar[Optional[Baggage]] = ContextVar("clew_baggage", default=None)
+ambient: ContextVar[Ambient] = ContextVar("clew_ambient", default=_OUTSIDE)
 
-
-ambient: ContextVar[Ambient] = ContextVar("clew_ambient", default=_NOTHING_SAID)
-
-
-# Inside of what runs for the sake of a copy alone.
 _UNRECORDED = Ambient(None, is_enabled=False)
 
 
@@ -105,7 +106,7 @@ def _call_without_tracing(fn: Callable[..., Any], *args: Any) -> Any:
         token = ambient.set(_UNRECORDED)
         return fn(*args)
     finally:
-        if token is None:  # an interrupt came in between
+        if token is None:  # an interrupt arrived between `set` and the assignment
             ambient.set(before)
         else:
             ambient.reset(token)
@@ -114,9 +115,57 @@ def _call_without_tracing(fn: Callable[..., Any], *args: Any) -> Any:
 set_untraced_caller(_call_without_tracing)
 
 
+def leave_call(identity: Identity, token: Optional[Token[Optional[Identity]]]) -> None:
+    """
+    Restore the run that was current before `identity`, even if entering or leaving it was interrupted.
+    """
+    if token is None:
+        if current_identity.get() is identity:
+            current_identity.set(identity.parent)
+        return
+    try:
+        current_identity.reset(token)
+    except RuntimeError:
+        pass  # the token was used: the interrupt arrived after the reset
+    except ValueError:
+        # Another context steps the coroutine now than at its start. In this one, no run of ours is current.
+        report_foreign_exit()
+
+
+def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
+    """
+    Restore the run that was current before a `trace` block, if the block's run is still the current one.
+    """
+    before = None if token.old_value is Token.MISSING else token.old_value
+    if current_identity.get() is not identity:
+        # Another block is open inside this one, and its run stays current. Note where to go when that block exits:
+        # it must not make this block's ended run current again.
+        identity.exited_to = before
+        report_exit_out_of_order(f"the trace block {identity.name!r}")
+        return
+    try:
+        current_identity.reset(token)
+    except ValueError:
+        if not hasattr(identity, "is_carried"):
+            report_foreign_exit()
+            return
+        # The block is open inside a generator whose consumer continued it in another context.
+        current_identity.set(before)
+    skip_left_blocks(before)
+
+
+def skip_left_blocks(identity: Optional[Identity]) -> None:
+    """
+    Make the nearest run above `identity` current whose block has not exited out of order.
+    """
+    while identity is not None and hasattr(identity, "exited_to"):
+        identity = identity.exited_to
+        current_identity.set(identity)
+
+
 def report_exit_out_of_order(block: str) -> None:
     """
-    Count that a block was left before one that was opened inside it, or in another context.
+    Count a block that exited before a block inside it did, or in another context.
     """
     report(
         "blocks_left_out_of_order",
@@ -127,7 +176,7 @@ def report_exit_out_of_order(block: str) -> None:
 
 def report_foreign_exit() -> None:
     """
-    Count that a block was left in another context than it was entered in.
+    Count a call or block that exited in another context than it entered.
     """
     report(
         "blocks_left_in_another_context",

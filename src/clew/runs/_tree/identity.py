@@ -1,7 +1,7 @@
 """
-Who a run is: its ids, its place under its parent, and what its children inherit. No payload.
+The identity of a run: its ids, its place below its parent, and what its children inherit. No payload.
 
-This is what the run tree keeps in the context, so it is small and outlives its run.
+The run tree keeps an identity in the context, so it is small and outlives its run.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _id_guard = ForkSafeLock()
 
 class Upstream:
     """
-    Hold what came with the headers of a request and is the same for all runs under it. It never changes.
+    What the headers of a request say about its trace: the same for all runs below them. Immutable.
     """
 
     __slots__ = ("baggage", "is_random", "trace_id", "trace_state")
 
     trace_id: str  # as in a traceparent
-    is_random: bool  # whether the one who began the trace says so of its id: see `clew.propagation.traceparent`
+    is_random: bool  # the headers say that the trace id is random: see `clew.propagation.traceparent`
     trace_state: Optional[TraceState]
-    baggage: Optional[Baggage]  # the program's own, without what is LangSmith's; None where nothing could come along
+    baggage: Optional[Baggage]  # without LangSmith's keys; None if the format carries no baggage
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Upstream:
 
 class Inherited:
     """
-    Hold what a run hands down to its children: project, tags, metadata, what came with the headers. It never changes.
+    What the children of a run inherit: project, tags, metadata, and the trace of the received headers. Immutable.
     """
 
     __slots__ = ("metadata", "project_name", "tags", "upstream", "written")
@@ -71,7 +71,7 @@ class Inherited:
     project_name: Optional[str]
     tags: Tuple[str, ...]
     upstream: Optional[Upstream]
-    written: Tuple[Baggage, Optional[str]]  # the program's baggage, and the header of both, once it was written
+    written: Tuple[Baggage, Optional[str]]  # a cache: the program's baggage, and the header written for it and this
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Inherited:
 
     def overlaid(self, own: Inherited) -> Inherited:
         """
-        Return what a child hands down that has `own` on top of what it inherits from this.
+        Return what the children of a child inherit, if the child itself adds `own`.
         """
         return Inherited(
             own.project_name or self.project_name,
@@ -101,7 +101,7 @@ def hand_down(
     tags: Optional[Sequence[str]], metadata: Optional[Mapping[str, Any]], project_name: Optional[str]
 ) -> Optional[Inherited]:
     """
-    Return what a run with these options of its own hands down, None if they are all empty.
+    Return what the children of a run with these options inherit; None if there are none.
     """
     if not tags and not metadata and project_name is None:
         return None
@@ -111,10 +111,10 @@ def hand_down(
 
 class Identity:
     """
-    Name one run: enough to nest under it, and to say which trace it belongs to.
+    The ids of one run, and its place in the trace: enough to nest a child under it.
 
-    The context holds one of these. While the run is open, `live` leads to it; ending the run deletes
-    that slot, so that a timer or task that captured the context keeps no payload in memory.
+    The context holds an identity. While the run is open, `live` refers to the run. The end of the run deletes
+    that slot, so a timer or task that captured the context keeps no payload in memory.
     """
 
     __slots__ = (
@@ -134,24 +134,23 @@ class Identity:
     parent: Optional[Identity]
     inherited: Optional[Inherited]
     start_time_ns: int
-    _id_text: Optional[str]  # None until somebody has asked for it
-    _order: Optional[str]  # the dotted order, None until somebody has asked for it or for that of a child
-    # The others are filled only when and as long as there is something to fill in, which keeps the
-    # start of a run cheap.
+    _id_text: Optional[str]  # None until first needed
+    _order: Optional[str]  # the dotted order, None until first needed
+    # The slots below stay unset until they have a value, which keeps the start of a run cheap.
     live: Any  # the RunTree, while the run is open
-    exited_to: Optional[Identity]  # once a `trace` block of this run was left out of order
-    is_carried: bool  # once a traced generator was suspended in a `trace` block of this run
-    linked: Tuple[Identity, ...]  # for a root that was started beside somebody, or headers that name two parents
-    # Whether the trace is recorded: that of what is made here, unless a subclass says otherwise.
+    exited_to: Optional[Identity]  # set when the run's `trace` block exits out of order: the run before the block
+    is_carried: bool  # set when a generator is suspended inside the run's `trace` block
+    linked: Tuple[Identity, ...]  # the links of a detached root, or of headers that name two parents
+    # Whether the trace is recorded. Traces that begin here are, unless a subclass says otherwise.
     is_sampled: ClassVar[bool] = True
 
     def id_text(self) -> str:
         """
-        Return the run's UUIDv7 as it is written, made when it is first asked for.
+        Return the text of the run's UUIDv7, which is created when it is first needed.
         """
         text = self._id_text
         if text is None:
-            # Two threads may be the first to ask; both must get the same answer.
+            # Two threads may ask first at the same time. Both must get the same id.
             with _id_guard.lock:
                 text = self._id_text
                 if text is None:
@@ -168,19 +167,19 @@ class Identity:
     @property
     def trace_id(self) -> UUID:
         """
-        The id of the trace: that of its root, or the one that came with the headers.
+        The id of the trace: that of the root run, or the trace id of the received headers.
         """
         return UUID(self.trace_hex())
 
     def trace_hex(self) -> str:
         """
-        Return the id of the trace as in a `traceparent`, as 32 hexadecimal digits.
+        Return the id of the trace as 32 hexadecimal digits, as a `traceparent` has it.
         """
         inherited = self.inherited
         if inherited is not None and inherited.upstream is not None:
             return inherited.upstream.trace_id
         root = self
-        # A loop: a chain of jobs that each outlive their parent may be deeper than any stack.
+        # Not recursive: a chain of jobs that outlive their parents may be deeper than the stack.
         while root.parent is not None:
             root = root.parent
         return root.id_text().replace("-", "")
@@ -195,12 +194,12 @@ class Identity:
     @property
     def dotted_order(self) -> str:
         """
-        LangSmith's place of the run, which is start time and id of each run from the root down, joined by dots.
+        The start times and ids of all runs from the root down to this one, joined by dots: LangSmith's format.
         """
         order = self._order
         if order is None:
             above = self.parent
-            # Whoever asks for one run's asks for its siblings', too.
+            # Cached in the parent, too: a caller usually asks for the siblings as well.
             before = "" if above is None else above._order or above._find_order()
             part = _dotted_part(self)
             self._order = order = f"{before}.{part}" if before else part
@@ -221,7 +220,7 @@ class Identity:
 
 class Remote(Identity):
     """
-    Name a run of another process, by what its headers say.
+    The identity of a run in another process, read from headers.
     """
 
     __slots__ = ("is_trusted", "order", "trace_parent", "trace_state", "upstream")
@@ -229,9 +228,9 @@ class Remote(Identity):
     name: str = "remote"
     inherited: Optional[Inherited]
     upstream: Upstream
-    is_trusted: bool  # or to be linked to only
+    is_trusted: bool  # False: new runs are linked to it instead of nested below it
     order: Optional[DottedOrder]
-    # As they came, also where they are of another trace than `order`, which is linked to then.
+    # As received. They may belong to another trace than `order`; then that trace is a link.
     trace_parent: Optional[TraceParent]
     trace_state: Optional[TraceState]
 
@@ -249,12 +248,12 @@ class Remote(Identity):
         self.order = order
         self.trace_parent = trace_parent
         self.trace_state = trace_state
-        # A W3C parent is no run of LangSmith's, and the first one under it is a root there.
+        # LangSmith knows no run for a W3C parent: the first run below it is a root there.
         self._order = "" if order is None else order.to_header() or ""
 
     def id_text(self) -> str:
         """
-        Return the UUID of the run as it is written; of a run that has but a span id, that after zeros.
+        Return the text of the run's UUID. If only the span id is known, the digits before it are zeros.
         """
         if self.order is not None:
             return (self._order or "")[-36:]
@@ -264,7 +263,7 @@ class Remote(Identity):
     @property
     def is_sampled(self) -> bool:  # type: ignore[override]  # a property, for one that can be read
         """
-        Whether whoever sent the headers records the trace.
+        Whether the sender of the headers records the trace.
         """
         trace_parent = self.trace_parent
         return trace_parent is None or trace_parent.is_sampled or hasattr(self, "linked")
@@ -272,7 +271,7 @@ class Remote(Identity):
     @property
     def parent(self) -> Optional[Remote]:  # type: ignore[override]  # made when asked for
         """
-        The run above, which LangSmith's format names, too.
+        The parent of the run; only LangSmith's format names it.
         """
         above = None if self.order is None else self.order.parent
         return None if above is None else Remote(Inherited(None, (), {}, self.upstream), self.upstream, above)
@@ -280,27 +279,27 @@ class Remote(Identity):
     @property
     def start_time_ns(self) -> int:  # type: ignore[override]  # as above
         """
-        When the run started; 0 where that is not known.
+        When the run started, in nanoseconds since the epoch; 0 if unknown.
         """
         return 0 if self.order is None else self.order.start_ns
 
 
 class Unsampled(Identity):
     """
-    Name the root of a trace that is not recorded; in a traced call it stands where the run would, and costs less.
+    The root of a trace that is not sampled. A traced call uses it in place of a run, at a lower cost.
     """
 
     __slots__ = ("_digits",)
 
     is_sampled: ClassVar[bool] = False
-    parent: ClassVar[None] = None  # type: ignore[misc]  # a root has none, and it need not be filled in
+    parent: ClassVar[None] = None  # type: ignore[misc]  # a root has no parent; a class attribute costs nothing
     status = _status = "unsampled"
 
     _digits: str
 
     def id_text(self) -> str:
         """
-        Return the id that was given, or the UUIDv7 whose random bits have been decided by.
+        Return the given id, or a UUIDv7 with the random digits that the sampler decided by.
         """
         return self._id_text or new_id_text(self.start_time_ns, self._digits)
 
@@ -310,13 +309,13 @@ class Unsampled(Identity):
 
     def fail(self, error: BaseException, traceback: object) -> None:
         """
-        Say nothing.
+        Do nothing: the run is not recorded.
         """
 
 
 class Nobody(Identity):
     """
-    Name no run: for a `run_tree` that is filled in where there is none, and whoever gets that as a parent.
+    The identity behind a ``run_tree`` argument where no run is current. As a parent, it begins a new trace.
     """
 
     __slots__ = ()
@@ -330,7 +329,7 @@ class Nobody(Identity):
         self._order = None
 
 
-# The last second that was written, as most runs start in the same one; replaced as a whole.
+# The second of the last written start time. Most runs start in the same second. Replaced as a whole.
 _last_second: Tuple[int, str] = (-1, "")
 
 

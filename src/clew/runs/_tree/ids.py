@@ -20,7 +20,7 @@ __all__ = (
 now_ns: Callable[[], int] = time.time_ns
 
 
-# Of the next ids the last 64 bits: the system takes about as long to draw those of one as those of many.
+# The last 64 bits of the next ids. Drawing many at once takes about as long as drawing one.
 _random_digits: List[str] = []
 
 
@@ -42,7 +42,7 @@ def new_random_digits() -> str:
     Return the last 64 bits of a new id, 62 of which are random, as hexadecimal digits.
     """
     try:
-        return _random_digits.pop()  # in one step, so that no two threads get the same
+        return _random_digits.pop()  # atomic: two threads never get the same digits
     except IndexError:
         digits, *others = _drawn()
         _random_digits.extend(others)
@@ -51,7 +51,11 @@ def new_random_digits() -> str:
 
 def new_id_text(time_ns: int, digits: Optional[str] = None) -> str:
     """
-    Return a new UUIDv7 as it is written, of the given random digits if there are any.
+    Return the text of a new UUIDv7.
+
+    Args:
+        time_ns: the start of the run.
+        digits: the last 16 hexadecimal digits; random by default.
 
     Source:
         RFC 9562, section 5.7, with the fraction of the millisecond in ``rand_a`` (section 6.2, method
