@@ -14,7 +14,7 @@ import pytest
 
 import clew
 from clew import ContextThreadPoolExecutor
-from clew.executors import _queueing
+from clew.executors import _submitting
 from tests.edges._threads import BARE, DEADLINE, Value, in_empty_context, is_gone, nothing, settle, user
 
 if TYPE_CHECKING:
@@ -137,6 +137,6 @@ def test_instrumentation_that_came_before_clew_sees_every_job() -> None:
 
 
 def test_worker_is_empty_also_on_a_release_whose_inside_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_queueing, "_IS_KNOWN", False)
+    monkeypatch.setattr(_submitting, "_IS_KNOWN", False)
     test_worker_started_by_one_job_shows_nothing_of_it_to_the_next()
     test_worker_keeps_nothing_that_a_job_set()

@@ -15,12 +15,14 @@ class EnteredOnce:
     """
     A ``with`` block that keeps what it must undo at its exit, so that one instance cannot serve two blocks.
 
-    A subclass calls `_enter_once` at the top of its `__enter__`.
+    A subclass calls `_enter_once` at the top of its `__enter__`. One that has an `__init__` sets `_is_entered` there,
+    which costs less than to call this one.
     """
 
-    __slots__ = ("_is_entered",)  # unset until the entry, so that subclasses need not call an `__init__`
+    __slots__ = ("_is_entered",)
 
-    _is_entered: bool
+    def __init__(self) -> None:
+        self._is_entered = False
 
     def _enter_once(self, block: str) -> None:
         """
@@ -29,7 +31,7 @@ class EnteredOnce:
         Args:
             block: what opened the block, for the message, such as ``"tracing_context"``.
         """
-        if hasattr(self, "_is_entered"):
+        if self._is_entered:
             raise already_entered(block)
         self._is_entered = True
 

@@ -1,5 +1,5 @@
 """
-The future of the context-carrying executors: its callbacks run in the context that registered them.
+The future of the context-carrying executors: each callback runs in the context in which it was added.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ T = TypeVar("T")
 
 class ContextFuture(Future):  # type: ignore[type-arg]  # 3.9+: Future[T] exists at run time; drop with 3.8
     """
-    Be a `concurrent.futures.Future` whose callbacks run in a copy of the context of their registration.
+    A `concurrent.futures.Future` that runs each callback in a copy of the context in which it was added.
 
-    The stdlib's runs them in whatever context the finishing thread has: the worker's empty one while
-    the future is pending, the registering caller's own once it is done.
+    The stdlib runs a callback in the context of the thread that calls it: while the future is pending that is a
+    worker, whose context is empty; once the future is done it is the caller of `add_done_callback`.
     """
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """
-        Have `fn(future)` called when the future is done, cancelled, or already either.
+        Call `fn(future)` when the future is done or cancelled; at once if it is already.
 
         Context:
-            *When*: at this call. *What the callee sees*: the values of the registering caller, in a
-            copy of its own. *What comes back*: nothing. Thread-safe.
+            *When*: at this call. *What the callee sees*: the values of the caller, in a copy of its own.
+            *What comes back*: nothing. Thread-safe.
         """
         super().add_done_callback(_ContextCallback(runner_for_thread(), fn))
 
@@ -43,7 +43,7 @@ class _ContextCallback:
         self._fn = fn
 
     def __call__(self, future: Future[Any]) -> None:
-        # A future keeps its callbacks after it has called them; the context must not stay with them.
+        # A future keeps its callbacks after calling them; release the context now.
         run, self._run = self._run, None
         if run is not None:
             run(self._fn, future)
@@ -51,19 +51,20 @@ class _ContextCallback:
 
 def with_context_callbacks(future: Future[T]) -> Future[T]:
     """
-    Return a future that nobody else has yet, made one whose callbacks run as `ContextFuture`'s do.
+    Make a future that an executor has just created run its callbacks as a `ContextFuture` does, and return it.
     """
-    made_by_the_executor = type(future)
-    if made_by_the_executor is Future:
+    future_class = type(future)
+    if future_class is Future:
         future.__class__ = ContextFuture
-    elif not issubclass(made_by_the_executor, ContextFuture):
-        # One written in C, or final, stays as it is, and its callbacks run where its maker runs them.
+    elif not issubclass(future_class, ContextFuture):
+        # The class of some futures cannot be changed (written in C, or final). Their callbacks run where the executor
+        # runs them.
         with suppress(TypeError):
-            future.__class__ = _derived(made_by_the_executor)
+            future.__class__ = _derived(future_class)
     return future
 
 
-# A class for each class of future that some executor makes.
+# For each class of futures: the class derived from it and from ContextFuture.
 _derived_classes: MutableMapping[Type[Any], Type[Any]] = WeakKeyDictionary()
 
 
@@ -71,7 +72,7 @@ def _derived(future_class: Type[Any]) -> Type[Any]:
     derived = _derived_classes.get(future_class)
     if derived is None:
         names = {"__module__": future_class.__module__, "__qualname__": future_class.__qualname__, "__slots__": ()}
-        # Two threads may both make one, which does no harm.
+        # Two threads may each make one at the same time; both classes work.
         derived = type(future_class.__name__, (ContextFuture, future_class), names)
         _derived_classes[future_class] = derived
     return derived

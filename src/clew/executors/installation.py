@@ -16,11 +16,9 @@ from typing import Any, Callable, ContextManager, List, Optional, Type
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew._shared.one_use import EnteredOnce
-from clew.context._stepping.entering import runner_for_thread
 from clew.errors import NotInstalledError
-from clew.executors._future import with_context_callbacks
 from clew.executors._mapping import map_by_submitting
-from clew.executors._queueing import runs_in_threads
+from clew.executors._submitting import runs_in_threads, submit_in_copy
 from clew.executors.multiprocessing_pool import (
     ContextThreadPool,
     in_callers_context,
@@ -225,10 +223,11 @@ def _submit(patch: _Patch, native: Any) -> Any:
         if not patch.is_active or _sees_to_it_itself(self):
             return native(self, *args, **kwargs)
         if args:
-            args = (runner_for_thread(kwargs), *args)
-        elif "fn" in kwargs:  # 3.8 still takes it as a keyword; drop with 3.8
-            kwargs["fn"] = partial(runner_for_thread(kwargs), kwargs["fn"])
-        return with_context_callbacks(native(self, *args, **kwargs))
+            return submit_in_copy(partial(native, self), args[0], args[1:], kwargs)
+        if "fn" in kwargs:  # 3.8 still takes it as a keyword; drop with 3.8
+            by_keyword: Any = lambda run, fn, **others: native(self, fn=partial(run, fn), **others)  # noqa: E731
+            return submit_in_copy(by_keyword, kwargs.pop("fn"), (), kwargs)
+        return native(self, **kwargs)
 
     return submit
 

@@ -11,10 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar
 
-from clew.context._stepping.entering import runner_for_thread
-from clew.executors._future import ContextFuture, with_context_callbacks
 from clew.executors._mapping import map_by_submitting
-from clew.executors._queueing import try_enqueue
+from clew.executors._submitting import submit_in_copy, submit_to_pool
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -70,11 +68,9 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
             RuntimeError: the executor or the interpreter is shutting down.
             concurrent.futures.thread.BrokenThreadPool: an initializer has failed.
         """
-        run = runner_for_thread(kwargs)
-        future: Future[T] = ContextFuture()
-        if not (self._is_on_the_stdlib and try_enqueue(self, future, run, (fn, *args), kwargs)):
-            future = with_context_callbacks(super().submit(run, fn, *args, **kwargs))
-        return future
+        if self._is_on_the_stdlib:
+            return submit_to_pool(self, fn, args, kwargs)
+        return submit_in_copy(super().submit, fn, args, kwargs)
 
     if sys.version_info < (3, 9):
         # 3.8 still takes fn as a keyword, and says that it is deprecated; drop with 3.8.

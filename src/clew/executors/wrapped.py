@@ -6,20 +6,16 @@ A pool of threads that does so by itself is in `clew.executors.thread_pool`.
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextvars import Context
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar, cast
 
 from clew.context._stepping.captured import runner_of_captured
-from clew.context._stepping.entering import runner_for_thread
 from clew.context._stepping.seams import unwrappers
-from clew.context._stepping.stand_ins import Job, StandIn
+from clew.context._stepping.stand_ins import StandIn
 from clew.context.snapshot import Snapshot, capture
 from clew.errors import ArgumentTypeError
-from clew.executors._future import ContextFuture, with_context_callbacks
 from clew.executors._mapping import map_by_submitting
-from clew.executors._queueing import runs_in_threads, try_enqueue
+from clew.executors._submitting import runs_in_threads, submit_in_copy, submit_to_pool
 from clew.executors.thread_pool import ContextThreadPoolExecutor
 
 if TYPE_CHECKING:
@@ -90,14 +86,9 @@ class _WrappedExecutor(Executor):
         return getattr(self._wrapped_executor, name)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        executor = self._wrapped_executor
-        run = runner_for_thread(kwargs)
-        if not self._is_native:
-            return with_context_callbacks(executor.submit(Job(run, fn), *args, **kwargs))
-        future: Future[T] = ContextFuture()
-        if _try_enqueue(executor, future, run, (fn, *args), kwargs):
-            return future
-        return with_context_callbacks(executor.submit(run, fn, *args, **kwargs))
+        if self._is_native:
+            return submit_to_pool(self._wrapped_executor, fn, args, kwargs)
+        return submit_in_copy(self._wrapped_executor.submit, fn, args, kwargs, may_pickle=True)
 
     def map(
         self,
@@ -136,16 +127,6 @@ def _submit_wrapped(executor: Executor, /, *job: Any) -> Future[Any]:
 
 
 unwrappers[_WrappedExecutor] = lambda wrapped: wrapped._wrapped_executor
-
-
-def _enqueue_in_empty_context(*args: Any) -> bool:
-    return Context().run(try_enqueue, *args)
-
-
-# 3.14+: where this flag is set, a worker would keep, for life, the context of the one job that needed it.
-_try_enqueue: Callable[..., bool] = try_enqueue
-if getattr(sys.flags, "thread_inherit_context", False):
-    _try_enqueue = _enqueue_in_empty_context
 
 
 class _EachJob(StandIn):

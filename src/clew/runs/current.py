@@ -148,6 +148,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
         self._own = hand_down(tags, metadata, project_name)
         self._enabled = enabled
         self._tokens: List[Tuple[ContextVar[Any], Token[Any]]] = []
+        self._is_entered = False
 
     def __enter__(self) -> None:
         self._enter_once("tracing_context")

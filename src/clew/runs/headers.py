@@ -513,6 +513,7 @@ class baggage(EnteredOnce):  # noqa: N801  used like a function
         self._items: Dict[str, Optional[str]] = {**(items or {}), **more}
         self._baggage: Optional[Baggage] = None
         self._token: Optional[Token[Optional[Baggage]]] = None
+        self._is_entered = False
 
     def __enter__(self) -> None:
         self._enter_once("baggage")

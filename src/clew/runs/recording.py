@@ -38,6 +38,7 @@ class Recording(EnteredOnce):
         self._started: List[RunTree] = []
         # list.append is atomic, so that every thread can report here without a lock.
         self._on_start: Callable[[RunTree], object] = self._started.append
+        self._is_entered = False
 
     def __enter__(self) -> Recording:
         self._enter_once("record()")

@@ -94,6 +94,7 @@ class FakeClock(EnteredOnce):
     def __init__(self, *, start_ns: int = _START_NS) -> None:
         self._now_ns = _check_time(start_ns)
         self._read: Callable[[], int] = lambda: self._now_ns  # one object, to be found again
+        self._is_entered = False
 
     @property
     def now_ns(self) -> int:
@@ -174,6 +175,7 @@ class CountedIds(EnteredOnce):
 
     def __init__(self) -> None:
         self._count = 0
+        self._is_entered = False
         # One object each, to be found again.
         self._fakes = ((_new_id_text, self._text), (_new_random_digits, self._digits))
 

@@ -51,6 +51,7 @@ class Scope(EnteredOnce):
         self._undo: Undo = []
         self._outer: Optional[Scope] = None
         self._is_left = False
+        self._is_entered = False
 
     def __enter__(self) -> None:
         self._enter_once(self._name)
