@@ -48,7 +48,7 @@ def test_map_gives_every_item_the_context_of_the_call() -> None:
 def test_map_nests_late_items_where_map_was_called() -> None:
     with clew.record() as runs, ContextThreadPoolExecutor(1) as pool:
         with clew.trace("asked here"):
-            results = pool.map(clew.traceable(int), itertools.count(), buffersize=1)
+            results = pool.map(clew.traceable(abs), itertools.count(), buffersize=1)
         with clew.trace("read there"):
             next(results)
             next(results)
