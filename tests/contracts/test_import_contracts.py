@@ -35,7 +35,7 @@ VIOLATIONS = {
         ("executors.thread_pool", "import clew.cli"),
         ("executors.threads", "import clew.queues"),
         ("executors.installation", "import clew.runs.trace"),
-        ("tasks", "import clew.queues"),
+        ("queues", "import clew.tasks"),
         ("runs.recording", "import clew.exporters"),
         ("exporters", "import clew.integrations"),
         ("exporters.configuration", "import clew.viewer"),

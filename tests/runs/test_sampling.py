@@ -269,7 +269,7 @@ def test_sampled_stream_starts_at_its_first_step(
     sample(1.0)
     made = stream(langsmith_extra=extra)  # type: ignore[call-arg]
     later = time.time_ns() + 5_000_000_000
-    monkeypatch.setattr("clew.runs.traceable.now_ns", lambda: later)
+    monkeypatch.setattr("clew.runs._tree.recipe.now_ns", lambda: later)
     list(made)
     found = runs.find(name="stream")
     assert found.start_time_ns == later

@@ -34,8 +34,8 @@ from clew.runs._tree.kept.copier import MAX_STRING_CHARS
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
+    from clew.runs._tree.recipe import Recipe
     from clew.runs.run import RunTree
-    from clew.runs.traceable import Recipe
 
 __all__ = ("TracedGeneratorFunction", "in_place", "streamed")
 

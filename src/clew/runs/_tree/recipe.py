@@ -1,0 +1,356 @@
+"""
+How the runs of one traced function are made: from its options and the arguments of a call.
+
+How a call is wrapped is in `clew.runs.traceable`; how a stream is driven, in `clew.runs._tree.streams`.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+from types import FunctionType
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Tuple,
+)
+from weakref import WeakSet
+
+from clew._shared.incidents import report
+from clew.context._stepping.function_likes import FunctionLike
+from clew.context._stepping.kinds import Signature
+from clew.errors import ArgumentTypeError
+from clew.runs import run as _run
+from clew.runs._tree import hooks as _hooks
+from clew.runs._tree.blocks import ambient, current_identity
+from clew.runs._tree.identity import Inherited, Nobody, Unsampled, hand_down
+from clew.runs._tree.ids import new_id_text, now_ns
+from clew.runs._tree.kept.copier import call_without_tracing, copy_value, input_reader, process_payload
+from clew.runs._tree.options import (
+    check_id,
+    check_mapping,
+    check_name,
+    metadata_of_extra,
+    options_of_config,
+)
+from clew.runs.current import block_under, get_current_run_tree
+from clew.runs.run import RunTree, open_run
+from clew.runs.sampling import settings
+
+__all__ = ("Recipe", "filling_functions", "name_of")
+
+
+# The keyword of one call, by LangSmith's name, and the parameter that is filled in.
+_EXTRA = "langsmith_extra"
+
+
+_RUN_TREE = "run_tree"
+
+
+_around = ambient.get
+
+
+_current = current_identity.get
+
+# The traced functions whose `run_tree` parameter is filled in.
+filling_functions: WeakSet[Any] = WeakSet()
+
+
+class Recipe:
+    """
+    Hold how the runs of one function are made.
+    """
+
+    __slots__ = (
+        "_fn",
+        "_id_text",
+        "_name",
+        "_on_end",
+        "_origin",
+        "_own",
+        "_place_of_run_tree",
+        "_process_inputs",
+        "_read_inputs",
+        "_reduce",
+        "_run_type",
+        "_takes_config",
+        "copy_chunk",
+        "copy_result",
+        "fills_run_tree",
+        "is_enabled",
+    )
+
+    # From a return value, or from one item of a stream, to what is recorded of it.
+    copy_result: Callable[[Any], Any]
+    copy_chunk: Callable[[Any], Any]
+    fills_run_tree: bool
+    is_enabled: bool
+
+    def __init__(self, fn: Callable[..., Any], name: Optional[str], run_type: str, own: Optional[Inherited]) -> None:
+        self._fn = fn
+        self._name = name_of(fn) if name is None else check_name(name)
+        self._run_type = run_type
+        self._own = own
+        self.is_enabled = True
+        signature = Signature(fn)
+        self._place_of_run_tree = signature.place_of(_RUN_TREE)
+        # What is traced twice gets the run that is current in it, which is the inner one.
+        self.fills_run_tree = self._place_of_run_tree is not None and self._place_of_run_tree >= 0 and not _fills(fn)
+        self._takes_config = not signature.takes("config")
+        # Made at the first recorded call: reading a signature is too slow for import time.
+        self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
+        # For one call with options of its own: whose it was made of, and what it asks for.
+        self._origin: Optional[Recipe] = None
+        self._id_text: Optional[str] = None
+        self._on_end: Optional[Callable[[RunTree], object]] = None
+
+    def __getstate__(self) -> Tuple[None, Dict[str, Any]]:
+        # For a pickle by value. The reader of inputs is generated code, and is made anew at the other end.
+        state = {name: getattr(self, name) for name in self.__slots__}
+        return None, {**state, "_read_inputs": None}
+
+    def process(
+        self,
+        process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]],
+        process_outputs: Optional[Callable[[Any], Mapping[str, Any]]],
+        process_chunk: Optional[Callable[[Any], Any]],
+        reduce_fn: Optional[Callable[[List[Any]], Any]],
+    ) -> None:
+        """
+        Have what is recorded go through these.
+        """
+        self._process_inputs = process_inputs
+        self._reduce = reduce_fn
+        self.copy_result = (
+            copy_value
+            if process_outputs is None
+            else lambda result: process_payload(process_outputs, result, "outputs")
+        )
+        if process_chunk is not None:
+            self.copy_chunk = lambda chunk: _processed_chunk(process_chunk, chunk)
+        else:
+            self.copy_chunk = copy_value if reduce_fn is None else _itself
+
+    @property
+    def reduces(self) -> bool:
+        """
+        Whether the items of a stream are all needed at its end.
+        """
+        return self._reduce is not None
+
+    @property
+    def copies_chunks(self) -> bool:
+        """
+        Whether the items of a stream are recorded as they are.
+        """
+        return self.copy_chunk is copy_value
+
+    def copy_chunks(self, chunks: List[Any]) -> Any:
+        """
+        Return what is recorded of a stream as its output.
+        """
+        value: Any = chunks
+        if self._reduce is not None:
+            try:
+                value = self._reduce(chunks)
+            except Exception as error:  # noqa: BLE001  it is the program's own, and has no say in what the program does
+                report(
+                    "reductions_failed",
+                    f"reduce_fn of {self._name!r} raised {type(error).__name__}, so the list of what was yielded "
+                    f"is recorded",
+                    error=error,
+                )
+        elif self.copy_result is copy_value:
+            return chunks  # which are copies
+        return self.copy_result(value)
+
+    def start(  # noqa: C901  written out, as it is in the way of every call
+        self, args: Tuple[Any, ...], kwargs: Dict[str, Any], *, later: bool = False
+    ) -> Optional[RunTree]:
+        """
+        Return the run of a call that is about to be made, None if it cannot be recorded.
+
+        With `later`, it is `start_late` that will start it.
+        """
+        around = _around()
+        if not around.is_recorded:
+            return None
+        parent = _current()
+        if parent is not None and not parent.is_sampled:
+            return None
+        digits = None
+        if parent is None and settings.is_sampling:
+            decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
+            if not isinstance(decided, str):
+                return decided  # type: ignore[return-value]  # it plays the part of one
+            digits = decided
+        run = None
+        try:
+            read = self._read_inputs or self._make_reader()
+            try:
+                inputs = read(*args, **kwargs)
+            except TypeError:  # the function will refuse this call, too, and its own error is the one to see
+                inputs = self._unsorted_inputs(args, kwargs)
+            run = open_run(parent, around, self._name, self._run_type, inputs, self._own, digits)
+            if self._origin is not None:
+                self._give_what_the_call_asks_for(run)
+            if not later:
+                for hook in _hooks.start_hooks:
+                    hook(run)
+            return run
+        except RecursionError:
+            # The function would have met the same wall one call later. Up to 3.9, going on after this
+            # error so close to the limit ends the process.
+            raise
+        except Exception as error:  # noqa: BLE001  tracing never breaks the traced program
+            report("calls_not_recorded", f"a call of {self._name!r} could not be recorded", error=error)
+            return None
+        except BaseException as interrupt:
+            if run is not None:
+                run.fail(interrupt, interrupt.__traceback__)
+            raise
+
+    def start_late(self, run: RunTree, *, is_unseen: bool) -> None:
+        """
+        Start the run of a generator, now that its first step is made; `is_unseen` if nobody can have read its ids.
+        """
+        identity = run._identity
+        if run._status != "pending":
+            return
+        if is_unseen or (identity._id_text is None and identity._order is None):  # in which the time stands
+            parent = identity.parent
+            identity.start_time_ns = max(now_ns(), 0 if parent is None else parent.start_time_ns)
+            if identity._id_text is not None and self._id_text is None:
+                # Its random digits have decided that it is recorded.
+                identity._id_text = new_id_text(identity.start_time_ns, identity.span_id)
+        if _hooks.start_hooks:
+            _hooks.notify_start(run)
+        else:
+            run._ignore_changes()
+
+    def _give_what_the_call_asks_for(self, run: RunTree) -> None:
+        if self._id_text is not None:
+            run._identity._id_text = self._id_text
+        if self._on_end is not None:
+            run.call_at_end(self._on_end)
+
+    def filled(
+        self, args: Tuple[Any, ...], kwargs: Dict[str, Any], run: Optional[RunTree]
+    ) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
+        """
+        Return the arguments of a call with `run_tree` among them, unless the caller has passed it.
+        """
+        place = self._place_of_run_tree or 0
+        is_passed = self._is_passed(args)
+        if kwargs.get(_RUN_TREE) is not None or (is_passed and args[place] is not None):
+            return args, kwargs
+        if isinstance(run, Unsampled):
+            run = _run.ignored(run)
+        if run is None:
+            run = get_current_run_tree() or _run.ignored(Nobody(self._name))
+        if is_passed:
+            return (*args[:place], run, *args[place + 1 :]), kwargs
+        return args, {**kwargs, _RUN_TREE: run}
+
+    def _is_passed(self, args: Tuple[Any, ...]) -> bool:
+        return len(args) > (self._place_of_run_tree or 0)
+
+    def _make_reader(self) -> Callable[..., Dict[str, Any]]:
+        origin = self if self._origin is None else self._origin
+        if origin._read_inputs is None:
+            if self.fills_run_tree:
+                origin._read_inputs = self._reader_without_run_tree()
+            else:
+                origin._read_inputs = input_reader(self._fn, self._process_inputs)
+        self._read_inputs = origin._read_inputs
+        return origin._read_inputs
+
+    def _reader_without_run_tree(self) -> Callable[..., Dict[str, Any]]:
+        read = input_reader(self._fn, self._process_inputs, without=(_RUN_TREE,))
+
+        def read_call(*args: Any, **kwargs: Any) -> Dict[str, Any]:
+            # Which is filled in once there is a run.
+            return read(*args, **kwargs) if self._is_passed(args) else read(*args, **{**kwargs, _RUN_TREE: None})
+
+        return read_call
+
+    def is_addressed(self, kwargs: Dict[str, Any]) -> bool:
+        """
+        Return whether arguments of a call are for its run: ``langsmith_extra=``, or LangChain's ``config=``.
+        """
+        return _EXTRA in kwargs or (self._takes_config and "config" in kwargs)
+
+    def with_extra(self, kwargs: Dict[str, Any]) -> Tuple[ContextManager[None], Recipe]:
+        """
+        Return what one call that is addressed is to run in, and how its run is made; take that out of its arguments.
+        """
+        options: Dict[str, Any] = dict(check_mapping(kwargs.pop(_EXTRA, None) or {}, _EXTRA))
+        config = options.pop("config", None)
+        if self._takes_config:
+            config = kwargs.pop("config", None) or config
+        if config is not None:
+            options = {
+                **options_of_config(config),
+                **{key: value for key, value in options.items() if value is not None},
+            }
+        parent, name = options.pop("parent", None), options.pop("name", None)
+        tags, project_name = options.pop("tags", None), options.pop("project_name", None)
+        run_id, on_end = options.pop("run_id", None), options.pop("on_end", None)
+        if parent is None:
+            parent = options.pop("run_tree", None)  # as older releases have it
+        own = hand_down(tags, metadata_of_extra(options, options.pop("metadata", None), _EXTRA), project_name)
+        if self._own is not None:
+            own = self._own if own is None else self._own.overlaid(own)
+        recipe = Recipe(self._fn, self._name if name is None else name, self._run_type, own)
+        for each in ("_process_inputs", "_reduce", "copy_result", "copy_chunk", "is_enabled"):
+            setattr(recipe, each, getattr(self, each))
+        recipe._origin = self
+        recipe._id_text = None if run_id is None else check_id(run_id)
+        recipe._on_end = None if on_end is None else _checked_hook(on_end)
+        if parent is None:
+            return nullcontext(), recipe
+        return block_under(parent), recipe
+
+    def _unsorted_inputs(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Dict[str, Any]:
+        if self._process_inputs is None:
+            return {"args": copy_value(args), "kwargs": copy_value(kwargs)}
+        return process_payload(self._process_inputs, {"args": args, "kwargs": kwargs}, "inputs")
+
+
+def _itself(chunk: Any) -> Any:
+    return chunk
+
+
+def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
+    try:
+        return copy_value(call_without_tracing(process, chunk))
+    except Exception as error:  # noqa: BLE001  anything; and fail closed, as with the payloads
+        kind = type(error).__name__
+        report("payloads_dropped", f"process_chunk raised {kind}, so a chunk was not recorded", error=error)
+        return {"clew.dropped": f"process_chunk raised {kind}"}
+
+
+def _checked_hook(on_end: Any) -> Callable[[RunTree], object]:
+    if not callable(on_end):
+        raise ArgumentTypeError(f"expected on_end in langsmith_extra= as a function, got {on_end!r}; pass the function")
+    hook: Callable[[RunTree], object] = on_end
+    return hook
+
+
+def _fills(fn: Any) -> bool:
+    while issubclass(type(fn), (FunctionType, FunctionLike)):
+        if fn in filling_functions:
+            return True
+        fn = fn.__dict__.get("__wrapped__")
+    return False
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    while isinstance(fn, partial):
+        fn = fn.func
+    return str(getattr(fn, "__name__", None) or type(fn).__name__)
