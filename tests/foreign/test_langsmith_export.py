@@ -96,7 +96,7 @@ def test_run_under_a_w3c_parent_is_a_root_and_under_langsmiths_is_not(
 def test_what_langsmith_has_no_field_for_is_in_the_metadata(server: LangSmithServer, client: langsmith.Client) -> None:
     exporting = exporting_to(LangSmithExporter(client, project_name="mine"))
     with exporting, clew.trace("root") as run, clew.trace("typed", run_type="mapping"), clew.trace("cut") as cut:
-        cut.close("cancelled", "Traceback ... GeneratorExit")
+        cut._close("cancelled", "Traceback ... GeneratorExit")
         run.add_tags("after")
     runs = server.runs
     assert runs["cut"].get("error") is None
@@ -162,7 +162,7 @@ def test_run_that_is_too_large_by_itself_is_lost_alone(server: LangSmithServer, 
         def export() -> None:
             make_run("before")
             with clew.trace("large") as run:
-                run.close("error", "0123456789" * 2_200_000)  # which `end` would have cut
+                run._close("error", "0123456789" * 2_200_000)  # which `end` would have cut
             make_run("after")
             assert not pipeline.flush(DEADLINE)
 

@@ -4,7 +4,6 @@ Runs made by hand: when they are told of, once they were posted and ended in any
 
 from __future__ import annotations
 
-import gc
 import json
 import threading
 import weakref
@@ -103,30 +102,38 @@ def test_run_that_one_thread_posts_and_another_one_ends_is_told_of_once(watching
 # What was made under them
 
 
-def test_tree_deeper_than_the_stack_is_posted_at_once(runs: clew.Recording) -> None:
+def test_posting_a_run_leaves_its_children_and_counts_langsmiths_option_for_them(runs: clew.Recording) -> None:
+    root = clew.RunTree("root")
+    below = root.create_child("below")
+    before = clew.stats().get("options_ignored", 0)
+    root.post(exclude_child_runs=False)
+    assert clew.stats()["options_ignored"] == before + 1
+    runs.assert_tree("root [pending]")
+    below.post()
+    runs.assert_tree("root [pending]\n  below [pending]")
+
+
+def test_tree_deeper_than_the_stack_is_posted(runs: clew.Recording) -> None:
     root = run = clew.RunTree("0")
+    root.post()
     for number in range(1, 5000):
         run = run.create_child(str(number))
-    run = root.create_child("last")
-    root.post(exclude_child_runs=False)
-    root.post(exclude_child_runs=False)
-    run.post()
+        run.post()
+    root.create_child("last").post()
     assert len(list(runs)) == 5001
     assert [len(run.children) for run in runs][:3] == [2, 1, 1]
 
 
-def test_tree_that_nobody_records_is_posted_at_once() -> None:
-    root = clew.RunTree("root")
-    below = root.create_child("below")
-    root.post(exclude_child_runs=False)
-    with clew.record() as runs:
-        below.post()
-        below.end()
+def test_child_that_is_not_recorded_stays_so(runs: clew.Recording) -> None:
+    with clew.tracing_context(enabled=False):
+        root = clew.RunTree("root")
+        root.post()
+        root.create_child("below").post()
     assert len(runs) == 0
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_root_keeps_nothing_of_children_that_were_posted(watching: Watching) -> None:
+def test_root_keeps_nothing_of_its_children(watching: Watching) -> None:
     root = clew.RunTree("root")
     for _ in range(3):
         child = root.create_child("child", inputs={"big": "payload"})
@@ -134,12 +141,9 @@ def test_root_keeps_nothing_of_children_that_were_posted(watching: Watching) -> 
         child.end()
     del child
     assert [is_gone(reference) for reference in watching.started] == [True] * 3
-    kept = weakref.ref(root.create_child("kept"))
-    assert kept() is not None
-    root.post()
-    root.end()
+    never_posted = weakref.ref(root.create_child("never posted"))
     gc.collect()
-    assert kept() is None
+    assert never_posted() is None
 
 
 # Whose children they are

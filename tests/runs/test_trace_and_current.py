@@ -337,7 +337,7 @@ def test_a_run_is_ended_by_one_of_many_threads() -> None:
 
         def end(run: clew.RunTree = run, meeting: threading.Barrier = meeting, ended: list[bool] = ended) -> None:
             meeting.wait()
-            ended.append(run.close("success"))
+            ended.append(run._close("success"))
 
         threads = [threading.Thread(target=end) for _ in range(4)]
         for thread in threads:

@@ -21,7 +21,7 @@ import clew
 from clew.runs._tree import hooks
 from tests.edges._threads import in_empty_context, is_gone
 
-traceable_module = importlib.import_module("clew.runs.traceable")
+recipe_module = importlib.import_module("clew.runs._tree.recipe")
 
 var: ContextVar[object] = ContextVar("var", default="default")
 
@@ -236,7 +236,7 @@ def test_switched_off_there_is_no_current_run_and_nothing_is_made(monkeypatch: p
     def refuse(*args: object) -> None:
         raise AssertionError("made a run")
 
-    monkeypatch.setattr(traceable_module, "open_run", refuse)
+    monkeypatch.setattr(recipe_module, "open_run", refuse)
     assert clew.traceable(lambda: clew.get_current_run_tree())() is None
 
 

@@ -24,7 +24,7 @@ from clew.runs._tree.blocks import (
 from clew.runs._tree.identity import Identity, Unsampled, hand_down
 from clew.runs._tree.options import ignore_langsmiths
 from clew.runs._tree.parents import Parent, resolve_parent
-from clew.runs.run import RunTree, ignored
+from clew.runs.run import RunTree, non_recording_run
 
 __all__ = ("get_current_run_tree", "tracing_context")
 
@@ -55,7 +55,7 @@ def get_current_run_tree() -> Optional[RunTree]:
     live: Optional[RunTree] = getattr(identity, "live", None)
     if live is not None:
         return live
-    return ignored(identity) if isinstance(identity, Unsampled) else RunTree.detached(identity)
+    return non_recording_run(identity) if isinstance(identity, Unsampled) else RunTree._detached(identity)
 
 
 def _has_parent() -> bool:

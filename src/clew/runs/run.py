@@ -1,13 +1,13 @@
 """
-`RunTree`, a run while it is open, and how one is opened.
+`RunTree`: a run while it is open, and the functions that open one.
 
-How it becomes the current one is in `clew.runs.current`; what is read of it afterwards, in `clew.runs.recording`.
+How a run becomes current is in `clew.runs._tree.blocks`; what people read of it afterwards, in `clew.runs.finished`.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError
@@ -27,6 +27,7 @@ from clew.runs._tree.options import (
     check_run_type,
     check_time,
     event_fields,
+    ignore_langsmiths,
     metadata_of_extra,
 )
 from clew.runs.finished import Identified, Run
@@ -37,58 +38,40 @@ if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-__all__ = ("RunTree", "ignored", "loaded_headers", "open_run")
-
-
-class _ByHand:
-    """
-    Hold what a run has to remember that is made by hand.
-    """
-
-    __slots__ = ("beside", "drafts", "is_untold")
-
-    beside: Dict[int, RunTree]  # the drafts of the run above that it is one of
-    drafts: Dict[int, RunTree]  # those made under it, as long as neither they nor it are posted
-    is_untold: bool  # there until everybody was told of its end
-
-    def __init__(self) -> None:
-        self.beside = {}
-        self.drafts = {}
-        self.is_untold = True
+__all__ = ("RunTree", "loaded_headers", "non_recording_run", "open_run")
 
 
 class RunTree(MutableRun, Identified):
     """
-    Be one run while it is open: read its ids, add to its payload, make children, end it.
+    A run while it is open: read its ids, add to its payload, create children, end it.
 
-    You get one from `get_current_run_tree()` and from a `trace` block. Once the run has ended its ids
-    can still be read and children made; what would change it does nothing and is counted in
-    `clew.stats()` as ``runs_changed_after_end``.
+    `get_current_run_tree()` and a `trace` block give you one. Once the run has ended, its ids and headers
+    can still be read, and children created. Changes then have no effect, and are counted in `clew.stats()`
+    as ``runs_changed_after_end``.
 
-    A tree can also be made by hand: `RunTree(...)`, `post()` to start it, `create_child(...)`, `end()`.
+    You can also build a tree by hand: `RunTree(...)`, `post()` to start it, `create_child(...)`, `end()`.
 
     Context:
-        *When*: nothing is captured. *What the callee sees*: nothing; a run made by hand is not made
-        current, `traceable` and `trace` do that. *What comes back*: nothing. Any thread may call the
-        methods.
+        *When*: nothing is captured. *What the callee sees*: nothing; a run built by hand does not become
+        current. *What comes back*: nothing. Any thread may call the methods.
 
     Args:
         run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever".
-        inputs, outputs, metadata: dicts, copied.
+        inputs, outputs, metadata: dicts, which are copied.
         tags: strings.
         project_name: the project of the run and its children.
-        error: with which it will end, as `end` takes it.
-        start_time: instead of now, a datetime, in UTC if it does not say otherwise; not before that of the run above.
-        end_time: of a run that is over already, likewise: it ends when it is posted.
+        error: the error that the run will end with, as `end` takes it.
+        start_time: a datetime, in UTC unless it has a time zone; now by default. Never before the start of the parent.
+        end_time: a datetime for a run that is over already: it ends when it is posted.
         events: as `add_event` takes them.
-        id: a UUID of your own, or its text, instead of a new one.
-        parent_run: the run above, a `RunTree` or a finished `Run`.
-        options: what LangSmith's has beside these: the metadata of ``extra`` counts, and all else is left out and
+        id: a UUID or its text; a new one by default.
+        parent_run: the parent, a `RunTree` or a finished `Run`.
+        options: LangSmith's further options: the metadata in ``extra`` is used. The others have no effect, and are
             counted in `clew.stats()` as ``options_ignored``.
 
     Raises:
-        ArgumentTypeError: an option is something else than it says, or nobody's.
-        ArgumentValueError: `id` is no UUID.
+        ArgumentTypeError: an option has the wrong type, or is unknown.
+        ArgumentValueError: `id` is not a UUID.
     """
 
     __slots__ = (
@@ -97,13 +80,16 @@ class RunTree(MutableRun, Identified):
         "_filing",
         "_identity",
         "_is_draft",
+        "_is_unreported",
     )
 
     end_time_ns: Optional[int]
     _identity: Identity
-    _filing: Filing  # there once the run has ended, if there is one
-    _by_hand: _ByHand  # there if no call and no block will end it
-    _is_draft: bool  # there until a run made by hand is posted
+    _filing: Filing  # set at the end of the run, if `clew.configure` has set one
+    # Only runs that were built by hand have these three. Deleting a slot is atomic: it decides between two threads.
+    _by_hand: bool
+    _is_draft: bool  # unset once the run is posted
+    _is_unreported: bool  # unset once the end hooks are called
 
     def __new__(  # noqa: D102  the class's docstring documents it
         cls,
@@ -126,13 +112,13 @@ class RunTree(MutableRun, Identified):
         metadata = metadata_of_extra(options, metadata, "RunTree")
         above = None if parent_run is None else _checked_parent(parent_run)
         run = _draft(above, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time, id)
-        run._take(outputs, error, end_time, events)
+        run._fill_in(outputs, error, end_time, events)
         return run
 
     @classmethod
-    def detached(cls, identity: Identity) -> RunTree:
+    def _detached(cls, identity: Identity) -> RunTree:
         """
-        Return a run that stands for one that has ended: it knows who it was, and no payload.
+        Return a `RunTree` for a run that has ended: it has the ids, and no payload.
         """
         run = object.__new__(cls)
         run._identity = identity
@@ -145,17 +131,17 @@ class RunTree(MutableRun, Identified):
     @classmethod
     def from_headers(cls, headers: Any, *, trusted: bool = True) -> Optional[RunTree]:
         """
-        Return the run of another process that the headers of a request name as the parent; None if they name none.
+        Return the run that the headers of a request name as the parent; None if they name none.
 
-        It is there to make children of: with `create_child`, or as ``parent=`` of `tracing_context`. If the
-        headers name one parent in LangSmith's format and another one in W3C's, it is the first, and the runs
-        under it are linked to the second.
+        Use it with `create_child`, or as ``parent=`` of `tracing_context`. If the headers name one parent in
+        LangSmith's format and another one in W3C's, the first is the parent, and the runs below it are linked to
+        the second.
 
         Args:
-            headers: a dict, a list of pairs, a WSGI environ, ASGI's pairs of bytes or a framework's own
-                collection; names in any case. What is not valid in them counts as not there.
-            trusted: False for headers of a caller that anybody may be: the runs under it are roots, which are
-                linked to it, and it says nothing of project, tags, metadata, baggage, and whether to record.
+            headers: a dict, a list of pairs, a WSGI environ, ASGI's pairs of bytes or the collection of a framework,
+                with names in any case. Invalid values are treated as missing, and counted.
+            trusted: False for headers of an unknown caller. New runs are roots that are linked to the caller's run.
+                Project, tags, metadata, baggage and the sampling decision in the headers are not used.
 
         Source:
             W3C Trace Context, levels 1 and 2; W3C Baggage; LangSmith's distributed tracing.
@@ -169,23 +155,24 @@ class RunTree(MutableRun, Identified):
             '00f067aa0ba902b7'
         """
         remote, _ = loaded_headers().read_headers(headers, is_trusted=trusted)
-        return None if remote is None else cls.detached(remote)
+        return None if remote is None else cls._detached(remote)
 
     @classmethod
     def from_dotted_order(cls, dotted_order: str) -> Optional[RunTree]:
         """
-        Return the run that LangSmith's dotted order names, to make children of; None if it is not valid.
+        Return the run that a dotted order of LangSmith's names; None if it is not valid.
+
+        Use it with `create_child`, or as ``parent=`` of `tracing_context`.
         """
         remote = loaded_headers().read_dotted_order(dotted_order)
-        return None if remote is None else cls.detached(remote)
+        return None if remote is None else cls._detached(remote)
 
     def to_headers(self) -> Dict[str, str]:
         """
-        Return the headers that make this run the parent of what a request starts elsewhere.
+        Return the headers that make this run the parent of the runs that a request starts elsewhere.
 
-        They are `traceparent`, `tracestate`, `baggage` and `langsmith-trace`, those that there are, in
-        W3C's and LangSmith's formats. Of a run that nobody records they are those that the request being
-        served came with, so that its trace goes on.
+        They are `traceparent`, `tracestate`, `baggage` and `langsmith-trace`, as far as there is something to send.
+        A run that is not recorded passes on the headers of the received request, so that their trace continues.
 
         Context:
             *When*: the program's baggage is that of this call. Thread-safe.
@@ -218,81 +205,67 @@ class RunTree(MutableRun, Identified):
         **options: Any,
     ) -> RunTree:
         """
-        Return a new run under this one, which may have ended; `post()` starts it.
+        Return a new child of this run; `post()` starts it. This run may have ended.
 
-        Of further options it is as with `RunTree` itself.
+        The options are those of `RunTree`.
         """
         metadata = metadata_of_extra(options, metadata, "create_child")
         run = _draft(self, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time, run_id)
-        run._take(outputs, error, end_time)
-        if hasattr(self, "_is_draft"):
-            run._by_hand.beside = self._by_hand.drafts
-            run._by_hand.beside[id(run)] = run
+        run._fill_in(outputs, error, end_time)
         return run
 
-    def _take(
+    def _fill_in(
         self,
         outputs: Optional[Mapping[str, Any]],
         error: Union[str, BaseException, None],
         end_time: Optional[datetime],
         events: Optional[Sequence[Union[str, Mapping[str, Any]]]] = None,
     ) -> None:
-        """
-        Have a new run made by hand be what else was said of it.
-        """
         if outputs is not None:
             self.add_outputs(outputs)
         if events is not None:
             self.add_event(events)
-        self._will_end(error, None if end_time is None else check_time(end_time, "end_time"))
+        self._set_end(error, None if end_time is None else check_time(end_time, "end_time"))
 
-    def _will_end(self, error: Union[str, BaseException, None], end_time_ns: Optional[int]) -> None:
+    def _set_end(self, error: Union[str, BaseException, None], end_time_ns: Optional[int]) -> None:
         if error is not None:
             self.error = error
         if end_time_ns is not None:
             self._change(lambda: setattr(self._own_attributes(), "end_time_ns", end_time_ns))
 
-    def post(self, exclude_child_runs: bool = True) -> None:  # noqa: FBT001, FBT002  LangSmith's signature
+    def post(self, exclude_child_runs: Optional[bool] = None) -> None:  # noqa: FBT001  LangSmith's signature
         """
-        Start a run made by hand: whoever records runs now gets it. On any other run this does nothing.
+        Start a run that was built by hand: the active recordings and exporters get it. Other runs have started already.
 
         Args:
-            exclude_child_runs: False to start those, too, that were made under it with `create_child` until now, and
-                those under them.
+            exclude_child_runs: an option of LangSmith's. It has no effect and is counted; post each child instead.
         """
-        waiting: List[RunTree] = [self]
-        for run in waiting:  # without recursion: a tree may be deeper than the stack
-            drafts = run._post()
-            if not exclude_child_runs:
-                waiting.extend(drafts)
-
-    def _post(self) -> List[RunTree]:
+        if exclude_child_runs is False:
+            ignore_langsmiths({"exclude_child_runs": exclude_child_runs}, "post")
         try:
-            del self._is_draft  # like `live`: decides between two threads
+            del self._is_draft
         except AttributeError:
-            return []
-        drafts, self._by_hand.drafts = self._by_hand.drafts, {}
-        self._by_hand.beside.pop(id(self), None)
+            return
         if self._is_ignored:
-            pass
-        elif not _hooks.start_hooks:
+            return
+        if not _hooks.start_hooks:
             self._ignore_changes()
-        else:
-            notify_start(self)
-            if self._attributes is not None and self._attributes.end_time_ns is not None:
-                self.close("success")  # it was made as one that is over
-            self._tell_end()  # of one that was ended first
-        return list(drafts.values())
+            return
+        notify_start(self)
+        if self._attributes is not None and self._attributes.end_time_ns is not None:
+            self._close("success")  # the run was created with an end time
+        self._report_end()  # if it ended before it was posted
 
     def patch(self, *, exclude_inputs: Optional[bool] = None) -> None:  # noqa: ARG002  LangSmith's
         """
-        End the run, unless it has ended. Whoever records has got it then, and there is nothing to be sent again.
+        End a run that was built by hand, unless it has ended. Its exporters get all changes with the end.
 
         Args:
-            exclude_inputs: is LangSmith's, and does nothing: the inputs are recorded as they are at the end.
+            exclude_inputs: an option of LangSmith's, which has no effect: the inputs are recorded as they are at the
+                end.
         """
         if hasattr(self, "_by_hand"):
-            self.close("success")
+            self._close("success")
 
     def end(
         self,
@@ -306,37 +279,36 @@ class RunTree(MutableRun, Identified):
         """
         End the run: with `outputs` as a success, with `error` as a failure. A second end is counted.
 
-        Of a traced call, or a block, this only says what is to be recorded: it ends when the call or the block
-        does, and an exception that leaves it has the last word.
+        A traced call or block does not end here. The values are recorded, and the run ends with the call or the
+        block; an exception that leaves it takes precedence over `error`.
 
         Args:
-            outputs: a dict, added to what there is; not to what `set` has put there.
-            error: a text, or an exception, of which its text with the traceback is kept.
-            end_time: instead of now, a datetime, in UTC if it does not say otherwise; not before the start.
+            outputs: a dict, added to the outputs so far; unless `set` has replaced the outputs.
+            error: a text, or an exception, which is recorded as text with its traceback.
+            end_time: a datetime, in UTC unless it has a time zone; now by default. Never before the start.
             events: as `add_event` takes them.
             metadata: as `add_metadata` takes it.
         """
         end_time_ns = None if end_time is None else check_time(end_time, "end_time")
-        said_more = any(said is not None for said in (outputs, error, end_time, events, metadata))
+        has_values = any(value is not None for value in (outputs, error, end_time, events, metadata))
         attributes = self._attributes
         if attributes is not None and attributes.end_time_ns is not None:
-            self._change(lambda: setattr(attributes, "end_time_ns", None))  # what was said before was another end
+            self._change(lambda: setattr(attributes, "end_time_ns", None))  # this end replaces an earlier one
         if outputs is not None and (attributes is None or "outputs" not in attributes.replaced):
             self.add_outputs(outputs)
         if events is not None:
             self.add_event(events)
         if metadata is not None:
             self.add_metadata(metadata)
-        self._will_end(error, end_time_ns)
-        ends_here = hasattr(self, "_by_hand")
-        if ends_here and not self.close("success") and not said_more:
-            self._change(lambda: None)  # which counts it, as all else is counted that comes too late
+        self._set_end(error, end_time_ns)
+        if hasattr(self, "_by_hand") and not self._close("success") and not has_values:
+            self._change(lambda: None)  # counts the second end as a late change, as each value above was
 
     def add_event(self, event: Union[str, Mapping[str, Any], Sequence[Union[str, Mapping[str, Any]]]]) -> None:
         """
-        Add an event, or several in a list: a dict, or its name alone. ``time_ns`` is filled in where it is missing.
+        Add an event, or several in a list. An event is a dict with ``name`` and ``time_ns``, or only the name.
 
-        LangSmith's ``time``, a datetime or its text, will do for it.
+        A missing ``time_ns`` is filled in. LangSmith's ``time``, a datetime or its text, is accepted instead.
         """
         if isinstance(event, (list, tuple)):
             for each in event:
@@ -349,14 +321,14 @@ class RunTree(MutableRun, Identified):
         fields = {"time_ns": time_ns, **named}
         self._change(lambda: self._own_attributes().events.append(fields))
 
-    def close(self, status: str, error: Union[str, ErrorText, None] = None) -> bool:
+    def _close(self, status: str, error: Union[str, ErrorText, None] = None) -> bool:
         """
         End the run with a status, once, and return whether this call was the one that ended it.
         """
         identity = self._identity
         try:
-            # Deleting the slot is what decides between two threads that end a run at once, and what
-            # lets go of the payload: from here on the context leads to the identity alone.
+            # Deleting the slot decides between two threads that end a run at once. It also releases the
+            # payload: from here on the context refers to the identity only.
             del identity.live
         except AttributeError:
             return False
@@ -371,69 +343,72 @@ class RunTree(MutableRun, Identified):
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
         filing = settings.filing
         if filing is not None:
-            self._filing = filing  # what is said later is for later runs, whenever this one is read
+            self._filing = filing  # a later `configure` applies to later runs only
         self._status = status
         if attributes is not None and attributes.on_end is not None:
             attributes.on_end(self)
         if _hooks.end_hooks and self._attributes is not NON_RECORDING:
             if hasattr(self, "_by_hand"):
-                self._tell_end()
+                self._report_end()
             else:
                 for hook in _hooks.end_hooks:
                     hook(self)
         return True
 
-    def _tell_end(self) -> None:
+    def _report_end(self) -> None:
         """
-        Tell everybody that a run made by hand has ended, once it is both: posted, and ended.
+        Call the end hooks with a run that was built by hand, once it is both posted and ended.
         """
         if hasattr(self, "_is_draft") or self._status == "pending":
             return
         try:
-            # Whichever comes second has found the other one done; where two threads both have, this decides.
-            del self._by_hand.is_untold
+            del self._is_unreported
         except AttributeError:
             return
         for hook in _hooks.end_hooks:
             hook(self)
 
-    def call_at_end(self, hook: Callable[[RunTree], object]) -> None:
+    def _call_at_end(self, hook: Callable[[RunTree], object]) -> None:
         """
-        Have a function called with this run when it has ended. What it raises is counted in `clew.stats()`.
+        Call `hook` with this run when it has ended. An exception of the hook is counted in `clew.stats()`.
         """
 
         def call(run: RunTree) -> None:
             try:
                 hook(run)
-            except Exception as error:  # noqa: BLE001  it is the program's own, and comes from in between its calls
+            except Exception as error:  # noqa: BLE001  a failing hook must not break the traced call
                 report("end_hooks_failed", f"on_end of the run {run.name!r} failed", error=error)
 
         self._own_attributes().on_end = call
 
-    def fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
+    def _fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
         """
-        End the run by an exception, as an error or as cancelled; `traceback` is where to start telling.
+        End the run by an exception, as "error" or "cancelled".
 
-        It raises none: that would be seen in place of the one that the program is waiting for.
+        It raises nothing: an exception from here would replace the program's own.
+
+        Args:
+            error: the exception.
+            traceback: the first part of its traceback that is recorded.
         """
         if self._status != "pending":
             return
-        told = None
+        text = None
         try:
-            told = describe_error(error, traceback)
-            self.close(status_of(error), told)
-        except Exception as failure:  # noqa: BLE001  a hook, or the stack has no room left for one more call
+            text = describe_error(error, traceback)
+            self._close(status_of(error), text)
+        except Exception as failure:  # noqa: BLE001  a hook failed, or the stack is full
             if self._status == "pending":
-                # As `close` would, but with no call, not even of the clock.
+                # What `_close` does, without any call: the stack may be full.
                 self._status = "error"
-                self._error = told
+                self._error = text
                 self.end_time_ns = self._identity.start_time_ns
                 try:  # noqa: SIM105  `suppress` is a call
                     del self._identity.live
                 except AttributeError:
                     pass
-            if not isinstance(failure, RecursionError):  # which Python up to 3.9 lets nobody do much after
-                report("end_hooks_failed", f"the end of the run {self.name!r} could not be told", error=failure)
+            if not isinstance(failure, RecursionError):  # up to 3.9, little can run after a RecursionError
+                report("end_hooks_failed", f"the end of the run {self.name!r} could not be recorded", error=failure)
 
     def __repr__(self) -> str:
         return f"<clew.RunTree {self.name!r} {self._status}>"
@@ -442,7 +417,7 @@ class RunTree(MutableRun, Identified):
 @lru_cache(maxsize=None)
 def loaded_headers() -> Any:
     """
-    Return the module `clew.runs.headers`, which is loaded now: most programs neither read nor send any.
+    Return the module `clew.runs.headers`. It is loaded at first use: most programs neither read nor send headers.
     """
     from clew.runs import headers
 
@@ -453,7 +428,7 @@ def _checked_parent(parent_run: Any) -> RunTree:
     if isinstance(parent_run, RunTree):
         return parent_run
     if isinstance(parent_run, Run):
-        return RunTree.detached(parent_run._identity)
+        return RunTree._detached(parent_run._identity)
     raise ArgumentTypeError(
         f"expected parent_run= as a RunTree or a Run, got {type(parent_run).__name__} {parent_run!r}; "
         f"pass the run, or what RunTree.from_headers or RunTree.from_dotted_order makes of it"
@@ -473,11 +448,17 @@ def open_run(
     digits: Optional[str] = None,
 ) -> RunTree:
     """
-    Return a new open run under `parent`, or a root; `inputs` is a copy already.
+    Return a new open run below `parent`; without one, a root.
 
-    The random digits of its id are given if these have decided that it is recorded.
+    The two objects are filled in here instead of in an `__init__` of each, which halves the cost of a run.
 
-    The two objects are filled in here, not by an `__init__` of each: this is half the cost of a run.
+    Args:
+        parent: the run above.
+        around: the current scope options.
+        name, run_type: of the run.
+        inputs: already a copy.
+        own: the run's own project, tags and metadata.
+        digits: the random digits of the id, if the sampler has decided by them.
     """
     identity = Identity()
     start_time_ns = now_ns()
@@ -493,7 +474,7 @@ def open_run(
         if own is not None:
             inherited = own if inherited is None else inherited.overlaid(own)
         identity.inherited = inherited
-        # The clock may have been set back since; a server that sorts by time would lose the child.
+        # The clock may have been set back. A server that sorts by start time would lose the child.
         if start_time_ns < parent.start_time_ns:
             start_time_ns = parent.start_time_ns
     identity.name = name
@@ -501,7 +482,7 @@ def open_run(
     identity.start_time_ns = start_time_ns
     identity._order = None
     identity._id_text = None if digits is None else new_id_text(start_time_ns, digits)
-    run = _new(RunTree)  # not RunTree(), which is for people
+    run = _new(RunTree)  # RunTree() builds a run by hand
     run._identity = identity
     run._run_type = run_type
     run._inputs = inputs
@@ -521,7 +502,7 @@ def _draft(
     run_id: Union[UUID, str, None],
 ) -> RunTree:
     """
-    Return a new run that is made by hand, and not announced yet.
+    Return a new run that is built by hand and not posted yet.
     """
     id_text = None if run_id is None else check_id(run_id)
     name, run_type, around = check_name(name), check_run_type(run_type), ambient.get()
@@ -532,7 +513,7 @@ def _draft(
         parent, linked = None, parent
     decided = settings.decide(name, run_type, own, id_text) if parent is None and settings.is_sampling else None
     if isinstance(decided, Unsampled):
-        run = ignored(decided)
+        run = non_recording_run(decided)
     else:
         run = open_run(parent, around, name, run_type, copy_payload(inputs, "input"), own, decided)
         if start_time_ns is not None:
@@ -541,8 +522,7 @@ def _draft(
         run._identity._id_text = id_text
     if linked is not None:
         run._identity.linked = (linked,)
-    run._is_draft = True
-    run._by_hand = _ByHand()
+    run._by_hand = run._is_draft = run._is_unreported = True
     if is_ignored or not around.is_enabled or (parent is not None and not parent.is_sampled):
         run._ignore_changes()
     return run
@@ -555,11 +535,11 @@ def _start_at(identity: Identity, start_time_ns: int, digits: Optional[str]) -> 
         identity._id_text = new_id_text(start_time_ns, digits)
 
 
-def ignored(identity: Identity) -> RunTree:
+def non_recording_run(identity: Identity) -> RunTree:
     """
-    Return a run that stands for one that nobody records.
+    Return a `RunTree` for a run that is not recorded: changes to it have no effect.
     """
-    run = RunTree.detached(identity)
+    run = RunTree._detached(identity)
     run._ignore_changes()
     return run
 

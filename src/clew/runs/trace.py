@@ -108,7 +108,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         if is_recorded and parent is None and settings.is_sampling:
             decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
         if isinstance(decided, Unsampled):
-            run = _run.ignored(decided)
+            run = _run.non_recording_run(decided)
         else:
             copied = copy_payload(inputs, "input") if is_recorded else {}
             run = _run.open_run(parent, around, self._name, self._run_type, copied, self._own, decided)
@@ -124,7 +124,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
                 _hooks.notify_start(run)
         except BaseException as interrupt:  # Python calls no `__exit__` after a failed `__enter__`
             leave_call(run._identity, self._token)
-            run.fail(interrupt, interrupt.__traceback__)
+            run._fail(interrupt, interrupt.__traceback__)
             if self._around is not None:
                 self._around.__exit__(type(interrupt), interrupt, interrupt.__traceback__)
             raise
@@ -145,9 +145,9 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         if self._around is not None:
             self._around.__exit__(exc_type, exc, traceback)
         if exc is None or isinstance(exc, self._handled):
-            run.close("success")
+            run._close("success")
         else:
-            run.fail(exc, traceback)
+            run._fail(exc, traceback)
 
     def __call__(self, fn: object) -> NoReturn:
         """

@@ -252,12 +252,12 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
                     return stream
             if run._status == "pending":  # not ended by hand, inside the function
                 run._result = copy_result(result)
-                run.close("success")
+                run._close("success")
             return result
         except BaseException as error:
             leave_call(run._identity, token)
             # The traceback without this frame of ours.
-            run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
+            run._fail(error, error.__traceback__ and error.__traceback__.tb_next)
             raise
 
     return dress(async_wrapper, fn)
@@ -299,11 +299,11 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
                     return stream
             if run._status == "pending":  # not ended by hand, inside the function
                 run._result = copy_result(result)
-                run.close("success")
+                run._close("success")
             return result
         except BaseException as error:
             leave_call(run._identity, token)
-            run.fail(error, error.__traceback__ and error.__traceback__.tb_next)
+            run._fail(error, error.__traceback__ and error.__traceback__.tb_next)
             raise
 
     return dress(wrapper, fn)

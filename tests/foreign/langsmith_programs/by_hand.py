@@ -174,23 +174,6 @@ def end_of_a_run_that_was_made_as_one_that_is_over(sdk: Any) -> None:
     assert patched.end_time == START + SECOND
 
 
-@PROGRAMS.add("""
-    above
-      below
-        bottom
-      over
-""")
-def tree_that_is_posted_at_once(sdk: Any) -> None:
-    above = sdk.RunTree(name="above", inputs={"n": 1})
-    below = above.create_child("below")
-    bottom = below.create_child("bottom")
-    bottom.end(outputs={"n": 2})
-    below.end()
-    above.create_child("over", start_time=START, end_time=START + SECOND, error="no tea")
-    above.end(outputs={"n": 3})
-    above.post(exclude_child_runs=False)
-
-
 @PROGRAMS.add("above\n  below")
 def tree_that_is_posted_without_its_children(sdk: Any) -> None:
     above = sdk.RunTree(name="above")

@@ -307,7 +307,7 @@ class Unsampled(Identity):
     def _identity(self) -> Unsampled:
         return self
 
-    def fail(self, error: BaseException, traceback: object) -> None:
+    def _fail(self, error: BaseException, traceback: object) -> None:
         """
         Do nothing: the run is not recorded.
         """

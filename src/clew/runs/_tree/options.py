@@ -76,6 +76,7 @@ _LANGSMITHS = frozenset(
         "client",
         "dangerously_allow_filesystem",
         "distributed_parent_id",
+        "exclude_child_runs",
         "ls_client",
         "reference_example_id",
         "replicas",

@@ -212,7 +212,7 @@ class Recipe:
             return None
         except BaseException as interrupt:
             if run is not None:
-                run.fail(interrupt, interrupt.__traceback__)
+                run._fail(interrupt, interrupt.__traceback__)
             raise
 
     def start_late(self, run: RunTree, *, is_unseen: bool) -> None:
@@ -237,7 +237,7 @@ class Recipe:
         if self._id_text is not None:
             run._identity._id_text = self._id_text
         if self._on_end is not None:
-            run.call_at_end(self._on_end)
+            run._call_at_end(self._on_end)
 
     def filled(
         self, args: Tuple[Any, ...], kwargs: Dict[str, Any], run: Optional[RunTree]
@@ -250,9 +250,9 @@ class Recipe:
         if kwargs.get(_RUN_TREE) is not None or (is_passed and args[place] is not None):
             return args, kwargs
         if isinstance(run, Unsampled):
-            run = _run.ignored(run)
+            run = _run.non_recording_run(run)
         if run is None:
-            run = get_current_run_tree() or _run.ignored(Nobody(self._name))
+            run = get_current_run_tree() or _run.non_recording_run(Nobody(self._name))
         if is_passed:
             return (*args[:place], run, *args[place + 1 :]), kwargs
         return args, {**kwargs, _RUN_TREE: run}

@@ -233,11 +233,11 @@ class _Stream:
             run._result = self._recipe.copy_chunks(chunks)
         finally:
             if is_closed or isinstance(error, GeneratorExit):
-                run.close("cancelled")
+                run._close("cancelled")
             elif isinstance(error, (StopIteration, StopAsyncIteration)):
-                run.close("success")
+                run._close("success")
             else:
-                run.fail(error, from_body(error))
+                run._fail(error, from_body(error))
 
     def __del__(self) -> None:
         # Of a generator that nobody has closed: it was not begun, or no event loop was there to close it.
