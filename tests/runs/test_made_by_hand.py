@@ -4,6 +4,7 @@ Runs made by hand: when they are told of, once they were posted and ended in any
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import weakref
