@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Tuple
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.runs._tree.kept.copier import MAX_STRING_CHARS, copy_value, cut
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, copy_value
 from clew.runs._tree.kept.errors import describe_error, text_of
+from clew.runs._tree.kept.objects import cut
 
 if TYPE_CHECKING:
     from datetime import datetime

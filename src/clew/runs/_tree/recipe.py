@@ -30,7 +30,8 @@ from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import ambient, current_identity
 from clew.runs._tree.identity import Inherited, Nobody, Unsampled, hand_down
 from clew.runs._tree.ids import new_id_text, now_ns
-from clew.runs._tree.kept.copier import call_without_tracing, copy_value, input_reader, process_payload
+from clew.runs._tree.kept.copier import call_without_tracing, copy_value, process_payload
+from clew.runs._tree.kept.signature import input_reader
 from clew.runs._tree.options import (
     check_id,
     check_mapping,

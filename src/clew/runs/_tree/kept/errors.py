@@ -13,7 +13,8 @@ from itertools import islice
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, cut
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing
+from clew.runs._tree.kept.objects import cut
 
 if TYPE_CHECKING:
     from traceback import FrameSummary

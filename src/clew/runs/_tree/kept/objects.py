@@ -1,0 +1,91 @@
+"""
+The fields of dataclasses and Pydantic models, and a bounded `repr` of all other objects.
+
+The functions here run code of the program, such as its `__repr__`, and let its exceptions through. Call them with
+`call_without_tracing` of `clew.runs._tree.kept.copier`, which also copies the fields.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from inspect import CO_VARKEYWORDS, getattr_static, isfunction
+from types import FunctionType, MemberDescriptorType
+from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
+
+__all__ = ("bounded_repr", "cut", "fields_of")
+
+MAX_REPR_CHARS = 4_096
+
+
+def fields_of(value: object) -> Optional[Dict[str, Any]]:
+    """
+    Return the fields of a dataclass instance or Pydantic model by name; None for any other object.
+    """
+    kind = type(value)
+    # No import needed: a program that has a dataclass has loaded the module.
+    if isinstance(getattr(kind, "__dataclass_fields__", None), dict) and "dataclasses" in sys.modules:
+        fields = sys.modules["dataclasses"].fields(kind)
+        return dict(_stored_fields(value, [field.name for field in fields if field.repr]))
+    dump = getattr(kind, "model_dump", None)
+    found = _dumped(dump, value) if isfunction(dump) else None
+    return found if isinstance(found, dict) else None
+
+
+def _stored_fields(value: object, names: Iterable[str]) -> Iterator[Tuple[str, Any]]:
+    """
+    Yield the fields that can be read without running a descriptor, which might load a database column, say.
+    """
+    state: Dict[str, Any] = {}
+    with suppress(AttributeError):  # the class has slots only
+        state = object.__getattribute__(value, "__dict__")
+    for name in names:
+        if name in state:
+            yield name, state[name]
+            continue
+        found = getattr_static(type(value), name, _NO_FIELD)
+        if isinstance(found, MemberDescriptorType):
+            with suppress(AttributeError):  # the slot is empty
+                yield name, found.__get__(value)
+        elif not hasattr(type(found), "__get__"):  # a default that is kept on the class
+            yield name, found
+
+
+_NO_FIELD = property()  # a descriptor, so that it is skipped like one
+
+
+def _dumped(dump: FunctionType, value: object) -> object:
+    code = dump.__code__
+    if code.co_flags & CO_VARKEYWORDS or "warnings" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        # Pydantic warns of values that do not have the field's type; under `-W error` that would raise. Switch the
+        # warning off here: `warnings.catch_warnings` works on the whole process.
+        with suppress(TypeError):  # a `model_dump` of another library, which does not know the option
+            return dump(value, warnings=False)
+    return dump(value)
+
+
+def cut(text: str, limit: int) -> str:
+    """
+    Return the text, truncated after `limit` characters, with a marker that gives its full length.
+    """
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}... <cut: {len(text)} characters>"
+
+
+def bounded_repr(value: object) -> str:
+    """
+    Return the `repr` of a value, truncated. The repr of a large bytes object or array is made from its beginning only.
+    """
+    # `type(value)`, not `isinstance`: lazy proxies answer `isinstance` by loading the object they stand for.
+    kind = type(value)
+    data: Any = value
+    if issubclass(kind, (bytes, bytearray, memoryview)):
+        size = data.nbytes if kind is memoryview else len(data)
+        return repr(bytes(data[:64])) if size <= 64 else f"{bytes(data[:64])!r}... <cut: {size} bytes>"
+    array: Any = getattr(sys.modules.get("array"), "array", None)  # a program that has an array has loaded the module
+    if array in kind.__mro__:
+        items = array.__len__(data)
+        if items > 64:
+            return f"{array.__getitem__(data, slice(64))!r}... <cut: {items} items>"
+    return cut(str.__str__(repr(data)), MAX_REPR_CHARS)

@@ -1,0 +1,106 @@
+"""
+The inputs of a call by parameter name, read by a function that is generated from the signature.
+
+Values are copied in `clew.runs._tree.kept.copier`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from inspect import Parameter, Signature
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+from clew.runs._tree.kept.copier import MAX_INT, MAX_STRING_CHARS, copy_value, process_payload
+
+__all__ = ("input_reader",)
+
+
+def input_reader(
+    fn: Callable[..., Any],
+    process: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]],
+    without: Sequence[str] = (),
+) -> Callable[..., Dict[str, Any]]:
+    """
+    Return a function that accepts the arguments of `fn` and returns the inputs to record.
+
+    The inputs are a dict of copies by parameter name. Defaults are filled in, `self`, `cls` and the parameters named
+    in `without` are left out, and the items of ``**kwargs`` are merged in. `process`, if given, gets the arguments
+    themselves in such a dict; the inputs are then a copy of its result.
+
+    The returned function has the parameters of `fn`, so that Python itself binds the arguments, several times faster
+    than `inspect.Signature.bind`. It raises `TypeError` for a call that `fn` would refuse.
+    """
+    try:
+        read = _generated_reader(_parameters(fn), without, copy=process is None)
+    except Exception:  # noqa: BLE001  no signature, or an invalid `__signature__`: record the arguments without names
+        unnamed = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+        read = _generated_reader(unnamed, without, copy=process is None)
+    if process is None:
+        return read
+    return lambda *args, **kwargs: process_payload(process, read(*args, **kwargs), "inputs")
+
+
+def _parameters(fn: Callable[..., Any]) -> List[Parameter]:
+    # 3.14+: annotations are evaluated when they are read, and that may fail; drop the else with 3.13.
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        signature = inspect.signature(fn, annotation_format=Format.FORWARDREF)
+    else:
+        signature = inspect.signature(fn)
+    return list(signature.parameters.values())
+
+
+class _Source(str):
+    # A default value whose `repr`, which `str(Signature)` writes, is a Python expression.
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _generated_reader(
+    parameters: List[Parameter], without: Sequence[str], *, copy: bool
+) -> Callable[..., Dict[str, Any]]:
+    # The prefix is longer than every parameter's name, so that no parameter hides a helper, be it `type` or `len`.
+    prefix = "_" * (1 + max([len(p.name) for p in parameters], default=0))
+    helpers = {
+        "type": type,
+        "int": int,
+        "str": str,
+        "len": len,
+        "copy": copy_value,
+        "least": -MAX_INT,  # a name, not an expression: negating 4096 bits at each use would make a new number
+        "most": MAX_INT,
+        "long": MAX_STRING_CHARS,
+        "defaults": [p.default for p in parameters],
+    }
+
+    def copied(name: str) -> str:
+        if not copy:
+            return name
+        # The two most frequent types are immutable: if they are small they are used as they are, without a call.
+        return (
+            f"({name} if {prefix}least < {name} < {prefix}most else {prefix}copy({name})) "
+            f"if {prefix}type({name}) is {prefix}int else {name} "
+            f"if {prefix}type({name}) is {prefix}str and {prefix}len({name}) < {prefix}long else {prefix}copy({name})"
+        )
+
+    def entry(p: Parameter) -> str:
+        if p.kind is Parameter.VAR_KEYWORD:
+            return f"**{prefix}copy({p.name})" if copy else f"**{p.name}"
+        return f"{p.name!r}: {copied(p.name)}"
+
+    def plain(place: int, p: Parameter) -> Parameter:
+        has_default = p.default is not Parameter.empty
+        return Parameter(p.name, p.kind, default=_Source(f"{prefix}defaults[{place}]") if has_default else p.default)
+
+    shown = parameters[1:] if parameters and parameters[0].name in ("self", "cls") else parameters
+    head = str(Signature([plain(place, p) for place, p in enumerate(parameters)]))[1:-1]
+    body = ", ".join([entry(p) for p in shown if p.name not in without])
+    # Safe to evaluate: the text is made of the names of the function's own parameters, which are identifiers.
+    read: Callable[..., Dict[str, Any]] = eval(  # noqa: S307  see above
+        f"lambda {head}: {{{body}}}", {prefix + name: value for name, value in helpers.items()}
+    )
+    return read
