@@ -20,9 +20,10 @@ from clew.context._stepping.bodies import is_driver, is_unused, named
 from clew.context._stepping.carrying import carriers
 from clew.context._stepping.coroutines import ContextCoroutine, as_coroutine, is_current
 from clew.context._stepping.drivers import drive
-from clew.context._stepping.entering import capture_carried, is_refusal, prepare_to_keep, take_loop_from_here
+from clew.context._stepping.entering import capture_carried, is_refusal, prepare_to_keep
 from clew.context._stepping.inheriting import Runner
 from clew.context._stepping.kinds import kind_of
+from clew.context._stepping.neighbours import take_loop_from_here
 from clew.context._stepping.seams import unwrappers
 from clew.context._stepping.throwing import step_codes, without_steps
 from clew.context.generators import wrap_async_generator, wrap_generator

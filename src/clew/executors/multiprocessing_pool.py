@@ -15,13 +15,8 @@ from multiprocessing.pool import AsyncResult, MapResult, ThreadPool
 from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
 from clew.context._stepping.carrying import Carried, carriers
-from clew.context._stepping.entering import (
-    capture_carried,
-    loaded,
-    prepare_for_thread,
-    prepare_to_keep,
-    runner_for_thread,
-)
+from clew.context._stepping.entering import capture_carried, prepare_for_thread, prepare_to_keep, runner_for_thread
+from clew.context._stepping.neighbours import loaded
 
 __all__ = ("ContextThreadPool", "in_callers_context", "start", "tasks_in_callers_context")
 

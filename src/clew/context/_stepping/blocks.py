@@ -14,8 +14,7 @@ from typing import Any, Callable, Iterator, List, Mapping, Optional, Type
 from clew._shared.incidents import report
 from clew._shared.one_use import EnteredOnce
 from clew.context._stepping.carrying import Carried, Registration, pairs
-from clew.context._stepping.entering import loop_variable
-from clew.context._stepping.neighbours import loaded_tracers
+from clew.context._stepping.neighbours import loaded_tracers, loop_variable
 from clew.context._stepping.seams import Tracer, tracers
 from clew.errors import WrongContextError
 

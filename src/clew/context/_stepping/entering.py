@@ -1,51 +1,58 @@
 """
-What has to be put right in a `Context` before, and in a call while, somebody enters it.
+Prepare a fresh copy of a context for its new place, and make the function that calls something in it.
+
+Guarantees: a prepared copy shares no value with another copy that would disturb either of them.
+
+Assumes: the context is a copy that nobody else has seen; only `run_in_shared` takes one that others may be in.
 """
 
 from __future__ import annotations
 
 import sys
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping
 
 from clew.context._stepping import carrying
 from clew.context._stepping.carrying import Carried, carried_values
+from clew.context._stepping.neighbours import fork_scopes, leave_loop_behind, loaded, take_loop_from_here
 from clew.errors import ContextInUseError
 
 __all__ = (
     "IN_USE",
     "capture_carried",
     "is_refusal",
-    "loaded",
-    "loop_variable",
     "prepare_for_here",
     "prepare_for_thread",
     "prepare_to_keep",
     "run_in_shared",
     "runner",
     "runner_for_thread",
-    "take_loop_from_here",
 )
 
-loaded = sys.modules
-
-# PyPy's `Context.run` is written in Python and claims the keywords `self` and `callable` for itself;
-# there, keywords are bound to the function first.
+# PyPy's `Context.run` is written in Python and claims the keywords `self` and `callable` for itself. There, keywords
+# are bound to the function first.
 _RUN_CLAIMS_KEYWORDS = sys.implementation.name == "pypy"
 _NONE: Mapping[str, Any] = {}
+
+IN_USE = (
+    "expected a context that is free, found the one of context= in use elsewhere; "
+    "pass context.copy(), or a clew.Snapshot, which is copied each time"
+)
 
 
 def capture_carried() -> Carried:
     """
-    Return what stands before a call that is to have the values that accessors find on this thread.
+    Return this thread's accessor values, ready to stand before a function and its arguments in a call.
     """
     return carried_values() if carrying.registered else ()
 
 
 def runner(context: Context, carried: Carried, keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:
     """
-    Return what calls `(fn, *args, **keywords)` in `context`, with the carried values: `context.run` if it can be.
+    Return a function that calls `(fn, *args, **keywords)` in `context`, with the carried values.
+
+    It is `context.run` itself where that is enough.
     """
     if keywords and _RUN_CLAIMS_KEYWORDS:
         return partial(_run_binding_keywords, context, carried)
@@ -58,14 +65,17 @@ def _run_binding_keywords(context: Context, carried: Carried, fn: Any, /, *args:
 
 def runner_for_thread(keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:
     """
-    Return a `runner` in a copy of the context of this moment, for another thread.
+    Return a `runner` in a copy of the current context, for one call on another thread.
     """
     return runner(prepare_for_thread(copy_context()), capture_carried(), keywords)
 
 
 def run_in_shared(context: Context, fn: Callable[..., object], *args: object) -> object:
     """
-    Return `fn(*args)`, called in a context that somebody else may be in, for the error that says so.
+    Return `fn(*args)`, called in a context that others may be in.
+
+    Raises:
+        ContextInUseError: somebody is in it.
     """
     try:
         return context.run(fn, *args)
@@ -75,94 +85,42 @@ def run_in_shared(context: Context, fn: Callable[..., object], *args: object) ->
         raise
 
 
-IN_USE = (
-    "expected a context that is free, found the one of context= in use elsewhere; "
-    "pass context.copy(), or a clew.Snapshot, which is copied each time"
-)
-
-
 def is_refusal(error: RuntimeError) -> bool:
     """
-    Return whether an error, caught by the frame that called `Context.run`, is that `run` refusing to enter.
+    Return whether the error is `Context.run` refusing to enter; the caller must be the frame that called `run`.
     """
-    # No frame below the caller's: it is `run` that has raised, not something that it called.
+    # No frame below the caller's: `run` itself has raised, and not the function that it called.
     return error.__traceback__ is not None and error.__traceback__.tb_next is None and "enter" in str(error)
 
 
-# Two things in a context are not about a piece of work, or cannot be shared by two. A fresh copy is made
-# fit by one of the three below; what they call is called only where the package is loaded.
+# The three functions below differ in where the copy goes. Each looks for a library before it calls for it.
 
 
 def prepare_to_keep(context: Context) -> Context:
     """
-    Return `context`, a fresh copy, fit to be copied later for whoever enters it.
+    Prepare a fresh copy that will be copied again each time it is used.
     """
     if "sentry_sdk.scope" in loaded:
-        _fork_scopes(context)
+        fork_scopes(context)
     return context
 
 
 def prepare_for_here(context: Context) -> Context:
     """
-    Return `context`, a fresh copy, fit to be entered right here.
+    Prepare a fresh copy that is entered at once on this thread.
     """
     take_loop_from_here(context)
     if "sentry_sdk.scope" in loaded:
-        _fork_scopes(context)
+        fork_scopes(context)
     return context
 
 
 def prepare_for_thread(context: Context) -> Context:
     """
-    Return `context`, a fresh copy, fit to be entered on another thread.
+    Prepare a fresh copy that is entered on another thread.
     """
     if "sniffio" in loaded:
-        _leave_loop_behind(context)
+        leave_loop_behind(context)
     if "sentry_sdk.scope" in loaded:
-        _fork_scopes(context)
+        fork_scopes(context)
     return context
-
-
-# sniffio's note of which library drives the loop is about a thread, not about a trace: a copy that
-# carried it to another thread would make `anyio.run` fail there with "already running".
-
-
-def _leave_loop_behind(context: Context) -> None:
-    variable = loop_variable()
-    if variable is not None and context.get(variable) is not None:
-        context.run(variable.set, None)
-
-
-def take_loop_from_here(context: Context) -> None:
-    """
-    Have sniffio find the caller's event loop in `context`, which is entered right here.
-    """
-    variable = loop_variable() if "sniffio" in loaded else None
-    if variable is None:
-        return
-    here = variable.get(None)
-    if context.get(variable) is not here:
-        context.run(variable.set, here)
-
-
-# Sentry keeps its scopes in the context, but changes them in place: each span puts itself into the
-# current one. Two jobs at once that shared theirs would have each other's spans as parents. So each
-# copy gets scopes of its own, as Sentry itself gives them to threads and jobs.
-
-
-def _fork_scopes(context: Context) -> None:
-    module = loaded.get("sentry_sdk.scope")
-    for name in ("_isolation_scope", "_current_scope"):
-        # getattr, as another thread may be half-way through importing it, and releases before 2.0 have none.
-        variable = getattr(module, name, None)
-        # Where gevent has patched threads, Sentry may have put something of its own in the place of ContextVars.
-        if isinstance(variable, ContextVar) and variable in context:
-            context.run(variable.set, context[variable].fork())
-
-
-def loop_variable() -> Optional[ContextVar[Optional[str]]]:
-    """
-    Return sniffio's variable, None where there is no sniffio.
-    """
-    # getattr, as another thread may be half-way through importing it.
-    return getattr(loaded.get("sniffio"), "current_async_library_cvar", None)

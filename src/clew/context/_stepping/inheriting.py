@@ -15,14 +15,9 @@ from typing import Any, Callable, FrozenSet, Iterable, Optional, Protocol, Union
 from clew.context._stepping.captured import Captured, checked_context
 from clew.context._stepping.carrying import Carried, carriers
 from clew.context._stepping.coroutines import is_current
-from clew.context._stepping.entering import (
-    IN_USE,
-    capture_carried,
-    is_refusal,
-    prepare_to_keep,
-    take_loop_from_here,
-)
+from clew.context._stepping.entering import IN_USE, capture_carried, is_refusal, prepare_to_keep
 from clew.context._stepping.layers import Isolated, Live, Runner
+from clew.context._stepping.neighbours import take_loop_from_here
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames
 from clew.errors import ArgumentTypeError, ArgumentValueError, ContextInUseError
 

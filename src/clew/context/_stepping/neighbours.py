@@ -1,22 +1,77 @@
 """
-What other people's tracers keep in the context as the parent of what comes next. They are looked at, never imported.
+Values that other libraries keep in the context: event loop names, scopes and parents of traces.
+
+Guarantees: no library is imported to look; an attribute that a release lacks is skipped.
+
+Assumes: a loaded module may still be half imported by another thread, so every attribute is read with a default.
 """
 
 from __future__ import annotations
 
-from contextvars import copy_context
+import sys
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
-from clew.context._stepping.entering import loaded
 from clew.context._stepping.seams import Tracer
 
-__all__ = ("loaded_tracers",)
+__all__ = ("fork_scopes", "leave_loop_behind", "loaded", "loaded_tracers", "loop_variable", "take_loop_from_here")
+
+loaded = sys.modules
+
+
+# sniffio notes in a ContextVar which library drives the loop. That belongs to the thread, not to the trace: a copy that
+# took it to another thread would make `anyio.run` fail there with "already running".
+
+
+def loop_variable() -> Optional[ContextVar[Optional[str]]]:
+    """
+    Return sniffio's variable; None if sniffio is not loaded.
+    """
+    return getattr(loaded.get("sniffio"), "current_async_library_cvar", None)
+
+
+def leave_loop_behind(context: Context) -> None:
+    """
+    Make `context`, which goes to another thread, name no event loop.
+    """
+    variable = loop_variable()
+    if variable is not None and context.get(variable) is not None:
+        context.run(variable.set, None)
+
+
+def take_loop_from_here(context: Context) -> None:
+    """
+    Make `context`, which is entered on this thread, name the caller's event loop.
+    """
+    variable = loop_variable() if "sniffio" in loaded else None
+    if variable is None:
+        return
+    here = variable.get(None)
+    if context.get(variable) is not here:
+        context.run(variable.set, here)
+
+
+# Sentry keeps its scopes in the context and changes them in place: each span puts itself into the current scope. Two
+# concurrent jobs with the same scopes would become each other's parents. So each copy gets scopes of its own, as
+# Sentry gives them to threads and jobs.
+
+
+def fork_scopes(context: Context) -> None:
+    """
+    Give `context`, a fresh copy, scopes of Sentry's of its own.
+    """
+    module = loaded.get("sentry_sdk.scope")
+    for name in ("_isolation_scope", "_current_scope"):
+        variable = getattr(module, name, None)  # releases before 2.0 have none
+        # Where gevent has patched threads, Sentry may use a class of its own instead of ContextVar.
+        if isinstance(variable, ContextVar) and variable in context:
+            context.run(variable.set, context[variable].fork())
 
 
 def loaded_tracers() -> List[Tracer]:
     """
-    Return those of the tracers known here that the program has imported.
+    Return the known tracers that the program has imported.
     """
     return [tracer for module, tracer in _TRACERS.items() if module in loaded]
 
@@ -25,9 +80,9 @@ def _opentelemetry_has_parent() -> bool:
     return bool(_opentelemetry_trace().get_current_span().get_span_context().is_valid)
 
 
-def _opentelemetry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  a span has links from its start or not at all
+def _opentelemetry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  a span can have links only from its start
     trace, context = _opentelemetry_trace(), loaded["opentelemetry.context"]
-    # Baggage and whatever else is in its context stay.
+    # Baggage and the other entries of OpenTelemetry's context stay.
     token = context.attach(trace.set_span_in_context(trace.INVALID_SPAN))
     return partial(context.detach, token)
 
@@ -37,10 +92,10 @@ def _opentelemetry_trace() -> Any:
 
 
 def _langsmith_has_parent() -> bool:
-    return _langsmith().get_current_run_tree() is not None
+    return loaded["langsmith.run_helpers"].get_current_run_tree() is not None
 
 
-def _langsmith_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  it has none
+def _langsmith_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  LangSmith has no links
     # Its own tracing_context cannot take the parent away in old releases, and changes more than that in new ones.
     taken = [(variable, variable.set(None)) for variable in copy_context() if variable.name in _LANGSMITH_PARENTS]
 
@@ -51,18 +106,14 @@ def _langsmith_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  i
     return undo
 
 
-def _langsmith() -> Any:
-    return loaded["langsmith.run_helpers"]
-
-
 def _sentry_has_parent() -> bool:
     return _sentry_scopes().get_current_scope().span is not None
 
 
-def _sentry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  it has none
+def _sentry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  Sentry has no links
     scopes = _sentry_scopes()
     current, isolation = scopes.get_current_scope(), scopes.get_isolation_scope()
-    # Tags, the user and whatever else is in its scopes stay.
+    # Tags, the user and the other data of the scopes stay.
     without_span, of_new_trace = current.fork(), isolation.fork()
     without_span.span = None
     of_new_trace.set_new_propagation_context()
@@ -80,8 +131,8 @@ def _sentry_scopes() -> Any:
     return loaded["sentry_sdk.scope"].Scope
 
 
-# By their names, as the modules they are in have changed: the run, in later releases a weak reference to it, and the
-# id of one that has come with a header.
+# The variables for the run, for a weak reference to it in later releases, and for the id from a header. They are found
+# by name, as their modules differ between releases.
 _LANGSMITH_PARENTS = ("_PARENT_RUN_TREE", "_PARENT_RUN_TREE_REF", "_DISTRIBUTED_PARENT_ID")
 
 _TRACERS = {

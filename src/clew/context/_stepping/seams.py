@@ -1,7 +1,5 @@
 """
-Where upper rooms plug in what the context needs of them: registries that are empty until one has.
-
-What is registered here is registered on import of the room that has it, and called by this one.
+Registries in which upper rooms register, on import, what the context room calls. They are empty until then.
 """
 
 from __future__ import annotations
@@ -13,17 +11,17 @@ __all__ = ("Tracer", "tracers", "unwrappers")
 
 class Tracer(NamedTuple):
     """
-    Hold what is needed of somebody who keeps the parent of what comes next in the context.
+    How to look for the parent of the next span or run that a tracer keeps in the context, and how to take it away.
     """
 
-    # Whether there is a parent in the context of the call.
+    # Returns whether the current context has a parent.
     has_parent: Callable[[], bool]
-    # `detach(link=...)` takes the parent away, and makes it a link of what comes next, or not. What it
-    # returns puts it back, if it is called in the same context.
+    # `detach(link=...)` takes the parent away; with ``link=True`` it becomes a link of the next root. It returns a
+    # function that puts the parent back, to be called in the same context.
     detach: Callable[..., Callable[[], object]]
 
 
 tracers: List[Tracer] = []
 
-# For `unwrap`: from the type of a wrapper to what takes it off.
+# For `unwrap`: from the type of a wrapper to the function that returns the wrapped object.
 unwrappers: Dict[type, Callable[[Any], object]] = {}
