@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional
 
 from docutils import nodes
-from typing_extensions import ParamSpec
 
 import clew
-import clew.context.binding
-import clew.context.snapshot
 import clew.errors
-import clew.executors.thread_pool
 
 if TYPE_CHECKING:
     from sphinx.addnodes import pending_xref
@@ -57,9 +53,10 @@ nitpick_ignore_regex = [("py:.*", r"(anyio|langsmith|opentelemetry|trio)\..*"), 
 
 # Loaded now, so that annotations, too, show these objects under the name that people import.
 EVERYDAY = [getattr(clew, name) for name in clew.__all__]
-# The package has its ParamSpec for type checkers alone, as it does not load typing_extensions.
-for module in (clew.context.binding, clew.context.snapshot, clew.executors.thread_pool):
-    module.P = ParamSpec("P")
+# Classes keep the name of the module that has their source; the pages describe them under the package's.
+for everyday in EVERYDAY:
+    if isinstance(everyday, type):
+        everyday.__module__ = "clew"
 
 # What docstrings and annotations name otherwise than the page that describes it.
 KNOWN_AS = {

@@ -154,8 +154,10 @@ def __getattr__(name: str) -> object:
     if home.startswith("clew.runs.") and not _VARIABLES.isdisjoint(sys.modules["os"].environ):
         __import__("clew.exporters.configuration")  # which reads them, once
     value = getattr(sys.modules[home], name)
-    # Tracebacks, reprs and documentation should show the name people import.
-    value.__module__ = __name__
+    # Tracebacks, reprs and documentation should show the name people import. A class keeps its own module, where
+    # `inspect.getsource` and `typing.get_type_hints` look for its source and for the names in its hints.
+    if not isinstance(value, type):
+        value.__module__ = __name__
     globals()[name] = value
     return value
 

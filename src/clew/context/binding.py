@@ -5,20 +5,17 @@
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, overload
+from typing import Any, Callable, TypeVar, overload
 
+from clew._shared.hints import ParamSpec
 from clew.context._stepping.bound import bind_to, check_callable, is_bound, is_bound_directly, rebuilt
 from clew.context._stepping.entering import capture_carried, prepare_to_keep
 from clew.context._stepping.seams import unwrappers
 
-if TYPE_CHECKING:
-    from typing_extensions import ParamSpec
-
-    P = ParamSpec("P")
-
 __all__ = ("bind", "unwrap")
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @overload

@@ -7,8 +7,9 @@ Binding a snapshot to a function is in `clew.context.binding`.
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, TypeVar, overload
+from typing import Any, Callable, ContextManager, TypeVar, overload
 
+from clew._shared.hints import ParamSpec
 from clew.context._stepping.captured import Captured, pickling_error
 from clew.context._stepping.entering import (
     capture_carried,
@@ -17,14 +18,10 @@ from clew.context._stepping.entering import (
     runner,
 )
 
-if TYPE_CHECKING:
-    from typing_extensions import ParamSpec
-
-    P = ParamSpec("P")
-
 __all__ = ("Snapshot", "capture")
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Snapshot(Captured):

@@ -14,11 +14,15 @@ from multiprocessing import pool
 from multiprocessing.pool import AsyncResult, MapResult, ThreadPool
 from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
+from clew._shared.hints import subscriptable
 from clew.context._stepping.carrying import Carried, carriers
 from clew.context._stepping.entering import capture_carried, prepare_for_thread, prepare_to_keep, runner_for_thread
 from clew.context._stepping.neighbours import loaded
 
 __all__ = ("ContextThreadPool", "in_callers_context", "start", "tasks_in_callers_context")
+
+if sys.version_info < (3, 9):  # for the hints; drop with 3.8
+    AsyncResult, MapResult = subscriptable(AsyncResult), subscriptable(MapResult)
 
 S = TypeVar("S")
 T = TypeVar("T")

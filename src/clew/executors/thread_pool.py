@@ -9,19 +9,16 @@ from __future__ import annotations
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar
+from typing import Any, Callable, Iterable, Iterator, Optional, TypeVar
 
+from clew._shared.hints import ParamSpec
 from clew.executors._mapping import map_by_submitting
 from clew.executors._submitting import submit_in_copy, submit_to_pool
-
-if TYPE_CHECKING:
-    from typing_extensions import ParamSpec
-
-    P = ParamSpec("P")
 
 __all__ = ("ContextThreadPoolExecutor",)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class ContextThreadPoolExecutor(ThreadPoolExecutor):

@@ -7,8 +7,9 @@ A pool of threads that does so by itself is in `clew.executors.thread_pool`.
 from __future__ import annotations
 
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, TypeVar, cast
+from typing import Any, Callable, Iterable, Iterator, Optional, TypeVar, cast
 
+from clew._shared.hints import ParamSpec
 from clew.context._stepping.captured import runner_of_captured
 from clew.context._stepping.seams import unwrappers
 from clew.context._stepping.stand_ins import StandIn
@@ -18,14 +19,10 @@ from clew.executors._mapping import map_by_submitting
 from clew.executors._submitting import runs_in_threads, submit_in_copy, submit_to_pool
 from clew.executors.thread_pool import ContextThreadPoolExecutor
 
-if TYPE_CHECKING:
-    from typing_extensions import ParamSpec
-
-    P = ParamSpec("P")
-
 __all__ = ("wrap_executor",)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 ExecutorT = TypeVar("ExecutorT", bound=Executor)
 
 

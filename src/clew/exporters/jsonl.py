@@ -9,14 +9,20 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
+from os import PathLike
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from uuid import UUID
 
+from clew._shared.hints import subscriptable
 from clew.errors import ArgumentValueError, RunsRefusedError
 from clew.runs.finished import Run
 from clew.runs.stored import StoredRun, line_of, plant
 
 __all__ = ("JSONLinesExporter", "StoredRuns", "read_runs")
+
+if sys.version_info < (3, 9):  # for the hints; drop with 3.8
+    PathLike = subscriptable(PathLike)
 
 _HOW = os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -41,7 +47,7 @@ class JSONLinesExporter:
 
     path: str
 
-    def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
+    def __init__(self, path: Union[str, PathLike[str]]) -> None:
         self.path = os.path.abspath(os.fspath(path))
         folder = os.path.dirname(self.path)
         if not os.path.isdir(folder):
@@ -122,7 +128,7 @@ class StoredRuns(NamedTuple):
     broken_lines: int
 
 
-def read_runs(path: Union[str, os.PathLike[str]]) -> StoredRuns:
+def read_runs(path: Union[str, PathLike[str]]) -> StoredRuns:
     """
     Return the trees of the runs in a file that `JSONLinesExporter` has written, and how many lines cannot be read.
 

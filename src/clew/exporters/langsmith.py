@@ -18,6 +18,8 @@ from clew.runs.stored import encode_json
 
 if TYPE_CHECKING:
     from langsmith import Client
+else:
+    Client = Any  # for hints: the package is loaded where a client is made
 
 
 __all__ = ("LangSmithExporter",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sized
 from itertools import islice
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping as MappingOf, NamedTuple, Optional, Tuple
 
 from clew._shared.incidents import report
 from clew.propagation._refusals import refuse
@@ -73,7 +73,7 @@ class Fields(NamedTuple):
         return cls(get("traceparent"), get("tracestate"), get("baggage"), get("langsmith-trace"))
 
     @classmethod
-    def from_environment(cls, environment: Optional[Mapping[str, str]]) -> Fields:
+    def from_environment(cls, environment: Optional[MappingOf[str, str]]) -> Fields:
         """
         Read the variables TRACEPARENT, TRACESTATE and BAGGAGE, as of `os.environ`.
 

@@ -6,16 +6,13 @@ The run while it is open is `clew.runs.run.RunTree`; `record()`, which collects 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from uuid import UUID
 
 from clew.runs._tree.attributes import MutableRun
 from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.kept.errors import ErrorText, text_of
 from clew.runs.sampling import Filing, settings
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
 
 __all__ = (
     "Identified",

@@ -7,7 +7,6 @@ The formats themselves are in `clew.propagation`; who sends and who receives is 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from contextvars import Token
 from types import TracebackType
 from typing import (
@@ -15,6 +14,7 @@ from typing import (
     Dict,
     Iterable,
     Iterator,
+    Mapping as MappingOf,
     NamedTuple,
     Optional,
     Protocol,
@@ -90,7 +90,7 @@ class HeaderFormat(Protocol):
         """
 
     @abstractmethod
-    def write(self, sent: Received) -> Mapping[str, str]:
+    def write(self, sent: Received) -> MappingOf[str, str]:
         """
         Return the headers that say it in this format.
         """
@@ -509,7 +509,7 @@ class baggage(EnteredOnce):  # noqa: N801  used like a function
 
     __slots__ = ("_baggage", "_items", "_token")
 
-    def __init__(self, items: Optional[Mapping[str, Optional[str]]] = None, /, **more: Optional[str]) -> None:
+    def __init__(self, items: Optional[MappingOf[str, Optional[str]]] = None, /, **more: Optional[str]) -> None:
         self._items: Dict[str, Optional[str]] = {**(items or {}), **more}
         self._baggage: Optional[Baggage] = None
         self._token: Optional[Token[Optional[Baggage]]] = None

@@ -6,8 +6,11 @@ How a run becomes current is in `clew.runs._tree.blocks`; what people read of it
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Union
+from types import TracebackType
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
+from uuid import UUID
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError
@@ -32,11 +35,6 @@ from clew.runs._tree.options import (
 )
 from clew.runs.finished import Identified, Run
 from clew.runs.sampling import Filing, settings
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from types import TracebackType
-    from uuid import UUID
 
 __all__ = ("RunTree", "loaded_headers", "non_recording_run", "open_run")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from typing import (
-    TYPE_CHECKING,
     Any,
     Callable,
     Dict,
@@ -26,9 +25,7 @@ from uuid import UUID
 
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.ordering import in_order
-
-if TYPE_CHECKING:
-    from clew.runs.finished import Run
+from clew.runs.finished import Run
 
 __all__ = ("StoredLink", "StoredRun", "record_of", "trees_of")
 

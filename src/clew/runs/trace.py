@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, NoReturn, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Iterable, Literal, Mapping, NoReturn, Optional, Sequence, Tuple, Type, Union
+from uuid import UUID
 
 from clew._shared.one_use import already_entered
 from clew.errors import ArgumentTypeError
@@ -20,10 +21,6 @@ from clew.runs._tree.parents import Parent
 from clew.runs.current import block_under
 from clew.runs.run import RunTree
 from clew.runs.sampling import settings
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
 
 __all__ = ("trace",)
 

@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Set, Type, Typ
 
 from exceptiongroup import BaseExceptionGroup
 
+from clew._shared.hints import subscriptable
+
 if TYPE_CHECKING:
     from asyncio import Future, Task
 
     from typing_extensions import Self
+else:
+    Self = Any  # for the hints, as are these
+    Future, Task = subscriptable(asyncio.Future), subscriptable(asyncio.Task)
 
 __all__ = ("TaskGroup",)
 

@@ -29,6 +29,7 @@ import anyio.abc
 from anyio.from_thread import BlockingPortal
 from typing_extensions import Self, TypeVarTuple, Unpack
 
+from clew._shared.hints import subscriptable
 from clew.context._stepping.blocks import Scope, Undo, set_values
 from clew.context._stepping.captured import checked_context
 from clew.context._stepping.coroutines import close_unstarted
@@ -38,6 +39,8 @@ from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed
 
 if TYPE_CHECKING:
     from anyio import TaskHandle  # 4.14+
+else:
+    TaskHandle = getattr(anyio, "TaskHandle", subscriptable(Any))  # for the hints
 
 __all__ = ("TaskGroup", "create_task_group", "wrap_async_context_manager")
 

@@ -11,18 +11,14 @@ from asyncio import AbstractEventLoop, Future, Task, get_running_loop
 from concurrent.futures import Executor
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, TypeVar, Union
+from typing import Any, Callable, Coroutine, Optional, TypeVar, Union
 
+from clew._shared.hints import ParamSpec, subscriptable
 from clew.context._stepping.coroutines import close_unstarted
 from clew.context._stepping.entering import runner_for_thread
 from clew.context.snapshot import Snapshot
 from clew.executors.wrapped import wrap_executor
 from clew.tasks._asyncio_tasks import run_in_new_loop, start
-
-if TYPE_CHECKING:
-    from typing_extensions import ParamSpec
-
-    P = ParamSpec("P")
 
 # 3.11+: the stdlib has one; drop ours with 3.10
 if sys.version_info >= (3, 11):
@@ -32,7 +28,11 @@ else:
 
 __all__ = ("TaskGroup", "create_task", "run", "run_in_executor", "to_thread")
 
+if sys.version_info < (3, 9):  # for the hints; drop with 3.8
+    Future, Task = subscriptable(Future), subscriptable(Task)
+
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def create_task(

@@ -16,6 +16,9 @@ import pytest
 if TYPE_CHECKING:
     from clew.runs.recording import Recording
     from clew.testing.fakes import CountedIds, FakeClock
+else:
+    # For the hints of the fixtures: every session of pytest loads this module, most without any of these.
+    CountedIds = FakeClock = Recording = Any
 
 __all__ = ("clew_clock", "clew_ids", "clew_runs", "pytest_runtest_makereport")
 

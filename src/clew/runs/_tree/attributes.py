@@ -6,13 +6,15 @@ What a run has from above it is in `clew.runs._tree.identity`; how a value is co
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Union
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
+from clew.runs._tree.identity import Identity
 from clew.runs._tree.kept.copier import copy_payload, copy_value
-from clew.runs._tree.kept.errors import text_of
+from clew.runs._tree.kept.errors import ErrorText, text_of
 from clew.runs._tree.options import (
     check_mapping,
     check_name,
@@ -22,12 +24,6 @@ from clew.runs._tree.options import (
     error_text,
     time_of,
 )
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from clew.runs._tree.identity import Identity
-    from clew.runs._tree.kept.errors import ErrorText
 
 __all__ = ("NON_RECORDING", "Metadata", "MutableRun", "RunAttributes", "Tags", "Unset", "unset")
 
