@@ -1,5 +1,16 @@
 """
-How a coroutine is started as a task of asyncio's in a given context: natively where that can be, stepped elsewhere.
+How a coroutine is started as an asyncio task in a given context.
+
+asyncio does it itself where it can, from 3.11 on. Elsewhere clew enters the context for each step of the coroutine.
+
+Guarantees:
+    - The task runs in the given context on every Python version and under any task factory.
+    - If another task or thread is running in the context, the task fails with `ContextInUseError`. asyncio would
+      report that to the loop's exception handler, and whoever awaits the task would wait for ever.
+
+Assumes:
+    - The caller leaves its own context before the first step of a task, unless the task may be eager. Anybody else
+      who is in the context when the task is started is still there at the first step.
 """
 
 from __future__ import annotations
@@ -10,7 +21,7 @@ import sys
 from asyncio import get_running_loop
 from contextvars import Context
 from functools import partial
-from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Literal, Optional, Tuple
 from weakref import WeakKeyDictionary
 
 from clew.context._stepping.captured import checked_context
@@ -20,114 +31,104 @@ from clew.context._stepping.entering import is_refusal, prepare_for_here
 from clew.context.snapshot import Snapshot
 from clew.tasks._placing import TaskCoroutine
 
-__all__ = ("run_in_new_loop", "start")
+__all__ = ("run_in_new_loop", "start_task")
 
-# By this name, as somebody may put clew's in its place.
+# Looked up once: a program may replace `asyncio.run` by clew's `run`, which would then call itself.
 _asyncio_run = asyncio.run
 
 # 3.11+: create_task(context=); drop the other way with 3.10.
 _HAS_CONTEXT = sys.version_info >= (3, 11)
+# 3.12+: eager tasks, which make their first step while they are created; drop with 3.11.
+_HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 
 
-# In C, so that seeing whether a context can be entered takes next to no time.
-_nothing = bool
-
-
-def start(
+def start_task(
     create_task: Callable[..., Any], coro: Any, name: Optional[str], context: Any, options: Dict[str, Any]
 ) -> Any:
     """
-    Return what `create_task`, a loop's or a group's, makes of a coroutine in a context, under any task factory.
+    Start a coroutine as a task in a context, under any task factory.
+
+    Args:
+        create_task: that of a loop or of a task group.
+        coro: the coroutine.
+        name: the task's name, or None.
+        context: a Context, a Snapshot, or None for asyncio's own way, a copy of the current context.
+        options: more keyword arguments for `create_task`; changed by this function.
     """
     factory = get_running_loop().get_task_factory()
-    if factory is None and not options:
-        # As it is for most. What there is to find out otherwise takes as long as the task.
-        if context is None:
-            return create_task(coro, name=name)
-        if _HAS_CONTEXT and context.__class__ is Context:
-            try:
-                context.run(_nothing)
-            except RuntimeError:
-                pass  # somebody is in it: see below
-            else:
-                return create_task(coro, name=name, context=context)
     if context is not None:
-        given, carried = _given(context)
+        shared, carried = (context, ()) if type(context) is Context else _context_and_carried(context)
+        user = _user_of(shared)
+        if user is None and not carried and factory is None and not options and _HAS_CONTEXT:
+            return create_task(coro, name=name, context=shared)  # the usual case; merging no options costs time
         may_be_eager = factory is not None or "eager_start" in options
-        takes_context = _HAS_CONTEXT and (factory is None or _takes(factory, "context"))
-        if takes_context and not carried and not _is_in_the_way(given, even_if_current=may_be_eager):
-            options["context"] = given
+        is_free = user is None or (user == "caller" and not may_be_eager)
+        if is_free and not carried and _HAS_CONTEXT and (factory is None or _takes(factory, "context")):
+            options["context"] = shared
         else:
-            coro = _stepped(coro, given, carried, may_be_eager=may_be_eager)
-            # A task has a context, too, which would keep the values of the caller.
-            create_task = partial(given.copy().run, create_task)
-    return _named(name, factory, partial(create_task, coro, **options))
-
-
-def _named(name: Optional[str], factory: Any, create: Callable[..., Any]) -> Any:
-    if name is None:
-        return create()
-    if factory is None or _takes(factory, "name"):
-        return create(name=name)
-    task = create()
+            check_coroutine(coro, "create_task(f())")
+            is_stepped_too_early = user == "caller" and may_be_eager and _HAS_EAGER_TASKS
+            coro = (_LaterCoroutine if is_stepped_too_early else ContextCoroutine)(coro, shared, carried)
+            # The task has a context of its own besides, which would otherwise be a copy of the caller's and keep the
+            # caller's values alive.
+            create_task = partial(shared.copy().run, create_task)
+    if factory is None:
+        return create_task(coro, name=name, **options)
+    if name is not None and _takes(factory, "name"):
+        options["name"] = name
+        name = None
+    task = create_task(coro, **options)
     try:
-        if hasattr(task, "set_name"):
+        if name is not None and hasattr(task, "set_name"):
             task.set_name(name)
         return task
     finally:
-        del task  # it may have failed already, and its traceback has this frame
+        del task  # an eager task may have failed already; its traceback refers to this frame
 
 
-def _given(context: Any) -> Tuple[Context, Carried]:
+def _context_and_carried(context: Any) -> Tuple[Context, Carried]:
     context = checked_context(context)
     if isinstance(context, Snapshot):
-        # The values of accessors are about a thread, which all tasks share: they come and go with each step.
+        # Accessors' values belong to a thread, which all tasks share. They are set and put back around each step.
         return prepare_for_here(context.context()), context._carried
     return context, ()
 
 
-def _stepped(coro: Any, context: Context, carried: Carried, *, may_be_eager: bool = False) -> ContextCoroutine:
-    check_coroutine(coro, "create_task(f())")
-    # 3.12+: eager tasks. One makes its first step while whoever starts it is in the context still.
-    if may_be_eager and sys.version_info >= (3, 12) and is_current(context):
-        return _LaterCoroutine(coro, context, carried)
-    return ContextCoroutine(coro, context, carried)
+# A function in C, so that trying to enter a context takes next to no time.
+_do_nothing = bool
+
+
+def _user_of(context: Context) -> Optional[Literal["caller", "another"]]:
+    """
+    Return who is running in `context` now: the caller, another task or thread, or nobody (None).
+    """
+    try:
+        context.run(_do_nothing)
+    except RuntimeError as error:
+        if not is_refusal(error):
+            raise
+        return "caller" if is_current(context) else "another"
+    return None
 
 
 class _LaterCoroutine(TaskCoroutine):
     """
-    Let the event loop have a turn before the first step.
+    A coroutine that suspends once before its first step, so that the caller can leave the context.
     """
 
-    __slots__ = ("_had_a_turn",)
+    __slots__ = ("_is_suspended",)
 
     def __next__(self, value: Any = None) -> Any:
-        if not hasattr(self, "_had_a_turn"):
-            self._had_a_turn = True
+        if not hasattr(self, "_is_suspended"):
+            self._is_suspended = True
             return None
         try:
             return super().__next__(value)
         finally:
-            del value  # as there
+            del value  # as in ContextCoroutine: it may be the exception whose traceback refers to this frame
 
 
-def _is_in_the_way(context: Context, *, even_if_current: bool) -> bool:
-    """
-    Return whether somebody is in `context` who will still be there at the first step, as far as one can tell.
-
-    A loop that cannot enter a task's context says so to its exception handler, and the task waits for
-    ever. Stepped, the task fails with an error.
-    """
-    try:
-        context.run(_nothing)
-    except RuntimeError as error:
-        if not is_refusal(error):
-            raise
-        return even_if_current or not is_current(context)
-    return False
-
-
-# What each task factory takes, as it takes ten times as long as a task to find that out.
+# For each task factory the names of its parameters: reading a signature takes ten times as long as starting a task.
 _parameters: WeakKeyDictionary[Any, FrozenSet[str]] = WeakKeyDictionary()
 _ANY = "**"
 
@@ -135,7 +136,7 @@ _ANY = "**"
 def _takes(factory: Any, option: str) -> bool:
     try:
         found = _parameters.get(factory)
-    except TypeError:  # nothing can be remembered of it
+    except TypeError:  # the factory has no hash or no weak references
         found = _parameters_of(factory)
     if found is None:
         found = _parameters[factory] = _parameters_of(factory)
@@ -145,25 +146,26 @@ def _takes(factory: Any, option: str) -> bool:
 def _parameters_of(factory: Any) -> FrozenSet[str]:
     try:
         parameters = inspect.signature(factory).parameters
-    except (TypeError, ValueError):  # of some that are written in C
+    except (TypeError, ValueError):  # some functions in C have no signature; assume that they take everything
         return frozenset({_ANY})
     return frozenset(_ANY if each.kind is each.VAR_KEYWORD else name for name, each in parameters.items())
 
 
 def run_in_new_loop(main: Any, context: Any, *, debug: Optional[bool], loop_factory: Any) -> Any:
     """
-    Do what `asyncio.run` does, in a context and with a loop of one's own on every version.
+    Run `main` as `asyncio.run` does, with ``context=`` and ``loop_factory=`` on every Python version.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     options: Dict[str, Any] = {}
     if context is not None:
-        given, carried = _given(context)
-        # Who is in the context at this call is in it until the loop has ended.
-        if _HAS_CONTEXT and not carried and not _is_in_the_way(given, even_if_current=True):
-            options["context"] = given
+        shared, carried = _context_and_carried(context)
+        # Anybody who is in the context now, the caller too, stays there until the loop has ended.
+        if _HAS_CONTEXT and not carried and _user_of(shared) is None:
+            options["context"] = shared
         else:
-            main = _stepped(main, given, carried)
+            check_coroutine(main, "run(f())")
+            main = ContextCoroutine(main, shared, carried)
     # 3.11+: asyncio.Runner; drop the other ways with 3.10.
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:

@@ -18,7 +18,7 @@ from clew.context._stepping.coroutines import close_unstarted
 from clew.context._stepping.entering import runner_for_thread
 from clew.context.snapshot import Snapshot
 from clew.executors.wrapped import wrap_executor
-from clew.tasks._asyncio_tasks import run_in_new_loop, start
+from clew.tasks._asyncio_tasks import run_in_new_loop, start_task
 
 # 3.11+: the stdlib has one; drop ours with 3.10
 if sys.version_info >= (3, 11):
@@ -85,7 +85,7 @@ def create_task(
         loop = get_running_loop()
         if context is None and name is None and not options:
             return loop.create_task(coro)
-        return start(loop.create_task, coro, name, context, options)  # type: ignore[no-any-return]  # a task of that coroutine
+        return start_task(loop.create_task, coro, name, context, options)  # type: ignore[no-any-return]  # a task of that coroutine
     except BaseException:
         close_unstarted(coro)
         raise
@@ -156,7 +156,7 @@ class TaskGroup(_TaskGroup):
         try:
             if context is None and name is None and not options:
                 return super().create_task(coro)
-            return start(super().create_task, coro, name, context, options)  # type: ignore[no-any-return]  # a task of that coroutine
+            return start_task(super().create_task, coro, name, context, options)  # type: ignore[no-any-return]  # a task of that coroutine
         except BaseException as error:
             if not _leaves_coroutine(error):
                 close_unstarted(coro)
