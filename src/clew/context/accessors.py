@@ -1,7 +1,7 @@
 """
-Thread-locals and other state outside of ContextVars, which travel with a captured context all the same.
+Accessors: values outside of ContextVars, such as thread-locals, that travel with a captured context.
 
-Which contexts they travel with is decided where those are entered, not here.
+How the values are carried is in `clew.context._stepping.carrying`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = (
 
 class Accessor(Protocol):
     """
-    Reach one value that is kept per thread, or anywhere else outside of the context.
+    Access to one value that is kept per thread, or elsewhere outside of the context.
 
-    None is for no value. Whatever else `get` returns is handed back to `set` and `restore` as it is.
-    An error in one of the four is counted in `clew.stats()` as ``accessors_failed`` and goes no
-    further: the job runs, without that value.
+    None means no value. Any other value that `get` returns is passed to `set` and `restore` unchanged.
+    An exception in one of the four methods is counted in `clew.stats()` as ``accessors_failed``; the job
+    runs without that value.
 
     Source:
         Micrometer's `ThreadLocalAccessor`, from its library context-propagation.
@@ -35,22 +35,22 @@ class Accessor(Protocol):
 
     def get(self) -> Any:
         """
-        Return the value that this thread has now, None if it has none.
+        Return the current value of this thread; None if it has none.
         """
 
     def set(self, value: Any, /) -> None:
         """
-        Give this thread a captured value, for the length of a job or of a step.
+        Set a captured value on this thread, for a job or a step.
         """
 
     def clear(self) -> None:
         """
-        Leave this thread without a value.
+        Remove the value of this thread.
         """
 
     def restore(self, previous: Any, /) -> None:
         """
-        Give this thread back the value that it had before the job or the step; never None.
+        Set the value again that this thread had before the job or the step; never None.
         """
 
 
@@ -60,28 +60,28 @@ _by_key: Dict[Hashable, Registration] = {}
 
 def register_accessor(key: Hashable, accessor: Accessor, *, clear_when_detached: bool = False) -> Callable[[], None]:
     """
-    Have the value of `accessor` travel with every context that is captured from now on.
+    Carry the value of `accessor` with every context that is captured from now on.
 
-    It travels with threads, executors, `bind`, `Snapshot.run`, `Snapshot.attached` and
-    `wrap_coroutine`, where it is set and put back around every step. It does not travel with the
-    native tasks of an event loop, which share their thread. A worker is left as it was found.
+    It travels with threads, executors, `bind`, `Snapshot.run`, `Snapshot.attached`, generators and
+    `wrap_coroutine`, which set it and put the thread's own value back around every step. It does not
+    travel with the native tasks of an event loop, which share their thread. Workers keep no carried value.
 
     Context:
-        *When*: the value is read at each capture, on the capturing thread. *What the callee sees*:
-        that value, or none where there was none. *What comes back*: nothing. Thread-safe; meant to
-        be called once, at import time.
+        *When*: each capture reads the value, on the capturing thread. *What the callee sees*: that
+        value, or none if there was none. *What comes back*: nothing. Thread-safe; call it once, at
+        import time.
 
     Args:
-        key: the name of the value, such as ``"myapp.tenant"``; whoever registers twice is told by it.
+        key: the name of the value, such as ``"myapp.tenant"``; the error of a second registration names it.
         accessor: an object with `get`, `set`, `clear` and `restore`, as in `Accessor`.
-        clear_when_detached: whether `detached` blocks clear it, as they do the current run.
+        clear_when_detached: whether `detached` blocks clear the value, as they clear the current run.
 
     Returns:
-        A function that undoes this registration. Contexts captured meanwhile still carry the value.
+        A function that undoes this registration. Contexts that are captured before that still carry the value.
 
     Raises:
         ArgumentTypeError: `accessor` lacks one of the four methods.
-        ArgumentValueError: another accessor has the key. The same one may be registered again.
+        ArgumentValueError: another accessor has the key. The same accessor may be registered again.
 
     Example:
         >>> import threading, clew
@@ -134,15 +134,15 @@ def register_accessor(key: Hashable, accessor: Accessor, *, clear_when_detached:
 
 def thread_local_accessor(local: threading.local, attribute: str) -> Accessor:
     """
-    Return an accessor for one attribute of a `threading.local`, or of anything like it.
+    Return an accessor for one attribute of a `threading.local`, or of a similar object.
 
     Args:
-        local: the object; a `threading.local`, or one of greenlets or of a framework.
-        attribute: the name. Where the attribute is missing on the capturing thread, it is missing in
-            the job; an attribute that is None is None there.
+        local: a `threading.local`, or the equivalent of greenlets or of a framework.
+        attribute: the name. An attribute that is missing on the capturing thread is missing in the job;
+            an attribute that is None is None in the job.
 
     Raises:
-        ArgumentTypeError: `attribute` is no string.
+        ArgumentTypeError: `attribute` is not a string.
     """
     if not isinstance(attribute, str):
         raise ArgumentTypeError(
@@ -176,15 +176,15 @@ class _ThreadLocalAccessor:
 
     def quick(self) -> Optional[Tuple[Callable[[], Any], Callable[[Any], Any]]]:
         """
-        Return quick ways to get and to swap; None if only the methods above know how.
+        Return faster functions to get and to swap the value; None if the object may have code of its own.
         """
         local, attribute = self._local, self._attribute
-        # A subclass may have code of its own for the attribute, or for the first use in a thread, which may raise.
+        # A subclass may run code for the attribute, or at the first use in a thread, and may raise.
         if type(local) is not threading.local:
             return None
 
-        # These run at every capture, and around every job and step: no calls but the dict's own, and
-        # no AttributeError, which takes longer to make than all of the rest.
+        # These run at every capture, job and step: no calls except the dict's own, and no AttributeError,
+        # which would take longer than the rest.
         def get() -> Any:
             value = local.__dict__.get(attribute, _MISSING)
             return None if value is _MISSING else _IS_NONE if value is None else value

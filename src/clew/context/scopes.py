@@ -1,7 +1,7 @@
 """
-Blocks that change what is current right here: to what a snapshot holds, or to the beginning of a new trace.
+`detached`: a block that begins new traces.
 
-What a function or coroutine sees while it runs is in `clew.context.binding` and `clew.context.coroutines`.
+The block that makes a snapshot's values current is `Snapshot.attached`.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ __all__ = ("detached",)
 
 def detached(*, link: bool = True) -> Scope:
     """
-    Return a ``with`` block in which what is started or spawned begins a new trace.
+    Return a ``with`` block in which started threads, spawned tasks and captures begin a new trace.
 
-    It takes away what would be the parent: clew's current run, and, where they are loaded, the current
-    span of OpenTelemetry and the current run of LangSmith. Your own ContextVars, baggage and the like
-    stay as they are. For nothing at all, use a new `contextvars.Context()`.
+    The block takes the parent away: clew's current run, and the current span or run of OpenTelemetry,
+    LangSmith and Sentry if they are loaded. Your own ContextVars and the baggage stay. To drop those
+    as well, use a new `contextvars.Context()`.
 
     Context:
-        *When*: at the entry of the block. *What the callee sees*: no current run; also what captures
-        in the block. *What comes back*: at the exit, the run before it is current again. An instance
-        is for one block.
+        *When*: at the entry of the block. *What the callee sees*: no current run. *What comes back*:
+        the exit makes the previous run current again. An instance serves one block.
 
     Args:
-        link: whether the next root run has the run outside as a link (`RunTree.links`). OpenTelemetry
-            and LangSmith have no place for one before their span is there.
+        link: whether the next root run is linked to the run outside (`RunTree.links`). OpenTelemetry,
+            LangSmith and Sentry take no link before their span exists.
 
     Raises:
-        WrongContextError: at the exit, if that is in another context than the entry.
-        AlreadyEnteredError: the block was entered before.
+        WrongContextError: at the exit, if it is in another context than the entry.
+        AlreadyEnteredError: the instance was entered before.
 
     Example:
         >>> import clew

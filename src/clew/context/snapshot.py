@@ -1,7 +1,7 @@
 """
-`capture()` and the `Snapshot` it returns: the current values of all ContextVars, to be used later.
+`capture()` and `Snapshot`: the current values of all ContextVars, for later use.
 
-Binding a snapshot to a function is in `clew.context.binding`.
+Functions that are bound to the current values are in `clew.context.binding`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ P = ParamSpec("P")
 
 class Snapshot(Captured):
     """
-    Hold the values that all ContextVars had when `capture()` was called.
+    The values that all ContextVars and accessors had when `capture()` was called.
 
-    A snapshot never changes and is never entered itself: each use of it makes a copy (O(1), tens of
-    nanoseconds), so one snapshot serves any number of calls, threads and nested calls at once.
+    A snapshot never changes, and nothing runs in it: each use makes a copy (O(1), tens of nanoseconds). So one
+    snapshot serves any number of calls, threads and nested calls at once.
 
     Context:
-        *When*: captured by `capture()`, not by any method here. *What the callee sees*: the captured
-        values. *What comes back*: nothing; what the callee sets stays in its copy. Thread-safe and
+        *When*: at `capture()`, not at a method of the snapshot. *What the callee sees*: the captured
+        values. *What comes back*: nothing; ContextVar changes of the callee stay in its copy. Thread-safe and
         re-entrant.
     """
 
@@ -65,27 +65,27 @@ class Snapshot(Captured):
         """
         Return a ``with`` block in which the captured values are current right here.
 
-        For code that is no function of its own: the body of a loop that takes jobs from a queue, say.
-        Where it is one, `run` is safer, as nothing has to be put back.
+        Use it for code that is not a function, such as the body of a loop that takes jobs from a queue.
+        For a function, `run` is safer: it has nothing to undo.
 
-        A variable that is set here but was not at the capture keeps its value, as Python has no way
-        to unset it; only what is known to be the parent of a trace (clew's run, OpenTelemetry's span,
-        LangSmith's run) is taken away. Variables that the block sets stay set after it, unless the
-        snapshot had set them, too.
+        A variable that is set here and was not set at the capture keeps its value, because Python cannot
+        unset it. Only known parents of a trace (clew's run, OpenTelemetry's span, LangSmith's run,
+        Sentry's span) are taken away. A variable that code in the block sets keeps that value after the
+        block, unless the snapshot had set it, too.
 
         Context:
-            *When*: at `capture()`. *What the callee sees*: the captured values, and accessors' values
-            on this thread. *What comes back*: at the exit, what the block has made current is as it
-            was before. The block must be left in the context in which it was entered: in the same
-            thread, or the same task. An instance is for one block; any number may be open at once.
+            *When*: at `capture()`. *What the callee sees*: the captured values, and the captured values of
+            accessors on this thread. *What comes back*: the exit restores the previous values. The block
+            must exit in the context in which it was entered: in the same thread, or the same task. An
+            instance serves one block; any number of blocks may be open at once.
 
         Args:
-            link: whether the captured run becomes a link of what comes next, instead of its parent.
+            link: whether the captured run becomes a link of the next root run, instead of its parent.
 
         Raises:
-            WrongContextError: at the exit, if that is in another context than the entry, and the block
-                has raised nothing itself.
-            AlreadyEnteredError: the block was entered before.
+            WrongContextError: at the exit, if it is in another context than the entry, and the block
+                itself has not raised.
+            AlreadyEnteredError: the instance was entered before.
 
         Example:
             >>> import contextvars, clew
@@ -117,7 +117,7 @@ class Snapshot(Captured):
         """
         Return a function like `fn` that always runs with the captured values; see `clew.bind`.
 
-        A function that was bound before is bound anew: here it is this capture that counts.
+        A function that was bound before is bound to this snapshot instead.
 
         Context:
             *When*: at `capture()`. *What the callee sees*: the captured values, in a fresh copy for

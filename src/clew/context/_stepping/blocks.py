@@ -1,7 +1,10 @@
 """
-Blocks that change the current context at their entry and undo it at their exit.
+Blocks that change the current context at their entry and undo the changes at their exit.
 
-What people open is in `clew.context.scopes` and `clew.context.snapshot`.
+Guarantees: the changes are undone in reverse order, in the context of the entry or not at all. A block that exits
+before a block inside it is undone by that one.
+
+People open them by `clew.detached` and `Snapshot.attached`.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ __all__ = (
 )
 
 
-# The innermost block that is open. Set at each entry, so that an exit in another context is noticed.
+# The innermost open block. Every entry sets it, so an exit in another context is noticed.
 _innermost: ContextVar[Optional[Scope]] = ContextVar("clew_scope", default=None)
 
 
@@ -37,7 +40,7 @@ Undo = List[Callable[[], object]]
 
 class Scope(EnteredOnce):
     """
-    Be a block that changes the current context at its entry, and takes its changes back at its exit.
+    A block that changes the current context at its entry and undoes the changes at its exit.
     """
 
     __slots__ = ("_changes", "_is_left", "_name", "_outer", "_token", "_undo")
@@ -55,12 +58,12 @@ class Scope(EnteredOnce):
     def __enter__(self) -> None:
         self._enter_once(self._name)
         changes = self._changes
-        del self._changes  # which refers to the context
+        del self._changes  # it refers to the captured context
         self._outer = _innermost.get()
         self._token = _innermost.set(self)
         try:
             changes(self._undo)
-        except BaseException:  # no exit follows an entry that was interrupted
+        except BaseException:  # Python calls no `__exit__` after a failed `__enter__`
             _innermost.reset(self._token)
             self._take_back()
             raise
@@ -73,7 +76,8 @@ class Scope(EnteredOnce):
     ) -> None:
         innermost = _innermost.get()
         if innermost is not self and self in _outwards(innermost):
-            # What is inside would lose its values now, and bring these back later: it will see to both.
+            # Undoing now would take away the values of the block inside, and its exit would bring these back
+            # later. Its exit will undo both.
             self._is_left = True
             report(
                 "blocks_left_out_of_order",
@@ -84,7 +88,7 @@ class Scope(EnteredOnce):
         try:
             _innermost.reset(self._token)
         except ValueError:
-            # The block's own exception must come through.
+            # An exception of the block's own takes precedence.
             if exc is None:
                 raise WrongContextError(
                     f"expected the {self._name} block to be left in the context in which it was entered, found "
@@ -102,27 +106,27 @@ class Scope(EnteredOnce):
         while self._undo:
             try:
                 self._undo.pop()()
-            except Exception as error:  # noqa: BLE001, PERF203  somebody else's tracer must not keep the rest
+            except Exception as error:  # noqa: BLE001, PERF203  a failing tracer must not prevent the other undos
                 _report(error)
         outer, self._outer = self._outer, None
         if outer is not None and outer._is_left:
             try:
                 _innermost.reset(outer._token)
-            except ValueError:  # it was entered in another context, of which this is a copy: that one is put back there
+            except ValueError:  # the outer block was entered in another context, of which this is a copy
                 return
             outer._take_back()
 
 
 def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
     """
-    Return the block in which the values of `context`, which nobody is in, are current.
+    Return a block in which the values of `context` are current. Nobody may be in `context`.
     """
 
     def changes(undo: Undo) -> None:
-        # Also those that have the value already: the block may change them.
+        # Variables that have the value already are set, too: the block may change them.
         set_values(context, undo)
         for tracer in (*tracers, *loaded_tracers()):
-            # What was set just now, or, where the snapshot had none, what is here.
+            # The parent is the snapshot's, which was set just now; without one, the parent outside of the block.
             has_parent = _asked(tracer, context)
             if link or not has_parent:
                 detach(tracer, undo, link=has_parent)
@@ -134,7 +138,7 @@ def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
 
 def set_values(values: Mapping[ContextVar[Any], Any], undo: Undo) -> None:
     """
-    Set variables here, but those that are about this thread or its open blocks.
+    Set variables in the current context, except those about this thread and its open blocks.
     """
     not_carried = (loop_variable(), _innermost)
     for variable, value in values.items():
@@ -149,7 +153,7 @@ def swap(each: Registration, value: Any, undo: Undo) -> None:
 def _asked(tracer: Tracer, context: Context) -> bool:
     try:
         return context.run(tracer.has_parent)
-    except Exception as error:  # noqa: BLE001  as above
+    except Exception as error:  # noqa: BLE001  a failing tracer must not break the block
         _report(error)
         return False
 
@@ -158,7 +162,7 @@ def detach(tracer: Tracer, undo: Undo, *, link: bool) -> None:
     try:
         if tracer.has_parent():
             undo.append(tracer.detach(link=link))
-    except Exception as error:  # noqa: BLE001  as above
+    except Exception as error:  # noqa: BLE001  a failing tracer must not break the block
         _report(error)
 
 

@@ -1,5 +1,10 @@
 """
-Carry the values that accessors read on one thread to the thread on which a captured context runs.
+Carry the values of accessors from the capturing thread to the thread that runs in the captured context.
+
+Guarantees: an accessor that raises is counted and its value is not carried; the call still runs. After the call the
+thread has its own value again.
+
+Assumes: `registered` is read without a lock, so it is replaced as a whole.
 
 People register accessors in `clew.context.accessors`.
 """
@@ -26,7 +31,7 @@ __all__ = (
 
 class Registration:
     """
-    Hold what is needed of one accessor: to read, and to put a value in for what is there. Neither raises.
+    One registered accessor: functions that read its value, swap one in, and swap it back. None of them raises.
     """
 
     __slots__ = ("accessor", "get", "is_cleared_when_detached", "place", "swap_back", "swap_in", "times")
@@ -43,19 +48,18 @@ class Registration:
         self.accessor = accessor
         self.place = place
         self.is_cleared_when_detached = is_cleared_when_detached
-        self.times = 0  # that the same one was registered
+        self.times = 0  # how often the same accessor was registered
         self.get = partial(_get, accessor, None)
         self.swap_in = partial(_swap_in, accessor)
         self.swap_back = partial(_swap_back, accessor)
 
 
-# What a snapshot holds, ready to stand before a function and its arguments: for each accessor that was
-# registered at the capture, `call_carrying`, the registration and the value.
+# The captured values, as the first arguments of a call: for each accessor that was registered at the capture,
+# `call_carrying`, the registration and the value. The function and its arguments follow.
 Carried = Tuple[Any, ...]
 
 
-# All of them, replaced as a whole, so that no reader needs a lock. Empty: nothing is carried, and
-# those who capture look no further.
+# All registrations. Empty: nothing is carried, and a capture costs no more than this look.
 registered: Tuple[Registration, ...] = ()
 
 
@@ -70,7 +74,7 @@ def publish(registrations: Iterable[Registration]) -> None:
 _MISSING = object()
 
 
-_IS_NONE = object()  # as None itself is for no value
+_IS_NONE = object()  # the value None; None itself means no value
 
 
 _UNKNOWN = object()
@@ -78,7 +82,7 @@ _UNKNOWN = object()
 
 def carried_values() -> Carried:
     """
-    Return what goes before a function and its arguments for the call to have this thread's values.
+    Return the first arguments of a call that runs with this thread's current accessor values.
     """
     carried: Carried = ()
     for each in registered:
@@ -88,7 +92,7 @@ def carried_values() -> Carried:
 
 def call_carrying(each: Registration, value: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """
-    Return `fn(*args, **kwargs)`, called with one value on this thread, which then gets its own back.
+    Return `fn(*args, **kwargs)`, called with one value swapped in on this thread.
     """
     own: Any = _UNKNOWN
     try:
@@ -101,20 +105,20 @@ def call_carrying(each: Registration, value: Any, fn: Callable[..., Any], /, *ar
 
 def pairs(carried: Carried) -> Iterable[Tuple[Registration, Any]]:
     """
-    Return which registration carries which value.
+    Return the registrations and their values.
     """
     return zip(carried[1::3], carried[2::3])
 
 
 def carriers(carried: Carried) -> Tuple[Callable[..., Any], ...]:
     """
-    Return what goes before a function and its arguments for each of several calls to find what the last one left.
+    Return the first arguments of a series of calls, in which each call finds the values that the last one left.
     """
     return tuple(starmap(_carrier, pairs(carried)))
 
 
 def _carrier(each: Registration, value: Any) -> Callable[..., Any]:
-    # A closure and not an object, as this runs around every step.
+    # A closure, as it runs around every step and is faster than a method.
     swap_in, swap_back = each.swap_in, each.swap_back
 
     def call_carrying_on(fn: Callable[..., Any], /, *args: Any) -> Any:
@@ -124,7 +128,7 @@ def _carrier(each: Registration, value: Any) -> Callable[..., Any]:
             own = swap_in(value)
             return fn(*args)
         finally:
-            del args  # which may hold an exception, whose traceback holds this frame
+            del args  # they may hold an exception whose traceback holds this frame
             left = _UNKNOWN if own is _UNKNOWN else swap_back(own)
             if left is not _UNKNOWN:
                 value = left
@@ -134,9 +138,9 @@ def _carrier(each: Registration, value: Any) -> Callable[..., Any]:
 
 def live_carrier(each: Registration) -> Callable[..., Any]:
     """
-    Return what goes before a function and its arguments for each of several calls to find this thread's value.
+    Return the first argument of a series of calls that find the current value of their thread.
 
-    From the first call that has left another one, it is that one that the next call finds.
+    Once a call leaves another value, the next calls find that one instead.
     """
     own: Any = _UNKNOWN
 
@@ -146,7 +150,7 @@ def live_carrier(each: Registration) -> Callable[..., Any]:
         try:
             return fn(*args)
         finally:
-            del args  # as above
+            del args  # as in `_carrier`
             if here is not _UNKNOWN:
                 left = each.swap_back(here)
                 if left is not _UNKNOWN:
@@ -158,13 +162,13 @@ def live_carrier(each: Registration) -> Callable[..., Any]:
 def _get(accessor: Any, otherwise: Any) -> Any:
     try:
         return accessor.get()
-    except Exception as error:  # noqa: BLE001  somebody's hook must not break the job
+    except Exception as error:  # noqa: BLE001  a failing accessor must not break the job
         _report(error)
         return otherwise
 
 
 def _swap_in(accessor: Any, value: Any) -> Any:
-    # Where it cannot tell what is here, nothing could be put back: what is here stays.
+    # If the current value is unknown, it could not be put back: leave it.
     previous = _get(accessor, _UNKNOWN)
     return previous if previous is _UNKNOWN else _swap(accessor, accessor.set, value, previous)
 
@@ -182,7 +186,7 @@ def _swap(accessor: Any, put: Callable[[Any], object], value: Any, previous: Any
                 accessor.clear()
             else:
                 put(value)
-        except Exception as error:  # noqa: BLE001  as above
+        except Exception as error:  # noqa: BLE001  as in `_get`
             _report(error)
     return previous
 

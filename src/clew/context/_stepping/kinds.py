@@ -1,5 +1,5 @@
 """
-Which of the four kinds of function a callable is, and what a wrapper of it takes over.
+Which of the four kinds of function a callable is, and which attributes and parameters its wrapper needs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ def kind_of(fn: object) -> str:
     """
     Return ``"function"``, ``"coroutine"``, ``"generator"`` or ``"async generator"``.
 
-    Looks through partials and bound methods, and at the ``__call__`` of a callable object.
+    It looks through partials and bound methods, and at the ``__call__`` of a callable object.
     """
     while isinstance(fn, partial):
         fn = fn.func
-    if inspect.iscoroutinefunction(fn):  # also a callable object that is marked as one
+    if inspect.iscoroutinefunction(fn):  # also a callable object that is marked as a coroutine function
         return "coroutine"
     if not inspect.isroutine(fn) and not isinstance(fn, type):
         fn = getattr(type(fn), "__call__", fn)  # noqa: B004  not whether it is callable, but what the call runs
@@ -38,8 +38,8 @@ def wrapper_assignments(fn: object) -> Tuple[str, ...]:
     """
     Return which attributes of `fn` a wrapper takes over, for `functools.update_wrapper`.
     """
-    # A class's __doc__ and annotations describe its instances, not the call. And there are objects
-    # that have every attribute one asks for, but none that a function could have.
+    # A class's __doc__ and annotations describe its instances, not the call. Some objects have every
+    # attribute that one asks for, so the types are checked.
     names = ("__module__", "__name__", "__qualname__") if isinstance(fn, type) else WRAPPER_ASSIGNMENTS
     return tuple(name for name in names if isinstance(getattr(fn, name, None), _KINDS_OF_ATTRIBUTES.get(name, object)))
 
@@ -49,7 +49,7 @@ _KINDS_OF_ATTRIBUTES = {"__annotations__": dict, "__name__": str, "__qualname__"
 
 class Signature:
     """
-    Hold what is asked of the parameters of a function at its decoration, when reading the signature takes too long.
+    Answers about the parameters of a function, at its decoration. `inspect.signature` is too slow for import time.
     """
 
     __slots__ = ("_bound", "_code", "_keywords", "_takes_any")
@@ -69,16 +69,16 @@ class Signature:
         inner: Any = fn
         code = getattr(inner, "__code__", None)
         self._takes_any = False
-        # Of a wrapper that takes anything, it is what it wraps that says what that is; it may keep some to itself.
+        # A wrapper with **kwargs has the parameters of the wrapped function. It may take some for itself.
         while isinstance(code, CodeType) and code.co_flags & inspect.CO_VARKEYWORDS and hasattr(inner, "__wrapped__"):
             self._takes_any = True
             inner = inner.__wrapped__
             code = getattr(inner, "__code__", None)
-        self._code = code if isinstance(code, CodeType) else None  # there are objects that have every attribute
+        self._code = code if isinstance(code, CodeType) else None  # some objects have every attribute
 
     def place_of(self, name: str) -> Optional[int]:
         """
-        Return how many positional arguments leave a parameter out; None if it is to be left alone.
+        Return the position of a parameter in a call, `sys.maxsize` for keyword-only; None if there is no such one.
         """
         code = self._code
         if code is None or name in self._keywords:
@@ -91,7 +91,7 @@ class Signature:
 
     def takes(self, name: str) -> bool:
         """
-        Return whether a call may have that keyword argument, as far as can be told.
+        Return whether a call may have that keyword argument; True if unknown.
         """
         code = self._code
         if code is None or self._takes_any or name in self._keywords:

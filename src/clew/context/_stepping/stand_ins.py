@@ -1,5 +1,5 @@
 """
-What stands for a function where a loop or an executor is given one, and calls it in a context.
+Objects that loops and executors take for a function, and that call it in a context.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ("Job", "StandIn")
 
 class StandIn:
     """
-    Stand for a function: under its name, and pickled as the function itself, as a Context cannot be pickled.
+    The base: it has the function's attributes and repr, and is pickled as the function, as a Context cannot be pickled.
     """
 
     __slots__ = ("_fn",)
@@ -32,7 +32,7 @@ def _itself(fn: Any) -> Any:
 
 class Job(StandIn):
     """
-    Stand for a function that `run` calls.
+    Calls a function by `run`, which enters a context.
     """
 
     __slots__ = ("_run",)
