@@ -1,14 +1,13 @@
 """
-What is said of a run beside its place, and changed while it is open: inputs, outputs, tags, metadata, events.
+What can be changed on a run while it is open: name, type, error, inputs, outputs, tags, metadata and events.
 
-What a run has from above it is in `clew.runs._tree.identity`; how a value is copied, in `clew.runs._tree.kept.copier`.
+Ids, times and what a run inherits are in `clew.runs._tree.identity`. Values are copied in `clew.runs._tree.kept`.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from functools import update_wrapper
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Union
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
@@ -24,17 +23,18 @@ from clew.runs._tree.options import (
     error_text,
     time_of,
 )
+from clew.runs._tree.views import Metadata, Tags
 
-__all__ = ("NON_RECORDING", "Metadata", "MutableRun", "RunAttributes", "Tags", "Unset", "unset")
+__all__ = ("NON_RECORDING", "MutableRun", "RunAttributes", "Unset", "unset")
 
 _NOTHING: Mapping[str, Any] = {}
-# One lock for the rare changes from outside; starting and ending a run take none.
+# One lock for the changes that a program makes, which are rare. Starting and ending a run take no lock.
 _guard = ForkSafeLock()
 
 
 class Unset:
     """
-    Say of an option that it was not given, where None says something.
+    The type of `unset`, the default of an option for which None has a meaning.
     """
 
     def __repr__(self) -> str:
@@ -44,157 +44,50 @@ class Unset:
 unset: Unset = Unset()
 
 
-class Tags(List[str]):
-    """
-    Be the tags of a run, to be read and changed in place, as LangSmith's are.
-    """
-
-    __slots__ = ("_run",)
-
-    def __init__(self, run: MutableRun) -> None:
-        super().__init__(run._all_tags())
-        self._run = run
-
-    def append(self, tag: str) -> None:
-        """
-        Add a tag to the run, too.
-        """
-        self.extend([tag])
-
-    def extend(self, tags: Iterable[str]) -> None:
-        """
-        Add tags to the run, too.
-        """
-        added = check_tags(tags)
-        super().extend(added)
-        self._run.add_tags(added)
-
-    def __iadd__(self, tags: Iterable[str]) -> Tags:  # type: ignore[override,misc]
-        self.extend(tags)
-        return self
-
-    def _is_applied_to(self, run: MutableRun) -> bool:
-        """
-        Return whether the run has these tags already, or has been refused them.
-
-        That is what ``run.tags += [...]`` ends with, which sets what it has extended.
-        """
-        return self._run is run and (run._status != "pending" or self == run._all_tags())
-
-    def __reduce__(self) -> Any:
-        return list, (list(self),)
-
-
-class Metadata(Dict[str, Any]):
-    """
-    Be the metadata of a run, to be read and changed in place, as LangSmith's is.
-    """
-
-    __slots__ = ("_run",)
-
-    def __init__(self, run: MutableRun) -> None:
-        super().__init__(run._all_metadata())
-        self._run = run
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.update({key: value})
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """
-        Return what there is, or add it to the run, too.
-        """
-        if key not in self:
-            self.update({key: default})
-        return self[key]
-
-    def update(self, *given: Any, **more: Any) -> None:
-        """
-        Add metadata to the run, too.
-        """
-        added = dict(*given, **more)
-        super().update(added)
-        self._run.add_metadata(added)
-
-    def __ior__(self, metadata: Any) -> Metadata:  # type: ignore[override,misc]
-        self.update(metadata)
-        return self
-
-    def _is_applied_to(self, run: MutableRun) -> bool:
-        """
-        Return whether the run has this metadata already, or has been refused it, as with `Tags`.
-        """
-        return self._run is run and (run._status != "pending" or self == run._all_metadata())
-
-    def __reduce__(self) -> Any:
-        return dict, (dict(self),)
-
-
-def _written_back(kind: type, name: str, field: str) -> Any:
-    change = getattr(kind, name)
-
-    def method(self: Any, *args: Any, **options: Any) -> Any:
-        result = change(self, *args, **options)
-        self._run.set(**{field: self})
-        return result
-
-    return update_wrapper(method, change)
-
-
-# What adds nothing is rare, and the run is told of the whole.
-for _name in ("__delitem__", "__imul__", "__setitem__", "clear", "insert", "pop", "remove", "reverse", "sort"):
-    setattr(Tags, _name, _written_back(list, _name, "tags"))
-for _name in ("__delitem__", "clear", "pop", "popitem"):
-    setattr(Metadata, _name, _written_back(dict, _name, "metadata"))
-
-
 class RunAttributes:
     """
-    Hold what was added to a run while it was open; most runs have none.
+    The values that were added to one run while it was open. Most runs have none.
     """
 
     __slots__ = ("end_time_ns", "error", "events", "metadata", "on_end", "outputs", "replaced", "tags")
 
     def __init__(self) -> None:
-        self.end_time_ns: Optional[int] = None  # in place of that of its end
+        self.end_time_ns: Optional[int] = None  # used instead of the time at which the run really ends
         self.error: Optional[str] = None
         self.on_end: Optional[Callable[[Any], object]] = None  # gets the RunTree
         self.outputs: Optional[Dict[str, Any]] = None
         self.tags: List[str] = []
         self.metadata: Dict[str, Any] = {}
         self.events: List[Mapping[str, Any]] = []
-        self.replaced: FrozenSet[str] = frozenset()  # what of these stands instead of all else, and not beside it
+        # "outputs", "tags" or "metadata" where the value here hides the result, or what the run inherits.
+        self.replaced: FrozenSet[str] = frozenset()
 
     def replace(self, name: str, value: object) -> None:
         """
-        Have something stand instead of all else that there is of it.
+        Set the outputs, tags or metadata so that they hide the result, or what the run inherits.
         """
         setattr(self, name, value)
         self.replaced |= {name}
 
-    def add_outputs(self, outputs: Dict[str, Any]) -> None:
-        """
-        Add outputs over those that there are.
-        """
-        self.outputs = {**(self.outputs or _NOTHING), **outputs}
+
+# The attributes of all runs that are not recorded. They stay empty.
+NON_RECORDING = RunAttributes()
 
 
-NON_RECORDING = RunAttributes()  # of the runs that nobody records
-
-
-def _unshared(value: Any) -> Any:
-    # What is recorded has no other containers, and no more levels than a copy may have.
+def _copy_containers(value: Any) -> Any:
+    # Recorded metadata has no containers but dicts and lists, and a bounded depth.
     if type(value) is dict:
-        return {key: _unshared(item) for key, item in value.items()}
+        return {key: _copy_containers(item) for key, item in value.items()}
     if type(value) is list:
-        return [_unshared(item) for item in value]
+        return [_copy_containers(item) for item in value]
     return value
 
 
 class MutableRun:
     """
-    Give a run what is read of it beside its place, and what changes that while it is open.
+    The readable and changeable attributes of a `RunTree`.
 
-    Once it has ended, what would change it does nothing and is counted.
+    A change after the end of the run has no effect and is counted.
     """
 
     __slots__ = ("_attributes", "_error", "_inputs", "_result", "_run_type", "_status", "end_time_ns")
@@ -203,10 +96,10 @@ class MutableRun:
     _error: Union[str, ErrorText, None]
     _identity: Identity
     _inputs: Dict[str, Any]  # a copy
+    _result: Any  # a copy of what the traced function returned; the slot is empty until then
     _run_type: str
     _status: str
     end_time_ns: Optional[int]
-    _result: Any  # a copy of what the traced function returned, unset until it has
 
     @property
     def name(self) -> str:
@@ -235,7 +128,7 @@ class MutableRun:
     @property
     def status(self) -> str:
         """
-        What has become of the run: "pending" until it has ended, and "ended" where more is not known.
+        "pending" while the run is open, then "success", "error" or "cancelled"; "ended" if only its ids are known.
         """
         return self._status
 
@@ -248,9 +141,9 @@ class MutableRun:
     @property
     def error(self) -> Optional[str]:
         """
-        The exception that has ended the run, with its traceback, as text; None where there is none.
+        The exception that ended the run, with its traceback, as text; None if there is none.
 
-        What is set while the run is open, as `end` takes it, will stand there unless an exception ends the run.
+        You can set an error while the run is open, as with `end`. An exception that ends the run replaces it.
         """
         return text_of(self._error)
 
@@ -258,10 +151,10 @@ class MutableRun:
     def error(self, error: Union[str, BaseException, None]) -> None:
         if self._is_ignored:
             return
-        told = None if error is None else error_text(error)
+        text = None if error is None else error_text(error)
 
         def change() -> None:
-            self._own_attributes().error = self._error = told
+            self._own_attributes().error = self._error = text
 
         self._change(change)
 
@@ -275,11 +168,11 @@ class MutableRun:
     @property
     def end_time(self) -> Optional[datetime]:
         """
-        When the run ended, in UTC; None while it is open, unless it was told already.
+        When the run ended, in UTC; None while it is open, unless an end time was set already.
         """
-        end_time_ns, attributes = self.end_time_ns, self._attributes
-        if end_time_ns is None and attributes is not None:
-            end_time_ns = attributes.end_time_ns
+        end_time_ns = self.end_time_ns
+        if end_time_ns is None:
+            end_time_ns = (self._attributes or NON_RECORDING).end_time_ns
         return None if end_time_ns is None else time_of(end_time_ns)
 
     @property
@@ -296,7 +189,7 @@ class MutableRun:
     @property
     def outputs(self) -> Optional[Dict[str, Any]]:
         """
-        The outputs of the run, in a new dict: what was returned, over what was added. None where there are none.
+        The outputs of the run, in a new dict: what was returned, merged over what was added. None if there are none.
 
         Setting them replaces what was added.
         """
@@ -312,64 +205,61 @@ class MutableRun:
 
     @outputs.setter
     def outputs(self, outputs: Optional[Mapping[str, Any]]) -> None:
-        if self._attributes is not NON_RECORDING:
-            made = None if outputs is None else copy_payload(outputs, "output")
-            self._change(lambda: setattr(self._own_attributes(), "outputs", made))
+        if not self._is_ignored:
+            copied = None if outputs is None else copy_payload(outputs, "output")
+            self._change(lambda: setattr(self._own_attributes(), "outputs", copied))
 
     @property
     def tags(self) -> List[str]:
         """
-        The tags of the run, with what it inherited, what it was given and what was added.
+        The tags of the run: inherited, given and added ones.
 
-        What is changed in the list is changed in the run. Setting them replaces them all.
+        A change of the list changes the run. Setting them replaces them all.
         """
         return Tags(self)
 
     @tags.setter
     def tags(self, tags: Optional[Sequence[str]]) -> None:
-        if not isinstance(tags, Tags) or not tags._is_applied_to(self):
+        if not (isinstance(tags, Tags) and self._is_applied(tags, self._all_tags)):
             self.set(tags=tags)
 
     def _all_tags(self) -> List[str]:
         """
-        Return the tags in a list that is nobody else's.
+        Return the tags in a new list.
         """
-        inherited, attributes = self._identity.inherited, self._attributes
-        is_inherited = inherited is not None and (attributes is None or "tags" not in attributes.replaced)
-        return [
-            *(inherited.tags if inherited is not None and is_inherited else ()),
-            *(() if attributes is None else attributes.tags),
-        ]
+        attributes = self._attributes or NON_RECORDING
+        inherited = None if "tags" in attributes.replaced else self._identity.inherited
+        return [*(() if inherited is None else inherited.tags), *attributes.tags]
 
     @property
     def metadata(self) -> Dict[str, Any]:
         """
-        The metadata of the run, with what it inherited, what it was given and what was added.
+        The metadata of the run: inherited, given and added.
 
-        What is changed in the dict is changed in the run; what is changed in a dict inside of it is not. Setting it
-        replaces it all.
+        A change of the dict changes the run; a change of a dict inside it does not. Setting it replaces it all.
         """
         return Metadata(self)
 
     @metadata.setter
     def metadata(self, metadata: Optional[Mapping[str, Any]]) -> None:
-        if not isinstance(metadata, Metadata) or not metadata._is_applied_to(self):
+        if not (isinstance(metadata, Metadata) and self._is_applied(metadata, self._all_metadata)):
             self.set(metadata=metadata)
 
     def _all_metadata(self) -> Dict[str, Any]:
         """
-        Return the metadata in a dict that is nobody else's.
+        Return the metadata in a new dict, with new dicts and lists inside it.
         """
-        inherited, attributes = self._identity.inherited, self._attributes
-        is_inherited = inherited is not None and (attributes is None or "metadata" not in attributes.replaced)
-        found = {
-            **(inherited.metadata if inherited is not None and is_inherited else _NOTHING),
-            **(_NOTHING if attributes is None else attributes.metadata),
-        }
+        attributes = self._attributes or NON_RECORDING
+        inherited = None if "metadata" in attributes.replaced else self._identity.inherited
+        found = {**(_NOTHING if inherited is None else inherited.metadata), **attributes.metadata}
         for key, value in found.items():
             if type(value) is dict or type(value) is list:
-                found[key] = _unshared(value)
+                found[key] = _copy_containers(value)
         return found
+
+    def _is_applied(self, view: Union[Tags, Metadata], read: Callable[[], object]) -> bool:
+        # `run.tags += x` calls `__iadd__`, which changes the run, and then assigns the view; ignore that assignment.
+        return view._run is self and (self._status != "pending" or view == read())
 
     @property
     def events(self) -> List[Mapping[str, Any]]:
@@ -380,41 +270,40 @@ class MutableRun:
 
     def add_tags(self, tags: Union[str, Sequence[str]]) -> None:
         """
-        Add one tag or several to this run. Children do not get them.
+        Add one tag or several to this run. Children do not inherit them.
         """
         added = (tags,) if isinstance(tags, str) else check_tags(tags)
         self._change(lambda: self._own_attributes().tags.extend(added))
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """
-        Add metadata to this run, over what it had. Children do not get it.
+        Merge metadata over that of this run. Children do not inherit it.
         """
-        if self._attributes is NON_RECORDING:
-            return
-        added = copy_value(dict(check_mapping(metadata, "metadata")))
-        self._change(lambda: self._own_attributes().metadata.update(added))
+        if not self._is_ignored:
+            added = copy_value(dict(check_mapping(metadata, "metadata")))
+            self._change(lambda: self._own_attributes().metadata.update(added))
 
     def add_inputs(self, inputs: Mapping[str, Any]) -> None:
         """
-        Add to the inputs of the run, over what they were.
+        Merge inputs over those of the run.
         """
-        if self._attributes is NON_RECORDING:
-            return
-        added = copy_payload(inputs, "input")
-
-        def change() -> None:
-            self._inputs = {**self._inputs, **added}
-
-        self._change(change)
+        if not self._is_ignored:
+            added = copy_payload(inputs, "input")
+            self._change(lambda: setattr(self, "_inputs", {**self._inputs, **added}))
 
     def add_outputs(self, outputs: Mapping[str, Any]) -> None:
         """
-        Add to the outputs of the run, over what they were.
+        Merge outputs over those that were added so far.
         """
-        if self._attributes is NON_RECORDING:
+        if self._is_ignored:
             return
         added = copy_payload(outputs, "output")
-        self._change(lambda: self._own_attributes().add_outputs(added))
+
+        def change() -> None:
+            attributes = self._own_attributes()
+            attributes.outputs = {**(attributes.outputs or _NOTHING), **added}
+
+        self._change(change)
 
     def set(
         self,
@@ -426,33 +315,33 @@ class MutableRun:
         usage_metadata: Union[Mapping[str, Any], Unset, None] = unset,
     ) -> None:
         """
-        Replace what is named, inherited tags and metadata included; None takes it out.
+        Replace the named attributes, inherited tags and metadata included. None removes them.
 
-        Outputs that are set stay: what the traced function returns, or `end` is given, does not get into them any
-        more.
+        Outputs that are set here are final: neither the result of the traced function nor the outputs given to `end`
+        are added to them.
 
-        `usage_metadata` is what a model was used for, in tokens and costs, such as ``input_tokens`` and ``total_cost``.
-        It becomes part of the metadata, where LangSmith looks for it.
+        `usage_metadata` is what a model call consumed, in tokens and costs, such as ``input_tokens`` and
+        ``total_cost``. It becomes part of the metadata, where LangSmith looks for it.
 
         Raises:
-            ArgumentTypeError: something is no dict, or no list of strings.
-            ArgumentValueError: `usage_metadata` has something in it that LangSmith does not know.
+            ArgumentTypeError: a value is not a dict, or not a list of strings.
+            ArgumentValueError: `usage_metadata` has a key that LangSmith does not know.
         """
-        if self._attributes is NON_RECORDING:
+        if self._is_ignored:
             return
-        changes: List[Callable[[], None]] = []
+        changes: List[Callable[[], object]] = []
         if not isinstance(inputs, Unset):
-            copied = copy_payload(inputs, "input")
-            changes.append(lambda: setattr(self, "_inputs", copied))
+            new_inputs = copy_payload(inputs, "input")
+            changes.append(lambda: setattr(self, "_inputs", new_inputs))
         if not isinstance(outputs, Unset):
-            made = None if outputs is None else copy_payload(outputs, "output")
-            changes.append(lambda: self._own_attributes().replace("outputs", made))
+            new_outputs = None if outputs is None else copy_payload(outputs, "output")
+            changes.append(lambda: self._own_attributes().replace("outputs", new_outputs))
         if not isinstance(tags, Unset):
-            checked = list(check_tags(tags or ()))
-            changes.append(lambda: self._own_attributes().replace("tags", checked))
+            new_tags = list(check_tags(tags or ()))
+            changes.append(lambda: self._own_attributes().replace("tags", new_tags))
         if not isinstance(metadata, Unset):
-            given = copy_value(dict(check_mapping(metadata or {}, "metadata")))
-            changes.append(lambda: self._own_attributes().replace("metadata", given))
+            new_metadata = copy_value(dict(check_mapping(metadata or {}, "metadata")))
+            changes.append(lambda: self._own_attributes().replace("metadata", new_metadata))
         if usage_metadata is None:
             changes.append(lambda: self._own_attributes().metadata.pop("usage_metadata", None))
         elif not isinstance(usage_metadata, Unset):
@@ -463,13 +352,13 @@ class MutableRun:
     @property
     def _is_ignored(self) -> bool:
         """
-        Whether nobody records this run, nor will.
+        Whether this run is not recorded.
         """
         return self._attributes is NON_RECORDING
 
     def _ignore_changes(self) -> None:
         """
-        Have what is added from now on go nowhere: the run of a block that nobody records.
+        Mark the run as not recorded. Changes have no effect from now on.
         """
         self._attributes = NON_RECORDING
 
@@ -479,16 +368,13 @@ class MutableRun:
         return self._attributes
 
     def _change(self, change: Callable[[], object]) -> None:
-        if self._attributes is NON_RECORDING:
+        if self._is_ignored:
             return
         with _guard.lock:
             if self._status == "pending":
                 change()
                 return
-        # Not under the lock: a handler of the log may want to change a run, too.
-        self._report_late_change()
-
-    def _report_late_change(self) -> None:
+        # Outside of the lock: reporting logs, and a log handler may change a run, too.
         report(
             "runs_changed_after_end",
             f"the run {self.name!r} was changed after it had ended; change it earlier",
