@@ -13,6 +13,12 @@ import pytest
 
 from tests.foreign._sse import Notes, noting_async_client, noting_client
 
+# What they need does not run on PyPy.
+HAS_SDKS = sys.implementation.name != "pypy"
+if HAS_SDKS:  # before any test: the collector would look at all of an SDK in each test of a file that imports it
+    import anthropic
+    import openai
+
 MESSAGES: Any = [{"role": "user", "content": "tell me a story"}]
 
 
@@ -28,24 +34,18 @@ def _client(sdk: Any, make: Any, url: str, notes: Notes) -> Any:
 
 @contextmanager
 def openai_chat(url: str, notes: Notes) -> Iterator[Any]:
-    import openai
-
     with _client(openai, openai.OpenAI, url, notes) as client:
         yield client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
 
 
 @contextmanager
 def anthropic_messages(url: str, notes: Notes) -> Iterator[Any]:
-    import anthropic
-
     with _client(anthropic, anthropic.Anthropic, url, notes) as client:
         yield client.messages.create(model="m", max_tokens=9, messages=MESSAGES, stream=True)
 
 
 @contextmanager
 def anthropic_stream(url: str, notes: Notes) -> Iterator[Any]:
-    import anthropic
-
     with _client(anthropic, anthropic.Anthropic, url, notes) as client, client.messages.stream(
         model="m", max_tokens=9, messages=MESSAGES
     ) as stream:
@@ -72,24 +72,18 @@ def httpx_raw(url: str, notes: Notes) -> Iterator[Any]:
 
 @asynccontextmanager
 async def async_openai_chat(url: str, notes: Notes) -> AsyncIterator[Any]:
-    import openai
-
     async with _client(openai, openai.AsyncOpenAI, url, notes) as client:
         yield await client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
 
 
 @asynccontextmanager
 async def async_anthropic_messages(url: str, notes: Notes) -> AsyncIterator[Any]:
-    import anthropic
-
     async with _client(anthropic, anthropic.AsyncAnthropic, url, notes) as client:
         yield await client.messages.create(model="m", max_tokens=9, messages=MESSAGES, stream=True)
 
 
 @asynccontextmanager
 async def async_anthropic_stream(url: str, notes: Notes) -> AsyncIterator[Any]:
-    import anthropic
-
     async with _client(anthropic, anthropic.AsyncAnthropic, url, notes) as client, client.messages.stream(
         model="m", max_tokens=9, messages=MESSAGES
     ) as stream:
@@ -114,9 +108,7 @@ async def async_httpx_raw(url: str, notes: Notes) -> AsyncIterator[Any]:
         yield response.aiter_raw()
 
 
-NEEDS_SDKS = pytest.mark.skipif(
-    sys.implementation.name == "pypy", reason="needs openai and anthropic, whose own needs do not run on PyPy"
-)
+NEEDS_SDKS = pytest.mark.skipif(not HAS_SDKS, reason="needs openai and anthropic, whose own needs do not run on PyPy")
 
 
 def _with_sdks(*streams: Callable[..., Any]) -> Any:
