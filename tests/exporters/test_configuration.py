@@ -152,7 +152,7 @@ class Lazy(Keeping):
         ({"service": b"x"}, ArgumentTypeError, "expected service as a string"),
         ({"enabled": "no"}, ArgumentTypeError, "expected enabled as True or False, got 'no'"),
     ],
-    ids=str,
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else getattr(value, "__name__", value),
 )
 def test_wrong_option_is_refused_and_changes_nothing(options: Dict[str, Any], error: Any, said: str) -> None:
     exporter = MemoryExporter()

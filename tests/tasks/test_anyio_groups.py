@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
+from itertools import product
 from typing import Any, Callable, Dict, List
 
 import anyio
@@ -23,6 +24,8 @@ from tests.edges._generators import as_user, complaints
 from tests.edges._groups import HAS_HANDLES, Kind, anyio_kinds, innermost, needs_handles
 from tests.edges._threads import in_empty_context, in_use_by_a_thread, user
 from tests.tasks._scenarios import Options, Trace, ending, options, trace_of
+
+NAMED: List[Dict[str, Any]] = [{}, {"name": "named"}, {"name": Kind}]
 
 
 async def function(*args: Any, task_status: Any = None) -> None:
@@ -52,16 +55,15 @@ FUNCTIONS: Dict[str, Callable[..., Any]] = {
 
 @anyio_kinds
 @options
-@pytest.mark.parametrize("fn", FUNCTIONS.values(), ids=FUNCTIONS)
-@pytest.mark.parametrize("named", [{}, {"name": "named"}, {"name": Kind}])
-def test_task_has_the_name_that_anyio_gives_it(kind: Kind, options: Options, fn: Any, named: Any) -> None:
+def test_task_has_the_name_that_anyio_gives_it(kind: Kind, options: Options) -> None:
     async def scenario(open_group: Any, options: Options, trace: Trace) -> None:
-        async with open_group() as group:
-            group.start_soon(fn, trace, **named, **options())
-            await group.start(fn, trace, **named, **options())
+        for fn, named in product(FUNCTIONS.values(), NAMED):
+            async with open_group() as group:
+                group.start_soon(fn, trace, **named, **options())
+                await group.start(fn, trace, **named, **options())
 
     expected = trace_of(kind, kind.bare, scenario)
-    assert len(expected) == 2
+    assert len(expected) == 2 * len(FUNCTIONS) * len(NAMED)
     assert trace_of(kind, kind.clew, scenario, options) == expected
 
 

@@ -84,22 +84,20 @@ WAYS_TO_START += [(starting_soon, make) for make in (lambda: None, takes_no_stat
 
 @kinds
 @options
-@pytest.mark.parametrize(("start", "make"), WAYS_TO_START)
-def test_what_is_no_async_function_is_refused_in_the_loops_own_words(
-    kind: Kind, start: Any, make: Any, options: Options
-) -> None:
-    def of(open_group: Any, options: Options = dict) -> Any:
+def test_what_is_no_async_function_is_refused_in_the_loops_own_words(kind: Kind, options: Options) -> None:
+    def of(start: Any, make: Any, open_group: Any, options: Options = dict) -> Any:
+        async def scenario(open_group: Any, options: Options, trace: Trace) -> None:
+            with ending(trace):
+                async with open_group() as group:
+                    with ending(trace):
+                        await start(group, make(), **options())
+
         with complaints() as found:
             trace = trace_of(kind, open_group, scenario, options)
         return without_addresses(trace), without_addresses(found)
 
-    async def scenario(open_group: Any, options: Options, trace: Trace) -> None:
-        with ending(trace):
-            async with open_group() as group:
-                with ending(trace):
-                    await start(group, make(), **options())
-
-    assert of(kind.clew, options) == of(kind.bare)
+    for start, make in WAYS_TO_START:
+        assert of(start, make, kind.clew, options) == of(start, make, kind.bare)
 
 
 @kinds

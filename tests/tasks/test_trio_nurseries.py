@@ -13,6 +13,7 @@ import sys
 import weakref
 from contextvars import Context, copy_context
 from functools import partial
+from itertools import product
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -57,19 +58,19 @@ FUNCTIONS: Dict[str, Callable[..., Any]] = {
     "callable object": Callables(),
     "partial of a callable object": partial(Callables()),
 }
+NAMED: List[Dict[str, Any]] = [{}, {"name": "named"}, {"name": Context}]
 
 
 @options
-@pytest.mark.parametrize("fn", FUNCTIONS.values(), ids=FUNCTIONS)
-@pytest.mark.parametrize("named", [{}, {"name": "named"}, {"name": Context}])
-def test_task_has_the_name_that_trio_gives_it(options: Options, fn: Any, named: Any) -> None:
+def test_task_has_the_name_that_trio_gives_it(options: Options) -> None:
     async def scenario(open_it: Any, options: Options, trace: Trace) -> None:
-        async with open_it() as nursery:
-            nursery.start_soon(fn, trace, **named, **options())
-            await nursery.start(fn, trace, **named, **options())
+        for fn, named in product(FUNCTIONS.values(), NAMED):
+            async with open_it() as nursery:
+                nursery.start_soon(fn, trace, **named, **options())
+                await nursery.start(fn, trace, **named, **options())
 
     expected = trace_of(TRIO, trio.open_nursery, scenario)
-    assert len(expected) == 2
+    assert len(expected) == 2 * len(FUNCTIONS) * len(NAMED)
     assert trace_of(TRIO, open_nursery, scenario, options) == expected
 
 
