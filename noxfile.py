@@ -7,6 +7,7 @@ The one entry point for everything that is checked. `nox -l` lists the sessions.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -17,10 +18,19 @@ nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_existing_virtualenvs = True
 # A matrix with a hole in it is a failure, not a shorter matrix.
 nox.options.error_on_missing_interpreters = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]
+if os.environ.get("CLEW_PYTHONS"):
+    PYTHONS = os.environ["CLEW_PYTHONS"].split(",")
+MAIN = "3.11"
+
 nox.options.sessions = [
     "lint",
     "typing",
     "tests",
+    # The versions between these two run no other code of clew's than one of the two does.
+    *[f"suites-{python}" for python in sorted({PYTHONS[0], PYTHONS[-1]})],
     "tests_min",
     "javascript",
     "coverage",
@@ -30,45 +40,53 @@ nox.options.sessions = [
     "dist",
 ]
 
-PROJECT = nox.project.load_toml("pyproject.toml")
-PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]
-if os.environ.get("CLEW_PYTHONS"):
-    PYTHONS = os.environ["CLEW_PYTHONS"].split(",")
-MAIN = "3.11"
-
 
 def group(name):
     return nox.project.dependency_groups(PROJECT, name)
 
 
-# Between them, they run all that only some versions run; counting makes the tests half as slow again.
+# Between them, they run all that only some versions run; measuring makes the tests half as slow again.
 COVERED = {PYTHONS[0], PYTHONS[-1]}
+# A file's tests stay together, as they share servers and other fixtures.
+WORKERS = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile"]
 
 
-def run_tests(session, *, is_covered=False):
-    # Each interpreter writes a file of its own; the session `coverage` puts them together.
-    command = ["coverage", "run", "-m", "pytest"] if is_covered else ["pytest"]
-    session.run(*command, *session.posargs)
+def run_tests(session, *options):
+    # The tests start many interpreters. Where the machine forbids to keep bytecode, each would compile everything anew.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.run("python", "-m", "pytest", *WORKERS, *options, *session.posargs)
 
 
 @nox.session(python=PYTHONS)
 def tests(session):
-    """Run all tests on one interpreter of the matrix; a suite that cannot be found is a failure."""
+    """Run the project's own tests on one interpreter of the matrix."""
     session.install(*group("test"), "-e", ".[all]")
-    session.env["CLEW_REQUIRE_FOREIGN_SUITES"] = "1"
-    run_tests(session, is_covered=session.python in COVERED)
+    # Each worker writes a file of its own; the session `coverage` puts them together.
+    run_tests(session, *(["-p", "tests._coverage"] if session.python in COVERED else []))
 
 
 @nox.session
 def tests_here(session):
-    """Run all tests on the interpreter that nox runs on."""
+    """Run the project's own tests on the interpreter that nox runs on."""
+    session.log(
+        "This installs what the tests need into an environment of its own (.nox/tests_here), then runs all of the "
+        f"project's own tests on Python {platform.python_version()}. On two cores it takes about two minutes."
+    )
     session.install(*group("test"), "-e", ".[all]")
     run_tests(session)
 
 
+@nox.session(python=PYTHONS)
+def suites(session):
+    """Run other people's suites with clew in place, and bare to compare; one that cannot be found is a failure."""
+    session.install(*group("test"), "-e", ".[all]")
+    session.env["CLEW_REQUIRE_FOREIGN_SUITES"] = "1"
+    run_tests(session, "tests/suites")
+
+
 @nox.session(python=PYTHONS[0])
 def tests_min(session):
-    """Run the tests with the lowest versions that pyproject.toml allows."""
+    """Run the project's own tests with the lowest versions that pyproject.toml allows."""
     lowest = [
         requirement.replace(">=", "==")
         for requirements in (

@@ -12,6 +12,9 @@ import pytest
 from clew.runs._tree.hooks import is_enabled, set_enabled
 from clew.runs.sampling import settings
 
+# Other people's suites run when they are named: `pytest tests/suites`, or the nox session `suites`.
+collect_ignore = ["suites"]
+
 
 @pytest.fixture(autouse=True, scope="module")
 def collector_of_what_is_new() -> Iterator[None]:

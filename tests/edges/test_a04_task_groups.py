@@ -1,7 +1,7 @@
 """
 A04: task groups on every version, with tasks in contexts that are given, nested ones, failures and cancellation.
 
-What CPython's own tests of `asyncio.TaskGroup` ask is in `tests/foreign`.
+What CPython's own tests of `asyncio.TaskGroup` ask is in `tests/suites`.
 """
 
 from __future__ import annotations

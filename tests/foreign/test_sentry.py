@@ -21,8 +21,8 @@ import sentry_sdk
 import clew
 from clew import ContextThreadPoolExecutor
 from tests.edges._threads import DEADLINE, in_empty_context
-from tests.foreign._suites import untraced_environment
 from tests.foreign._tracers import Sentry
+from tests.suites._suites import untraced_environment
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any, Dict
 
 import pytest
 
-from tests.foreign._suites import go_without, run_each
+from tests.suites._suites import go_without, run_each
 
 RUNNER = Path(__file__).with_name("_run_cpython_taskgroups.py")
 # It sleeps for six of its seconds.

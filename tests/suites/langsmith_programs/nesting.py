@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, List
 
 from tests.edges._threads import DEADLINE, settle
-from tests.foreign.langsmith_programs._programs import GENERATION, Programs
+from tests.suites.langsmith_programs._programs import GENERATION, Programs
 
 PROGRAMS = Programs()
 REACHED = Programs()  # with `clew.installed()` around

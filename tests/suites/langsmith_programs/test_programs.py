@@ -10,8 +10,8 @@ import pytest
 
 import clew
 from tests.foreign._tracers import NEEDS_LANGSMITH
-from tests.foreign.langsmith_programs import annotating, by_hand, nesting, streaming, telling
-from tests.foreign.langsmith_programs._programs import GENERATION, Clew, LangSmith, Program, drawn, said
+from tests.suites.langsmith_programs import annotating, by_hand, nesting, streaming, telling
+from tests.suites.langsmith_programs._programs import GENERATION, Clew, LangSmith, Program, drawn, said
 
 PROGRAMS = [*annotating.PROGRAMS, *by_hand.PROGRAMS, *telling.PROGRAMS, *nesting.PROGRAMS, *streaming.PROGRAMS]
 REACHED = nesting.REACHED

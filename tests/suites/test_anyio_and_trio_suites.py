@@ -14,8 +14,8 @@ import anyio.abc
 import pytest
 import trio
 
-from tests.foreign._sdists import fetch_sdist
-from tests.foreign._suites import run_each
+from tests.suites._sdists import fetch_sdist
+from tests.suites._suites import run_each
 
 RUNNER = Path(__file__).with_name("_run_pytest_suite.py")
 # anyio's sleep for twenty of their seconds.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, AsyncIterator, Dict, Iterator, List
 
-from tests.foreign.langsmith_programs._programs import GENERATION, TASKS_TAKE_A_CONTEXT, Programs
+from tests.suites.langsmith_programs._programs import GENERATION, TASKS_TAKE_A_CONTEXT, Programs
 
 PROGRAMS = Programs()
 TOKENS = ["green", "tea"]

@@ -10,7 +10,7 @@ import asyncio
 import uuid
 from typing import Any, Dict, List
 
-from tests.foreign.langsmith_programs._programs import GENERATION, Programs, model
+from tests.suites.langsmith_programs._programs import GENERATION, Programs, model
 
 PROGRAMS = Programs()
 

@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Set, Tuple
 
 import pytest
 
-from tests.foreign._suites import go_without, untraced_environment
+from tests.suites._suites import go_without, untraced_environment
 
 RUNNER = Path(__file__).with_name("_run_cpython_suite.py")
 NATIVE = "concurrent.futures.thread.ThreadPoolExecutor"

@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from tests.foreign.langsmith_programs._programs import GENERATION, Programs, model
+from tests.suites.langsmith_programs._programs import GENERATION, Programs, model
 
 PROGRAMS = Programs()
 MESSAGES = [{"role": "user", "content": "which tea is green?"}]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.foreign.langsmith_programs._programs import Programs
+from tests.suites.langsmith_programs._programs import Programs
 
 PROGRAMS = Programs()
 START = datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)

@@ -12,7 +12,7 @@ from typing import Any, Dict, NamedTuple, Set
 
 import pytest
 
-from tests.foreign._suites import run_bare_and_clew
+from tests.suites._suites import run_bare_and_clew
 
 RUNNER = Path(__file__).with_name("_run_cpython_generators.py")
 DEADLINE = 60.0

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Dict, List
 
-from tests.foreign._suites import go_without, untraced_environment
+from tests.suites._suites import go_without, untraced_environment
 
 DEADLINE = 180.0
 

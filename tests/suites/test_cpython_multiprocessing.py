@@ -11,7 +11,7 @@ from typing import Any, Dict
 
 import pytest
 
-from tests.foreign._suites import run_bare_and_clew
+from tests.suites._suites import run_bare_and_clew
 
 RUNNER = Path(__file__).with_name("_run_cpython_multiprocessing.py")
 DEADLINE = 100.0
