@@ -5,16 +5,23 @@ What the examples set for the whole process, put back after each.
 from __future__ import annotations
 
 import logging
-from typing import Iterator
+from typing import Iterator, List
 
 import pytest
 
 
+def loggers() -> List[logging.Logger]:
+    return [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+
+
 @pytest.fixture(autouse=True)
 def process_as_it_was(settings_as_they_were: None) -> Iterator[None]:
-    """Put back which handlers there are, too."""
+    """Put back the root logger's handlers and level, and which loggers are disabled or have filters."""
     handlers, level = list(logging.root.handlers), logging.root.level
+    before = {logger: (logger.disabled, list(logger.filters)) for logger in loggers()}
     yield
+    for logger in loggers():
+        logger.disabled, logger.filters[:] = before.get(logger, (False, []))
     for handler in logging.root.handlers:
         if handler not in handlers:
             handler.close()
