@@ -226,9 +226,9 @@ def context_generator(
     """
     Return a generator function, or async generator function, whose generators run in contexts of their own.
 
-    For a function, method, staticmethod or classmethod that has a ``yield``; bare or with options.
-    What its call returns is a real generator, or a real async generator; see `wrap_generator` and
-    `wrap_async_generator`. `inspect` takes the function for what the undecorated one is.
+    Decorate a function, method, staticmethod or classmethod that has a ``yield``, with or without options.
+    Its call returns a real generator, or a real async generator; see `wrap_generator` and
+    `wrap_async_generator`. `inspect` treats the function as it treats the undecorated one.
 
     Context:
         *When*: at each call of the function, not at the first step; with ``inherit="live"``, anew at

@@ -99,57 +99,55 @@ def traceable(
     **options: Any,
 ) -> Any:
     """
-    Record each call of a function as a run: its inputs, its output or error, its place in the tree.
+    Record each call of a function as a run: its inputs, its output or error, and its place in the tree.
 
     Use it bare, ``@traceable``, or with options, ``@traceable(run_type="tool", name="search")``. The
-    result is a function of the same kind with the same signature, and does what the function does:
-    same result, same exceptions, same task, same changes to the caller's ContextVars. With recording
-    off it calls the function straight away.
+    result is a function of the same kind with the same signature and the same behaviour: result,
+    exceptions, task, and changes to the caller's ContextVars. With recording off it only calls the function.
 
     A traced function is pickled as the undecorated one is: by name from a module, and by cloudpickle (joblib, loky,
     dask, ray) also by value. At the other end it is traced again; a generator function arrives undecorated.
 
-    The inputs are the arguments under their parameters' names, without `self` and `cls`; the output
-    is the dict that is returned, or ``{"output": value}``. Both are copied at once, and bounded.
+    The inputs are the arguments by the names of their parameters, without `self` and `cls`. The output
+    is the returned dict, or ``{"output": value}``. Both are copied at once, with a bound on their size.
 
-    A generator, or an async generator, is a run from its first step to its last, with the list of what
-    it has yielded as its output, and an event ``new_token`` at the first item. If it is left early, the run
-    is "cancelled". So is it with a plain function, or a coroutine function, that returns a generator: the run
-    goes on until that has ended.
+    The run of a generator or async generator lasts from its first step to its last. Its output is the list
+    of yielded items, and the first item adds an event ``new_token``. A generator that is left early ends its
+    run as "cancelled". The same holds for a plain function or coroutine function that returns a generator:
+    its run lasts until the generator has ended.
 
-    A parameter named `run_tree` is filled in with the run of the call, unless the caller passes one.
+    A parameter named `run_tree` gets the run of the call, unless the caller passes one.
 
     Context:
         *When*: the parent is the current run at the call; for a coroutine function, at the first step
-        of the coroutine, which runs in the context of whoever awaits it. *What the callee sees*: its
-        own run as the current one, and nothing else changed; in a generator, in each of its steps. *What
-        comes back*: everything that the undecorated function would let through; the caller's run is
-        current again, also while a generator is suspended. Thread-safe and re-entrant.
+        of the coroutine, in the context of the awaiting task. *What the callee sees*: its own run as
+        the current run, and no other change; a generator sees it in each step. *What comes back*: all
+        that the undecorated function would let through. The caller's run is current again, also while
+        a generator is suspended. Thread-safe and re-entrant.
 
     Args:
-        fn: the function; or the run type, given by position as in ``@traceable("tool")``. A type given so that is none
-            of LangSmith's is reported on the logger ``clew``, as ``name=`` may have been meant.
+        fn: the function; or the run type, by position as in ``@traceable("tool")``. If LangSmith has no such run type,
+            the logger ``clew`` says so, as ``name=`` may have been meant.
         run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever", or one of your own.
-        name: the name of the run; the function's by default.
-        tags, metadata, project_name: for this run and those under it.
-        reduce_fn: from the list of all that a generator has yielded to what is recorded as its output. If it
-            raises, the list is.
-        process_inputs: from the dict of inputs to the dict to record. If it raises, none is recorded.
-        process_outputs: from the return value to the dict to record. If it raises, none is recorded.
-        process_chunk: from what a generator yields to what is recorded of it. If it raises, nothing is.
-        enabled: False for a function whose calls are never recorded; what it calls is under its caller's run.
-        options: as of `RunTree`.
+        name: the name of the run; the function's name by default.
+        tags, metadata, project_name: for this run and the runs below it.
+        reduce_fn: turns the list of yielded items into the recorded output. If it raises, the list is recorded.
+        process_inputs: turns the dict of inputs into the recorded dict. If it raises, no inputs are recorded.
+        process_outputs: turns the return value into the recorded dict. If it raises, no outputs are recorded.
+        process_chunk: turns a yielded item into the recorded item. If it raises, the item is not recorded.
+        enabled: False to record no call of the function; the runs inside it nest under its caller's run.
+        options: further options, as `RunTree` takes them.
 
-    One call may say more, in ``langsmith_extra={...}``, which the function does not get: ``parent``, as
-    `tracing_context` takes it or "ignore" for a new trace; ``name``, ``run_id``, ``tags``, ``metadata``, also that of
-    ``run_extra``, and ``project_name``; ``on_end``, which is called with the `RunTree` once it has ended; and
-    ``config``, a LangChain config, for its tags, metadata, run name and parent.
+    A single call takes more options in ``langsmith_extra={...}``, which the function does not get: ``parent``, as
+    `tracing_context` takes it or "ignore" for a new trace; ``name``, ``run_id``, ``tags``, ``metadata`` and
+    ``project_name``; ``run_extra`` for its metadata; ``on_end``, a function that is called with the `RunTree` after
+    its end; and ``config``, a LangChain config, for its tags, metadata, run name and parent.
 
     Raises:
-        ArgumentTypeError: what is decorated is not callable, is a class or a function of `contextlib.contextmanager`
-            or `asynccontextmanager`, or an option is something else than it says; from the
-            call, ``langsmith_extra`` is no dict, or has something else in it than the above.
-        ArgumentValueError: from the call, ``run_id`` is no UUID.
+        ArgumentTypeError: `fn` is not callable, is a class, or is a function of `contextlib.contextmanager` or
+            `asynccontextmanager`; an option has the wrong type; at a call, ``langsmith_extra`` is not a dict or has an
+            unknown key.
+        ArgumentValueError: at a call, ``run_id`` is not a UUID.
 
     Example:
         >>> import clew
@@ -184,7 +182,7 @@ def traceable(
     return decorate if fn is None else decorate(fn)
 
 
-# LangSmith's.
+# The run types of LangSmith.
 _RUN_TYPES = frozenset(("chain", "embedding", "llm", "parser", "prompt", "retriever", "tool"))
 
 
@@ -201,7 +199,7 @@ def _positional_run_type(text: str) -> str:
 
 def _traced(fn: Any, recipe: Recipe) -> Any:
     if type(fn) is GeneratorFunction:
-        # Each of its generators has a context of its own, and it is there that the run is current.
+        # Each of its generators has a context of its own, in which the run must be current.
         return fn.redecorated(lambda inner: _traced(inner, recipe))
     kind = kind_of(fn)
     if "generator" in kind:
@@ -209,25 +207,24 @@ def _traced(fn: Any, recipe: Recipe) -> Any:
     return (_traced_coroutine_function if kind == "coroutine" else _traced_function)(fn, recipe)
 
 
-# The two wrappers differ in their `await`, and are written out, as a call between would cost each
-# recorded call some three per cent. In both, everything from making the run current on stands in the
-# `try`: an interrupt can come anywhere. Their closures and the globals that they name can be pickled, so
-# that cloudpickle can send a traced function by value. A ContextVar cannot, nor can its methods: they are
-# attributes of the module `blocks`, which is pickled by name.
+# The two wrappers differ in their `await`. Both are written out, because a shared function would cost each recorded
+# call some three per cent. The `try` begins before the run becomes current: an interrupt can arrive anywhere.
+# cloudpickle sends a traced function by value with its closure and the globals that it names. A ContextVar and its
+# methods cannot be pickled, so they are reached through the module `blocks`, which is pickled by name.
 
 
-def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  as said above
+def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  written out, see above
     start, copy_result = recipe.start, recipe.copy_result
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
-    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  as said above
+    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  written out, see above
         if kwargs and recipe.is_addressed(kwargs):
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
                 try:
                     return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
-                except BaseException as error:  # noqa: BLE001  all of them go on
-                    raise without_next_frame(error)  # noqa: B904  it is the same one
+                except BaseException as error:  # noqa: BLE001  every exception propagates
+                    raise without_next_frame(error)  # noqa: B904  the same exception
         if not (_hooks.start_hooks and is_enabled):
             if fills_run_tree:
                 args, kwargs = recipe.filled(args, kwargs, None)
@@ -245,36 +242,36 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
                 _blocks.reset_current(token)
             except ValueError:
                 report_foreign_exit()
-            kind = type(result)  # which may be one that cannot be hashed
+            kind = type(result)  # compared by identity: a type may not be hashable
             if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
                 stream = streamed(result, recipe, run)
                 if stream is not None:
                     return stream
-            if run._status == "pending":  # not ended by hand, inside the function
+            if run._status == "pending":  # else the function has ended the run itself
                 run._result = copy_result(result)
                 run._close("success")
             return result
         except BaseException as error:
             leave_call(run._identity, token)
-            # The traceback without this frame of ours.
+            # The recorded traceback begins below this frame.
             run._fail(error, error.__traceback__ and error.__traceback__.tb_next)
             raise
 
     return dress(async_wrapper, fn)
 
 
-def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  as said above
+def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  written out, see above
     start, copy_result = recipe.start, recipe.copy_result
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  as said above
+    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  written out, see above
         if kwargs and recipe.is_addressed(kwargs):
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
                 try:
                     return _traced_function(fn, recipe_of_call)(*args, **kwargs)
-                except BaseException as error:  # noqa: BLE001  all of them go on
-                    raise without_next_frame(error)  # noqa: B904  it is the same one
+                except BaseException as error:  # noqa: BLE001  every exception propagates
+                    raise without_next_frame(error)  # noqa: B904  the same exception
         if not (_hooks.start_hooks and is_enabled):
             if fills_run_tree:
                 args, kwargs = recipe.filled(args, kwargs, None)
@@ -292,12 +289,12 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
                 _blocks.reset_current(token)
             except ValueError:
                 report_foreign_exit()
-            kind = type(result)  # which may be one that cannot be hashed
+            kind = type(result)  # compared by identity: a type may not be hashable
             if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
                 stream = streamed(result, recipe, run)
                 if stream is not None:
                     return stream
-            if run._status == "pending":  # not ended by hand, inside the function
+            if run._status == "pending":  # else the function has ended the run itself
                 run._result = copy_result(result)
                 run._close("success")
             return result

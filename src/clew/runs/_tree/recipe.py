@@ -45,17 +45,11 @@ from clew.runs.sampling import settings
 
 __all__ = ("Recipe", "filling_functions", "name_of")
 
-
-# The keyword of one call, by LangSmith's name, and the parameter that is filled in.
+# LangSmith's names: the keyword with the options of one call, and the parameter that gets the run.
 _EXTRA = "langsmith_extra"
-
-
 _RUN_TREE = "run_tree"
 
-
 _around = ambient.get
-
-
 _current = current_identity.get
 
 # The traced functions whose `run_tree` parameter is filled in.
@@ -64,7 +58,7 @@ filling_functions: WeakSet[Any] = WeakSet()
 
 class Recipe:
     """
-    Hold how the runs of one function are made.
+    How one function is traced: the options of its runs, and how a run is created from the arguments of a call.
     """
 
     __slots__ = (
@@ -86,7 +80,7 @@ class Recipe:
         "is_enabled",
     )
 
-    # From a return value, or from one item of a stream, to what is recorded of it.
+    # From a return value, or one item of a stream, to the recorded value.
     copy_result: Callable[[Any], Any]
     copy_chunk: Callable[[Any], Any]
     fills_run_tree: bool
@@ -100,18 +94,18 @@ class Recipe:
         self.is_enabled = True
         signature = Signature(fn)
         self._place_of_run_tree = signature.place_of(_RUN_TREE)
-        # What is traced twice gets the run that is current in it, which is the inner one.
+        # A function that is traced twice gets the inner run, which is current when it is called.
         self.fills_run_tree = self._place_of_run_tree is not None and self._place_of_run_tree >= 0 and not _fills(fn)
         self._takes_config = not signature.takes("config")
-        # Made at the first recorded call: reading a signature is too slow for import time.
+        # Created at the first recorded call: reading a signature is too slow for import time.
         self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
-        # For one call with options of its own: whose it was made of, and what it asks for.
+        # Only for one call with options of its own: the function's own recipe, and the options.
         self._origin: Optional[Recipe] = None
         self._id_text: Optional[str] = None
         self._on_end: Optional[Callable[[RunTree], object]] = None
 
     def __getstate__(self) -> Tuple[None, Dict[str, Any]]:
-        # For a pickle by value. The reader of inputs is generated code, and is made anew at the other end.
+        # For pickling by value. The reader of inputs is generated code; the receiver generates its own.
         state = {name: getattr(self, name) for name in self.__slots__}
         return None, {**state, "_read_inputs": None}
 
@@ -123,7 +117,7 @@ class Recipe:
         reduce_fn: Optional[Callable[[List[Any]], Any]],
     ) -> None:
         """
-        Have what is recorded go through these.
+        Set the hooks that the recorded values go through.
         """
         self._process_inputs = process_inputs
         self._reduce = reduce_fn
@@ -140,43 +134,42 @@ class Recipe:
     @property
     def reduces(self) -> bool:
         """
-        Whether the items of a stream are all needed at its end.
+        Whether there is a `reduce_fn`, which needs all items of a stream at its end.
         """
         return self._reduce is not None
 
     @property
     def copies_chunks(self) -> bool:
         """
-        Whether the items of a stream are recorded as they are.
+        Whether the items of a stream are recorded as copies, without a hook.
         """
         return self.copy_chunk is copy_value
 
     def copy_chunks(self, chunks: List[Any]) -> Any:
         """
-        Return what is recorded of a stream as its output.
+        Return the recorded output of a stream.
         """
         value: Any = chunks
         if self._reduce is not None:
             try:
                 value = self._reduce(chunks)
-            except Exception as error:  # noqa: BLE001  it is the program's own, and has no say in what the program does
+            except Exception as error:  # noqa: BLE001  a failing hook must not break the traced stream
                 report(
                     "reductions_failed",
-                    f"reduce_fn of {self._name!r} raised {type(error).__name__}, so the list of what was yielded "
-                    f"is recorded",
+                    f"reduce_fn of {self._name!r} raised {type(error).__name__}, so the list of yielded items is recorded",
                     error=error,
                 )
         elif self.copy_result is copy_value:
-            return chunks  # which are copies
+            return chunks  # they are copies
         return self.copy_result(value)
 
-    def start(  # noqa: C901  written out, as it is in the way of every call
+    def start(  # noqa: C901  written out, as every call runs it
         self, args: Tuple[Any, ...], kwargs: Dict[str, Any], *, later: bool = False
     ) -> Optional[RunTree]:
         """
-        Return the run of a call that is about to be made, None if it cannot be recorded.
+        Open the run of a call. Return None if it is not recorded, and the `Unsampled` root of an unsampled trace.
 
-        With `later`, it is `start_late` that will start it.
+        With `later`, call `start_late` afterwards to start the run.
         """
         around = _around()
         if not around.is_recorded:
@@ -188,25 +181,25 @@ class Recipe:
         if parent is None and settings.is_sampling:
             decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
             if not isinstance(decided, str):
-                return decided  # type: ignore[return-value]  # it plays the part of one
+                return decided  # type: ignore[return-value]  # an Unsampled, which has the methods that the wrappers call
             digits = decided
         run = None
         try:
             read = self._read_inputs or self._make_reader()
             try:
                 inputs = read(*args, **kwargs)
-            except TypeError:  # the function will refuse this call, too, and its own error is the one to see
+            except TypeError:  # the function will refuse these arguments, too, with its own error
                 inputs = self._unsorted_inputs(args, kwargs)
             run = open_run(parent, around, self._name, self._run_type, inputs, self._own, digits)
             if self._origin is not None:
-                self._give_what_the_call_asks_for(run)
+                self._apply_call_options(run)
             if not later:
                 for hook in _hooks.start_hooks:
                     hook(run)
             return run
         except RecursionError:
-            # The function would have met the same wall one call later. Up to 3.9, going on after this
-            # error so close to the limit ends the process.
+            # The function would meet the limit one call later. Up to 3.9, continuing after this error so close
+            # to the limit can end the process.
             raise
         except Exception as error:  # noqa: BLE001  tracing never breaks the traced program
             report("calls_not_recorded", f"a call of {self._name!r} could not be recorded", error=error)
@@ -218,23 +211,27 @@ class Recipe:
 
     def start_late(self, run: RunTree, *, is_unseen: bool) -> None:
         """
-        Start the run of a generator, now that its first step is made; `is_unseen` if nobody can have read its ids.
+        Start the run of a generator at its first step.
+
+        Args:
+            run: opened by `start` with `later`.
+            is_unseen: whether nobody can have read its ids, so that the start time in them may still change.
         """
         identity = run._identity
         if run._status != "pending":
             return
-        if is_unseen or (identity._id_text is None and identity._order is None):  # in which the time stands
+        if is_unseen or (identity._id_text is None and identity._order is None):  # the ids contain the start time
             parent = identity.parent
             identity.start_time_ns = max(now_ns(), 0 if parent is None else parent.start_time_ns)
             if identity._id_text is not None and self._id_text is None:
-                # Its random digits have decided that it is recorded.
+                # Keep the random digits: the sampler has decided by them.
                 identity._id_text = new_id_text(identity.start_time_ns, identity.span_id)
         if _hooks.start_hooks:
             _hooks.notify_start(run)
         else:
             run._ignore_changes()
 
-    def _give_what_the_call_asks_for(self, run: RunTree) -> None:
+    def _apply_call_options(self, run: RunTree) -> None:
         if self._id_text is not None:
             run._identity._id_text = self._id_text
         if self._on_end is not None:
@@ -244,7 +241,7 @@ class Recipe:
         self, args: Tuple[Any, ...], kwargs: Dict[str, Any], run: Optional[RunTree]
     ) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
         """
-        Return the arguments of a call with `run_tree` among them, unless the caller has passed it.
+        Return the arguments of a call with `run_tree` added, unless the caller has passed it.
         """
         place = self._place_of_run_tree or 0
         is_passed = self._is_passed(args)
@@ -275,20 +272,23 @@ class Recipe:
         read = input_reader(self._fn, self._process_inputs, without=(_RUN_TREE,))
 
         def read_call(*args: Any, **kwargs: Any) -> Dict[str, Any]:
-            # Which is filled in once there is a run.
+            # `run_tree` is filled in later, once there is a run.
             return read(*args, **kwargs) if self._is_passed(args) else read(*args, **{**kwargs, _RUN_TREE: None})
 
         return read_call
 
     def is_addressed(self, kwargs: Dict[str, Any]) -> bool:
         """
-        Return whether arguments of a call are for its run: ``langsmith_extra=``, or LangChain's ``config=``.
+        Return whether a call has options for its run: ``langsmith_extra=``, or LangChain's ``config=``.
         """
         return _EXTRA in kwargs or (self._takes_config and "config" in kwargs)
 
     def with_extra(self, kwargs: Dict[str, Any]) -> Tuple[ContextManager[None], Recipe]:
         """
-        Return what one call that is addressed is to run in, and how its run is made; take that out of its arguments.
+        Take the options for the run out of the arguments of a call.
+
+        Returns:
+            The block in which to make the call, and the recipe of its run.
         """
         options: Dict[str, Any] = dict(check_mapping(kwargs.pop(_EXTRA, None) or {}, _EXTRA))
         config = options.pop("config", None)
@@ -303,7 +303,7 @@ class Recipe:
         tags, project_name = options.pop("tags", None), options.pop("project_name", None)
         run_id, on_end = options.pop("run_id", None), options.pop("on_end", None)
         if parent is None:
-            parent = options.pop("run_tree", None)  # as older releases have it
+            parent = options.pop("run_tree", None)  # the name in older releases of LangSmith
         own = hand_down(tags, metadata_of_extra(options, options.pop("metadata", None), _EXTRA), project_name)
         if self._own is not None:
             own = self._own if own is None else self._own.overlaid(own)
@@ -330,7 +330,7 @@ def _itself(chunk: Any) -> Any:
 def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
     try:
         return copy_value(call_without_tracing(process, chunk))
-    except Exception as error:  # noqa: BLE001  anything; and fail closed, as with the payloads
+    except Exception as error:  # noqa: BLE001  a failing hook drops the item: it may have been there to hide it
         kind = type(error).__name__
         report("payloads_dropped", f"process_chunk raised {kind}, so a chunk was not recorded", error=error)
         return {"clew.dropped": f"process_chunk raised {kind}"}
