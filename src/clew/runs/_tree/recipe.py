@@ -156,7 +156,7 @@ class Recipe:
             except Exception as error:  # noqa: BLE001  a failing hook must not break the traced stream
                 report(
                     "reductions_failed",
-                    f"reduce_fn of {self._name!r} raised {type(error).__name__}, so the list of yielded items is recorded",
+                    f"reduce_fn of {self._name!r} raised {type(error).__name__}, so the yielded items are recorded",
                     error=error,
                 )
         elif self.copy_result is copy_value:
