@@ -14,7 +14,8 @@ import pytest
 import clew
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.drawing import draw_tree
-from clew.runs.stored import StoredRun, line_of, record_of, trees_of
+from clew.runs._tree.serialising import line_of
+from clew.runs.stored import StoredRun, record_of, trees_of
 
 if TYPE_CHECKING:
     from clew.runs.finished import Run

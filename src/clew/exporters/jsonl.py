@@ -1,7 +1,7 @@
 """
 Finished runs in a file, one line of JSON each, and such a file read back as trees.
 
-What stands in a line is in `clew.runs.stored`.
+What stands in a line is in `clew.runs._tree.serialising`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from uuid import UUID
 
 from clew._shared.hints import subscriptable
 from clew.errors import ArgumentValueError, RunsRefusedError
+from clew.runs._tree.serialising import line_of
 from clew.runs.finished import Run
-from clew.runs.stored import StoredRun, line_of, plant
+from clew.runs.stored import StoredRun, link_trees
 
 __all__ = ("JSONLinesExporter", "StoredRuns", "read_runs")
 
@@ -147,4 +148,4 @@ def read_runs(path: Union[str, PathLike[str]]) -> StoredRuns:
                 broken_lines += 1
             else:
                 runs[run.id] = run
-    return StoredRuns(plant(runs.values()), len(runs), broken_lines)
+    return StoredRuns(link_trees(runs.values()), len(runs), broken_lines)

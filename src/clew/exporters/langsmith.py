@@ -13,8 +13,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
 from clew.errors import MissingExtraError, RunsRefusedError
+from clew.runs._tree.serialising import encode_json
 from clew.runs.finished import Run
-from clew.runs.stored import encode_json
 
 if TYPE_CHECKING:
     from langsmith import Client

@@ -142,7 +142,7 @@ class Recording(EnteredOnce):
             >>> json.loads(runs.to_json())[0]["name"]
             'fetch'
         """
-        from clew.runs.stored import json_of_trees  # here, as most programs need no JSON
+        from clew.runs._tree.serialising import json_of_trees  # here, as most programs need no JSON
 
         return "".join(json_of_trees(self.roots, indent))
 
