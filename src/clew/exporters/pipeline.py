@@ -1,7 +1,17 @@
 """
-The way from the end of a run to the exporters: a bounded queue, one thread, deadlines that are kept.
+The way from the end of a run to the exporters: a bounded queue and one thread.
 
-What an exporter does with the runs is its own matter; which ones there are, `clew.exporters.configuration`'s.
+How an exporter is called is in `clew.exporters._delivery`; which exporters there are, in
+`clew.exporters.configuration`.
+
+Guarantees:
+    - Ending a run appends it to a queue. It never waits for an exporter, and never raises.
+    - A run can end in a signal handler or in a finaliser, on top of whatever its thread is doing. So the functions
+      that traced threads call take no lock of the `threading` module except without waiting.
+    - `flush` and `shutdown` return by their deadline.
+
+Assumes:
+    - `append`, `pop` and `popleft` of a deque are atomic.
 """
 
 from __future__ import annotations
@@ -13,74 +23,44 @@ from contextlib import suppress
 from contextvars import Context
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Deque, List, Optional, Sequence, Tuple, Union
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
-from clew.errors import RunsRefusedError
+from clew.exporters._delivery import Delivery
 from clew.exporters.protocol import Exporter
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import Ambient, ambient
-from clew.runs.finished import Run
 from clew.runs.run import RunTree
 
 __all__ = ("Pipeline",)
 
 _TOO_LATE = "they were not delivered before the deadline of a shutdown"
-_LONGEST_BACK_OFF = 30.0
-_LOOK_EVERY = 0.5
+_LOOK_EVERY = 0.5  # seconds, see `_wait_for_runs`
 
 
 class Pipeline:
     """
     Hand the runs that end in this process to exporters, in batches, in a daemon thread of its own.
 
-    Ending a run puts it into a queue and does no more; what an exporter raises, and how long it takes, stays in the
-    thread. It runs in an empty context in which nothing is recorded, so that an exporter can be traced code.
-
-    Everything that the traced threads call takes no lock of Python's own `threading` module: a run can end in a
-    signal handler or in a finaliser, on top of whatever this thread was doing.
+    Ending a run puts it into a queue and does no more. Exporters are called in the thread, in an empty context in
+    which nothing is recorded, so that an exporter can be traced code.
 
     Context:
-        *When*: nothing is captured. *What the callee sees*: exporters, an empty context. *What comes back*: nothing.
-        Thread-safe.
+        *When*: nothing is captured. *What the callee sees*: exporters see an empty context. *What comes back*:
+        nothing. Thread-safe.
 
     Args:
-        exporters: who gets the runs, each all of them.
-        before: the pipeline that this one is to replace. An exporter of both is called by the two in turn.
-        max_queued: how many runs may wait. What ends when so many do is dropped, and counted as ``runs_dropped``. So is
-            the news that a run has started, counted as ``starts_dropped``; its end is not affected.
-        max_batch: how many runs an exporter is handed at most at once.
-        delay: for how many seconds a run waits for others to make a batch.
-        attempts: how often a batch is tried, before it is given up and counted as ``runs_lost``.
-        back_off: for how many seconds, more or less, to wait after the first failure; after each further one, twice
-            as long.
+        exporters: each of them gets all runs.
+        before: the pipeline that this one replaces. An exporter of both is called by the two in turn.
+        max_queued: how many runs may wait. A run that ends while that many wait is dropped, and counted as
+            ``runs_dropped``. Runs that have started wait in a queue of the same size; one that finds it full is
+            counted as ``starts_dropped``, and its end is exported all the same.
+        max_batch: how many runs an exporter gets at once, at most.
+        delay: the seconds that a run waits for others to make a batch.
+        attempts: how often a batch is tried before it is given up and counted as ``runs_lost``.
+        back_off: the seconds to wait after the first failure, more or less; after each further one, twice as long.
     """
-
-    __slots__ = (
-        "_attempts",
-        "_back_off",
-        "_delay",
-        "_end_hook",
-        "_exporters",
-        "_flushes",
-        "_in_flight",
-        "_is_over",
-        "_last",
-        "_lost",
-        "_lost_told",
-        "_max_batch",
-        "_max_queued",
-        "_queue",
-        "_quiet_below",
-        "_start_hook",
-        "_starters",
-        "_starting",
-        "_starts",
-        "_thread",
-        "_turns",
-        "_wake",
-    )
 
     def __init__(
         self,
@@ -93,45 +73,49 @@ class Pipeline:
         attempts: int = 5,
         back_off: float = 0.5,
     ) -> None:
-        self._exporters = tuple(exporters)
-        self._starters: Tuple[Any, ...] = tuple(
-            exporter for exporter in exporters if hasattr(exporter, "export_starts")
+        self._delivery = Delivery(
+            exporters,
+            lambda seconds: self._wake.acquire(timeout=seconds),  # somebody who waits for runs cuts the pause short
+            before=None if before is None else before._delivery,
+            attempts=attempts,
+            back_off=back_off,
         )
         self._max_queued = max_queued
         self._max_batch = max_batch
         self._delay = delay
-        self._attempts = attempts
-        self._back_off = back_off
-        # Runs that have ended, and who waits for everything before; and, apart, so that they take no room from these,
-        # runs that have started.
+        # Runs that have ended, and a marker for each caller who waits for all runs before it. Runs that have started
+        # have a queue of their own, so that they take no places from these.
         self._queue: Deque[Union[RunTree, _Marker]] = deque()
         self._starts: Deque[RunTree] = deque()
-        self._start_hook: Callable[[RunTree], object] = self._put_start if self._starters else self._on_start
+        self._start_hook: Callable[[RunTree], object] = (
+            self._put_start if self._delivery.wants_starts else self._on_start
+        )
         self._end_hook: Callable[[RunTree], object] = self._on_end
-        self._renew()
-        if before is not None:
-            self._turns.update({key: turn for key, turn in before._turns.items() if key in self._turns})
+        self._reset()
 
-    def _renew(self) -> None:
-        # At first, and in a forked child: the thread and those who wait are the parent's, and so are the runs.
+    def _reset(self) -> None:
         self._queue.clear()
         self._starts.clear()
-        # By its id, as an exporter may have no hash. Held while it is called.
-        self._turns: Dict[int, threading.Lock] = {id(exporter): threading.Lock() for exporter in self._exporters}
         self._thread: Optional[threading.Thread] = None
-        self._starting = threading.Lock()  # held from when somebody starts the thread
+        self._starting = threading.Lock()  # held while there is a thread, or one is being started
         self._wake = threading.Lock()  # released to wake the thread
         self._wake.acquire()
-        self._quiet_below = 0  # a queue that is longer than this needs more than an append
+        self._quiet_below = 0  # while a queue is no longer than this, an append is enough
         self._flushes: Deque[_Marker] = deque()
-        self._in_flight = 0
-        self._is_over = False  # nobody waits any more for what is not delivered
-        self._last: Optional[_Marker] = None
-        self._lost = self._lost_told = 0
+        self._in_flight = 0  # the size of the batch that exporters have now
+        self._last: Optional[_Marker] = None  # the marker of `shutdown`
+        self._lost_at_last_flush = 0
+
+    def _renew(self) -> None:
+        """
+        Begin anew in a forked child: the thread, the runs and the callers who wait are all the parent's.
+        """
+        self._reset()
+        self._delivery.renew()
 
     def open(self) -> None:
         """
-        Begin to take runs, which switches recording on.
+        Start to take runs. This switches recording on.
         """
         global _open_pipelines
         with _guard.lock:
@@ -144,13 +128,13 @@ class Pipeline:
         Wait until all runs that have ended by now are delivered, for `timeout` seconds at most.
 
         Returns:
-            Whether they are, and no run was dropped or lost since the last call. In the thread of an exporter, which
-            would wait for itself, always False.
+            Whether they are delivered and no run was dropped or lost since the last call. Always False in the
+            thread of the pipeline, which would wait for itself.
         """
         deadline = monotonic() + timeout
         if self._is_own_thread():
             return False
-        lost_told = self._lost_told
+        lost_before = self._lost_at_last_flush
         marker = self._last
         if marker is None and (self._queue or self._thread is not None):
             marker = _Marker()
@@ -158,18 +142,18 @@ class Pipeline:
                 return False
         if marker is not None and not marker.wait(deadline):
             return False
-        self._lost_told = lost = self._lost
-        return lost == lost_told
+        self._lost_at_last_flush = lost = self._delivery.lost
+        return lost == lost_before
 
     def shutdown(self, timeout: float, *, keeping: Sequence[Exporter] = ()) -> bool:
         """
-        Take no more runs, deliver those that there are, and shut the exporters down: in `timeout` seconds at most.
+        Take no more runs, deliver those that wait, and shut the exporters down, in `timeout` seconds at most.
 
-        What is not delivered by then is given up, and counted as ``runs_lost``.
+        Runs that are not delivered by then are given up, and counted as ``runs_lost``.
 
         Args:
             timeout: in seconds.
-            keeping: exporters that others go on to use.
+            keeping: exporters that are not shut down, as another pipeline uses them.
 
         Returns:
             As `flush`.
@@ -184,7 +168,7 @@ class Pipeline:
             if self._last is None:
                 self._last = _Marker(deadline, keeping)
         if is_first and not self._send(self._last):
-            # There is no thread, and none can be started any more. Mostly there is nothing to deliver, either.
+            # There is no thread, and none can be started any more. In most cases there is nothing to deliver either.
             is_delivered = not self._queue
             Context().run(self._shut_down_here)
             self._last.passed.release()
@@ -194,17 +178,17 @@ class Pipeline:
             is_delivered = self._last.wait(deadline)
         if is_first and not is_delivered:
             self._give_up()
-        lost_told, self._lost_told = self._lost_told, self._lost
-        return is_delivered and self._lost_told == lost_told
+        lost_before, self._lost_at_last_flush = self._lost_at_last_flush, self._delivery.lost
+        return is_delivered and self._lost_at_last_flush == lost_before
 
     def _is_own_thread(self) -> bool:
         thread = self._thread
         return thread is not None and thread.ident == get_ident()
 
-    # What the traced threads call.
+    # Called by traced threads.
 
     def _on_start(self, run: RunTree) -> None:  # noqa: ARG002  a hook
-        # Here and not when a run ends, where a finaliser may have come in the middle of `threading` itself.
+        # The thread is started here and not when a run ends: a run may end in a finaliser that interrupts `threading`.
         if self._thread is None:
             self._start_thread()
 
@@ -226,8 +210,8 @@ class Pipeline:
     def _on_end(self, run: RunTree) -> None:
         queue = self._queue
         queue.append(run)
-        # Compared afterwards, as the thread lowers that number first, and looks at the queue before it falls asleep:
-        # either it sees this run there, or this run sees that it has to be woken.
+        # Append first, compare second. The thread lowers the number first and looks at the queue second, before it
+        # sleeps. So either the thread sees this run, or this call sees that it must wake the thread.
         if len(queue) > self._quiet_below:
             self._look_after_queue()
 
@@ -237,12 +221,12 @@ class Pipeline:
             return
         try:
             newest = self._queue.pop()
-        except IndexError:  # the thread has made room meanwhile
+        except IndexError:  # the thread has emptied the queue meanwhile
             return
         if isinstance(newest, _Marker):
             self._queue.append(newest)
             return
-        self._lost += 1
+        self._delivery.lost += 1
         report(
             "runs_dropped",
             "a run was dropped, as the exporter is slower than the program; record fewer runs, or sample traces",
@@ -252,26 +236,26 @@ class Pipeline:
         self._quiet_below = self._max_queued
         if self._thread is None:
             self._start_thread()
-        with suppress(RuntimeError):  # somebody else has
+        with suppress(RuntimeError):  # it is released already
             self._wake.release()
 
     def _start_thread(self) -> bool:
         if not self._starting.acquire(blocking=False):
-            return True  # another thread is at it
+            return True  # another thread starts it
         try:
-            # Whatever a thread inherits, be it Python's doing or a patch of somebody's, stays outside of that context.
+            # An empty context, whatever this Python or somebody's patch makes threads inherit.
             thread = threading.Thread(target=Context().run, args=(self._work,), name="clew-exporter", daemon=True)
             self._thread = thread
             thread.start()
             return True
-        except RuntimeError as error:  # there are too many, or the interpreter is about to end
+        except RuntimeError as error:  # too many threads, or the interpreter is shutting down
             self._thread = None
             self._starting.release()
             if self._queue:
                 report("exports_failed", "the thread that exports runs could not be started; they wait", error=error)
             return False
 
-    # What those who wait call.
+    # Called by those who wait.
 
     def _send(self, marker: _Marker) -> bool:
         if self._thread is None and not self._start_thread():
@@ -282,27 +266,22 @@ class Pipeline:
         return True
 
     def _give_up(self) -> None:
-        self._is_over = True
+        self._delivery.is_abandoned = True
         self._close()
-        self._lose(self._in_flight, _TOO_LATE)
+        self._delivery.lose(self._in_flight, _TOO_LATE)
         self._wake_up()
 
     def _close(self) -> None:
-        # Who had read the tuple of hooks a moment ago may still come; that is counted.
+        # A thread that read the tuple of hooks before they were removed may still add a run; 0 makes it count that.
         self._quiet_below = self._max_queued = 0
         self._starts.clear()
         left = 0
         with suppress(IndexError):  # the end of the queue
             while True:
                 left += isinstance(self._queue.popleft(), RunTree)
-        self._lose(left, _TOO_LATE)
+        self._delivery.lose(left, _TOO_LATE)
 
-    def _lose(self, count: int, reason: str) -> None:
-        self._lost += count
-        for _ in range(count):
-            report("runs_lost", f"finished runs were given up, as {reason}; see where the exporter delivers to")
-
-    # What the thread does.
+    # Called by the thread.
 
     def _work(self) -> None:
         _record_nothing()
@@ -316,14 +295,17 @@ class Pipeline:
     def _leave(self) -> None:
         self._thread = None
         self._starting.release()
-        if self._queue:  # of somebody who has come meanwhile, and has seen that there was a thread
+        if self._queue:  # a run was added meanwhile, by a call that still saw a thread
             self._start_thread()
 
     def _wait_for_runs(self) -> bool:
         """
-        Return whether there is something to do; it may take for ever, but not where the process is to end with another.
+        Sleep until there is something to do, and then until there is a batch or `delay` is over.
+
+        Returns:
+            False if this thread must end so that the process can, see `_is_forked_in_thread`.
         """
-        while not self._has_waiting(0) and not self._is_over:
+        while not self._has_waiting(0) and not self._delivery.is_abandoned:
             self._quiet_below = 0
             if self._has_waiting(0):
                 break
@@ -349,16 +331,13 @@ class Pipeline:
         self._in_flight = len(ended)
         try:
             for first in range(0, len(started), self._max_batch):
-                # Who has ended meanwhile will come by itself, or has.
-                pending = [run for run in started[first : first + self._max_batch] if run.status == "pending"]
-                self._deliver_starts(self._frozen(pending))
-            # As nothing changes a run that has ended, it is frozen here and not on the thread that ended it.
-            self._deliver(self._frozen(ended))
-        except BaseException as error:  # noqa: BLE001  such as a lack of memory; there is no other thread to take over
+                self._delivery.deliver_starts(started[first : first + self._max_batch])
+            self._delivery.deliver(ended)
+        except BaseException as error:  # noqa: BLE001  out of memory, for example; no other thread would take over
             report("exports_failed", "a batch of runs could not be handed to an exporter", error=error)
-            self._lose(self._in_flight, "they could not be handed to an exporter")
+            self._delivery.lose(self._in_flight, "they could not be handed to an exporter")
         self._in_flight = 0
-        is_last = self._is_over or (marker is not None and marker is self._last)
+        is_last = self._delivery.is_abandoned or (marker is not None and marker is self._last)
         if is_last:
             self._shut_down_exporters()
         if marker is not None:
@@ -372,13 +351,13 @@ class Pipeline:
 
     def _shut_down_exporters(self) -> None:
         last = self._last or _Marker()
-        for exporter in self._exporters:
-            if not any(exporter is kept for kept in last.keeping):
-                timeout = max(0.0, last.deadline - monotonic())
-                self._attempt(exporter, exporter.shutdown, timeout, timeout=timeout)
+        self._delivery.shut_down(lambda: max(0.0, last.deadline - monotonic()), last.keeping)
         self._close()
 
     def _take(self, ended: List[RunTree]) -> Optional[_Marker]:
+        """
+        Move one batch from the queue to `ended`; stop at a marker and return it.
+        """
         for _ in range(self._max_batch):
             try:
                 item = self._queue.popleft()
@@ -391,64 +370,10 @@ class Pipeline:
 
     def _take_starts(self) -> List[RunTree]:
         started: List[RunTree] = []
-        with suppress(IndexError):  # what is over is taken away at the other end
+        with suppress(IndexError):  # `_put_start` may take the last one away
             while len(started) < self._max_queued:
                 started.append(self._starts.popleft())
         return started
-
-    def _frozen(self, runs: Sequence[RunTree]) -> Tuple[Run, ...]:
-        frozen: List[Run] = []
-        for run in runs:
-            try:
-                frozen.append(Run(run, ()))
-            except Exception as error:  # noqa: BLE001, PERF203  no reason to lose the others
-                self._refuse(1, error)
-        return tuple(frozen)
-
-    def _deliver(self, runs: Tuple[Run, ...]) -> None:
-        waiting = list(self._exporters if runs else ())
-        for attempt in range(self._attempts):
-            if attempt:
-                self._wait_before(attempt)
-            waiting = [exporter for exporter in waiting if not self._attempt(exporter, exporter.export, runs)]
-            if not waiting or self._is_over:  # what is over is counted already
-                return
-        self._lose(len(runs), f"{type(waiting[0]).__name__} failed {self._attempts} times")
-
-    def _deliver_starts(self, runs: Tuple[Run, ...]) -> None:
-        for exporter in self._starters if runs else ():
-            self._attempt(exporter, exporter.export_starts, runs)
-
-    def _attempt(
-        self, exporter: object, call: Callable[[Any], object], argument: object, *, timeout: float = -1
-    ) -> bool:
-        turn = self._turns[id(exporter)]
-        # Only one that has been given up, as it hangs there, does not come out.
-        if not turn.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
-            return False
-        try:
-            call(argument)
-            return True
-        except RunsRefusedError as refusal:
-            self._refuse(refusal.count, refusal)
-            return True
-        except BaseException as error:  # noqa: BLE001  an exit, too, is the exporter's own
-            name = type(exporter).__name__
-            report("exports_failed", f"{name} failed, and will be tried again a few times", error=error)
-            return False
-        finally:
-            turn.release()
-
-    def _refuse(self, count: int, error: Exception) -> None:
-        self._lost += count
-        for _ in range(count):
-            report("runs_refused", "a run was left out, as it can never be delivered: see the error", error=error)
-
-    def _wait_before(self, attempt: int) -> None:
-        from random import random  # here, as most programs never need it
-
-        delay = min(self._back_off * 2 ** (attempt - 1), _LONGEST_BACK_OFF) * (0.5 + random())  # noqa: S311  no secret
-        self._wake.acquire(timeout=delay)  # which whoever comes to wait cuts short
 
 
 def _record_nothing() -> None:
@@ -457,7 +382,7 @@ def _record_nothing() -> None:
 
 class _Marker:
     """
-    Stand in the queue for somebody who waits until everything before it is delivered.
+    An element of the queue for a caller who waits until all runs before it are delivered.
     """
 
     __slots__ = ("deadline", "keeping", "passed")
@@ -469,19 +394,20 @@ class _Marker:
         self.passed.acquire()
 
     def wait(self, deadline: float) -> bool:
-        # A signal is handled meanwhile, and what its handler raises ends the wait.
+        # Signals are handled during this wait, and an exception of a handler ends it.
         if not self.passed.acquire(timeout=min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)):
             return False
-        self.passed.release()  # for whoever else waits for it
+        self.passed.release()  # several callers may wait for one marker
         return True
 
 
-# Those that have to begin anew in a forked child. Replaced as a whole.
+# The pipelines that begin anew in a forked child. The tuple is replaced, never changed.
 _open_pipelines: Tuple[Pipeline, ...] = ()
 _guard = ForkSafeLock()
 
 
-# A child that was forked in another thread than the main one ends when its last thread does, without a word to anybody.
+# A child that was forked in another thread than the main one ends when the last of its threads does, and calls no exit
+# functions. The thread of a pipeline, daemon or not, must not be that last one.
 _main_ident = threading.main_thread().ident
 _is_forked_in_thread = False
 
