@@ -5,6 +5,7 @@ The list of differences from a plain generator in the guide: complete, as far as
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import re
 import sys
@@ -197,6 +198,37 @@ def test_body_that_ignores_its_closing_is_closed_twice_when_dropped(monkeypatch:
     assert closings_of(clew.context_generator(ignores)) == ["ada", "nobody"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs generators to be closed when dropped")
+def test_traced_body_that_is_collected_is_closed_in_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: List[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: failures.append(str(args.exc_value)))
+
+    @clew.traceable
+    def body() -> Iterator[None]:
+        token = user.set("body")
+        try:
+            yield
+        finally:
+            user.reset(token)
+
+    def left(*, in_a_cycle: bool) -> str:
+        user.set("ada")
+        held: List[object] = [body()]
+        next(held[0])  # type: ignore[call-overload]
+        if in_a_cycle:
+            held.append(held)
+        del held
+        gc.collect()
+        return user.get()
+
+    with clew.record():
+        assert (Context().run(left, in_a_cycle=False), failures) == ("ada", [])
+        assert Context().run(left, in_a_cycle=True) == "body"
+    assert len(failures) == 1
+    assert "was created in a different Context" in failures[0]
+
+
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="PyPy refuses it at once")
 def test_what_is_no_exception_is_refused_before_it_comes_to_the_body() -> None:
     caught: List[str] = []
@@ -307,4 +339,4 @@ def test_loop_names_the_drivers_module() -> None:
 
 def test_every_row_of_the_list_is_known_here() -> None:
     """A row that is added to the guide needs a test here; the last three are in the tests of what they are about."""
-    assert len(listed()) == 18
+    assert len(listed()) == 19

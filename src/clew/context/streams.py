@@ -13,11 +13,12 @@ from functools import lru_cache, partial
 from operator import length_hint
 from types import AsyncGeneratorType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Type, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from clew.context._stepping.async_drivers import drive_async
 from clew.context._stepping.bodies import is_driver, is_unused, named
 from clew.context._stepping.carrying import carriers
+from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.coroutines import ContextCoroutine, as_coroutine, is_current
 from clew.context._stepping.drivers import drive
 from clew.context._stepping.entering import capture_carried, is_refusal, prepare_to_keep
@@ -103,7 +104,7 @@ def _remedy(given: object) -> str:
     return "pass an iterator, an async iterator, or an object that gives one"
 
 
-class _StreamContext:
+class _StreamContext(Collectable):
     """
     Hold the context of a stream, and of the iterators that it gives.
     """
@@ -113,6 +114,7 @@ class _StreamContext:
     def __init__(self, context: Context, carried: Carried) -> None:
         self._context = context
         self._carriers = carriers(carried)
+        self._reference = ref(self, CALLBACK)
 
     def begin(self) -> Runner:
         return self.run
@@ -128,9 +130,15 @@ class _StreamContext:
             except RuntimeError as error:
                 if not is_refusal(error):
                     raise
-            return call(*args) if is_current(self._context) else self._context.copy().run(call, *args)
+            # To ask whether it is the current one sets a variable in that.
+            if not self.is_collected() and is_current(self._context):
+                return call(*args)
+            return self._context.copy().run(call, *args)
         finally:
             del args  # which may hold an exception, whose traceback holds this frame
+
+    # For what closes the stream; here it is no different from a step.
+    run_last = run
 
     def stepped(self, awaitable: Any) -> ContextCoroutine:
         return ContextCoroutine(as_coroutine(awaitable), self._context, run=self.run)
@@ -168,7 +176,8 @@ class _Stream(metaclass=StreamType):
 
     def _call_in_context(self, name: str, args: Any, kwargs: Any) -> Any:
         try:
-            result = self.__own.run(getattr(self.__stream, name), *args, **kwargs)
+            run = self.__own.run_last if name in _CLOSING else self.__own.run
+            result = run(getattr(self.__stream, name), *args, **kwargs)
             return self.__own.stepped(result) if inspect.isawaitable(result) else result
         finally:
             del args  # as above
@@ -189,8 +198,10 @@ class _Stream(metaclass=StreamType):
         raise TypeError(f"cannot pickle or copy {self!r}: a context stays in its process; pass what unwrap returns")
 
     def __del__(self) -> None:
-        # If this is the last reference, what the stream does at its end is done in its context.
-        self.__own.run(object.__delattr__, self, "_Stream__stream")
+        # If this is the last reference, what the stream does at its end is done in its context. The garbage collector
+        # finalises the stream by itself; and another finaliser may still have to use this.
+        if not self.__own.is_collected():
+            self.__own.run(object.__delattr__, self, "_Stream__stream")
 
     # The special methods. A type of stream gets those that it has itself.
 
@@ -216,7 +227,7 @@ class _Stream(metaclass=StreamType):
         return self if entered is self.__stream else entered
 
     def __exit(self, *exception: Any) -> Any:
-        return self.__own.run(type(self.__stream).__exit__, self.__stream, *exception)
+        return self.__own.run_last(type(self.__stream).__exit__, self.__stream, *exception)
 
     async def __aenter(self) -> Any:
         entered = await self.__own.stepped(self.__own.run(type(self.__stream).__aenter__, self.__stream))

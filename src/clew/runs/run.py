@@ -6,6 +6,7 @@ How a run becomes current is in `clew.runs._tree.blocks`; what people read of it
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from datetime import datetime
 from functools import lru_cache
 from types import TracebackType
@@ -393,8 +394,15 @@ class RunTree(MutableRun, Identified):
             return
         text = None
         try:
-            text = describe_error(error, traceback)
-            self._close(status_of(error), text)
+            if isinstance(error, GeneratorExit):
+                # The collector may be closing the body of this run. Describing the error sets a variable, and so may a
+                # hook; nothing may be set in the context that is current then (see `Collectable`).
+                context = copy_context()
+                text = context.run(describe_error, error, traceback)
+                context.run(self._close, status_of(error), text)
+            else:
+                text = describe_error(error, traceback)
+                self._close(status_of(error), text)
         except Exception as failure:  # noqa: BLE001  a hook failed, or the stack is full
             if self._status == "pending":
                 # What `_close` does, without any call: the stack may be full.

@@ -19,6 +19,7 @@ from clew.context._stepping.inheriting import Beginning
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames, without_steps, without_this_frame
 
 __all__ = (
+    "Step",
     "StepHere",
     "delegate_async",
     "drive_async",
@@ -56,7 +57,7 @@ else:
     _Map = map
 
 
-class _Step(_Map):
+class Step(_Map):
     """
     Be awaitable for one operation on the body, in the body's context: a map of `run` to `next` and the operation.
 
@@ -98,7 +99,7 @@ class _Step(_Map):
             del self, arguments, parts, operations, operation
 
 
-class StepHere(_Step):
+class StepHere(Step):
     """
     Be awaitable for one operation on the body, in whichever context is current: a map of `next` to the operation.
     """
@@ -128,7 +129,7 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
     run = beginning.begin()
     del beginning
     # In variables, which are quicker to reach than what is global, and are still there when the interpreter exits.
-    step, nexts, repeated, asend, thrown, as_thrown = _Step, _NEXTS, repeat, body.asend, Thrown, without_this_frame
+    step, nexts, repeated, asend, thrown, as_thrown = Step, _NEXTS, repeat, body.asend, Thrown, without_this_frame
     as_ended = without_steps
     operation, plain = first_operation(body), None
     try:
@@ -165,7 +166,7 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
 driver_codes.add(drive_async.__code__)
 
 
-step_codes.update(fn.__code__ for fn in (_Step.send, _Step.throw, _Step._run, StepHere._run))
+step_codes.update(fn.__code__ for fn in (Step.send, Step.throw, Step._run, StepHere._run))
 
 
 def first_operation(body: Any) -> Any:

@@ -11,8 +11,10 @@ from collections.abc import Coroutine
 from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, Callable, Coroutine as CoroutineOf, Optional
+from weakref import ref
 
 from clew.context._stepping.carrying import Carried, carriers
+from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.entering import IN_USE, is_refusal, prepare_for_here
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ContextInUseError
 
@@ -47,7 +49,7 @@ def close_unstarted(coro: Any) -> None:
         coro.close()
 
 
-class ContextCoroutine(CoroutineOf[Any, Any, Any]):
+class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
     """
     Be a coroutine object whose every step runs in one Context; all attributes are those of the wrapped one.
 
@@ -56,7 +58,7 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
     current, as it does with a bare one.)
     """
 
-    __slots__ = ("__weakref__", "_context", "_coroutine", "_is_copy", "_is_started", "_run", "_send")
+    __slots__ = ("_context", "_coroutine", "_is_copy", "_is_started", "_run", "_send")
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
         is_copy: bool = False,
         run: Optional[Callable[..., Any]] = None,
     ) -> None:
+        self._reference = ref(self, CALLBACK)
         self._coroutine = coroutine
         self._context = context
         self._is_copy = is_copy  # and nobody else's, so that it may be changed before the first step
@@ -131,7 +134,8 @@ class ContextCoroutine(CoroutineOf[Any, Any, Any]):
             if not is_refusal(error):
                 raise
         self._refuse_if_running()
-        if is_current(self._context):
+        # To ask whether it is the current one sets a variable in that.
+        if not self.is_collected() and is_current(self._context):
             return self._call_in_place(close)
         return self._context.copy().run(self._call_in_place, close)
 

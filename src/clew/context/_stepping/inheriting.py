@@ -11,9 +11,11 @@ from abc import abstractmethod
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, Callable, FrozenSet, Iterable, Optional, Protocol, Union
+from weakref import ref
 
 from clew.context._stepping.captured import Captured, checked_context
 from clew.context._stepping.carrying import Carried, carriers
+from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.coroutines import is_current
 from clew.context._stepping.entering import IN_USE, capture_carried, is_refusal, prepare_to_keep
 from clew.context._stepping.layers import Isolated, Live, Runner
@@ -121,7 +123,7 @@ def _runner(context: Context, carried: Carried) -> Runner:
     return partial(run, *carriers(carried)) if carried else run
 
 
-class Shared:
+class Shared(Collectable):
     """
     Have the body's steps run in a context that others run in, too.
     """
@@ -133,6 +135,7 @@ class Shared:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._carried = capture_carried()
+        self._reference = ref(self, CALLBACK)
 
     def begin(self) -> Runner:
         self._run = _runner(self._context, self._carried)
@@ -151,7 +154,8 @@ class Shared:
 
     def _step_refused(self, fn: Callable[..., Any], *args: Any) -> Any:
         try:
-            if is_current(self._context):
+            # To ask whether it is the current one sets a variable in that.
+            if not self.is_collected() and is_current(self._context):
                 call, *rest = (*self._run.args, fn) if isinstance(self._run, partial) else (fn,)
                 return call(*rest, *args)
             # From now on in a copy: the body has to end in some context, now or when its consumer closes it.

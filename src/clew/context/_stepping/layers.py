@@ -11,9 +11,11 @@ from contextlib import suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
 from typing import Any, Callable, Dict, FrozenSet, Sequence
+from weakref import ref
 
 from clew.context._stepping import carrying
 from clew.context._stepping.carrying import live_carrier
+from clew.context._stepping.collecting import CALLBACK, Collectable
 
 __all__ = ("Isolated", "Live", "Runner")
 
@@ -40,7 +42,7 @@ _mapping = gc.get_referents if _tells_mappings(gc.get_referents) else lambda _: 
 _MISSING: Any = object()
 
 
-class _Layer:
+class _Layer(Collectable):
     """
     Be a context whose variables are taken from another one, again and again, by setting them.
 
@@ -131,6 +133,7 @@ class Isolated(_Layer):
         # By the token of its setting, a variable can be unset in the consumer's context, too.
         self._given: Dict[ContextVar[Any], Token[Any]] = {}
         self._left: object = None
+        self._reference = ref(self, CALLBACK)
         self._before = Context()
         for variable in own:
             value = variable.get(_MISSING)
@@ -171,6 +174,8 @@ class Isolated(_Layer):
                 variable.reset(token)
 
     def _give(self) -> None:
+        if self.is_collected():
+            return
         context, before = self._context, self._before
         for variable, value in context.items():
             if variable in self._own or before.get(variable, _MISSING) is value:

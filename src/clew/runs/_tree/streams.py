@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from contextvars import Token
+from contextvars import Context, Token
+from functools import partial
 from inspect import CO_ITERABLE_COROUTINE, isawaitable
 from itertools import repeat
-from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, coroutine
+from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType, coroutine
 from typing import TYPE_CHECKING, Any, AsyncGenerator, Callable, Generator, List, Optional, Tuple
+from weakref import ref
 
-from clew.context._stepping.async_drivers import StepHere, first_operation
+from clew.context._stepping.async_drivers import Step, StepHere, first_operation
 from clew.context._stepping.bodies import is_fresh, named
+from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.function_likes import FunctionLike
 from clew.context._stepping.throwing import (
     Exit,
@@ -49,7 +52,7 @@ _around = ambient.get
 _set_around = ambient.set
 
 
-class _Stream:
+class _Stream(Collectable):
     """
     Hold the run of one generator, and what the body has as the current one, its own or that of an open block.
 
@@ -78,6 +81,7 @@ class _Stream:
     _carried: Optional[Tuple[Ambient, Optional[Baggage], Optional[Baggage]]]
 
     def __init__(self, recipe: Recipe, run: Optional[RunTree], *, starts: bool, is_unseen: bool = False) -> None:
+        self._reference = ref(self, CALLBACK)
         self._recipe = recipe
         self._run = run
         self._starts = starts
@@ -118,6 +122,50 @@ class _Stream:
         else:
             self.add(chunk)
         return chunk
+
+    def step_of_exit(self) -> Callable[..., Any]:
+        """
+        Return what closes a plain generator: a step, in a copy of the current context if the collector closes it.
+        """
+        return self._step_in_copy if self.is_collected() else self.step
+
+    def _step_in_copy(self, fn: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return self._copy().run(self.step, fn, *args)
+        finally:
+            del args  # which may hold an exception, whose traceback holds this frame
+
+    async def closed_in_copy(self, operation: Any, *, is_awaiting: bool) -> Any:
+        """
+        Return what closing an async generator gives, all of which is done in one copy of the current context.
+        """
+        context = self._copy()
+        context.run(self._enter_copy, is_awaiting)
+        try:
+            return await Step(partial(_run_in, context), repeat(next), repeat(operation))
+        except BaseException as error:
+            context.run(partial(self.end, error, is_closed=True))
+            raise
+        finally:
+            del operation  # which may hold an exception, whose traceback holds this frame
+
+    def _enter_copy(self, is_awaiting: bool) -> None:  # noqa: FBT001  `Context.run` passes it on
+        here, block = _current(), _around()
+        inside = here
+        while is_awaiting and inside is not None and inside is not self.identity:
+            inside = inside.parent
+        if is_awaiting and inside is not None:
+            # It is collected in the very context of the step that was given up, where its own run, or one in that,
+            # is current already.
+            self._carry(here, block)
+        else:
+            self.enter(block)
+
+    def unless_collected(self, token: Optional[Token[Optional[Identity]]]) -> Optional[Token[Optional[Identity]]]:
+        """
+        Return the token by which to `leave` when a step that awaits is closed, None if the collector closes it.
+        """
+        return None if self.is_collected() else token
 
     def _enter_block(self) -> None:
         _set_around(self.ambient)
@@ -161,7 +209,7 @@ class _Stream:
         """
         here = _current()
         if token is None:
-            if here is self.identity:
+            if here is self.identity and not self.is_collected():
                 _set_current(before)
             return
         try:
@@ -226,6 +274,13 @@ class _Stream:
         run, self._run = self._run, None
         if run is None or run._status != "pending":
             return
+        if self.is_collected():
+            # What reduces the items, and whoever hears of the end, may set variables.
+            self._copy().run(self._end, run, error, is_closed)
+        else:
+            self._end(run, error, is_closed)
+
+    def _end(self, run: RunTree, error: BaseException, is_closed: bool) -> None:  # noqa: FBT001  `Context.run` passes it on
         chunks, self.chunks = self.chunks, []
         if self._left_out:
             chunks.append(f"<cut: {len(chunks) + self._left_out} chunks>")
@@ -243,7 +298,15 @@ class _Stream:
         # Of a generator that nobody has closed: it was not begun, or no event loop was there to close it.
         if self._run is not None and not self._starts:
             with suppress(Exception):  # the interpreter exits, and what is global is gone
-                self.end(GeneratorExit(), is_closed=True)
+                self._copy().run(partial(self.end, GeneratorExit(), is_closed=True))
+
+
+def _run_in(context: Context, fn: Callable[..., Any], *args: Any) -> Any:
+    # In Python, so that a profiler hears that another context is entered.
+    try:
+        return context.run(fn, *args)
+    finally:
+        del args  # as above
 
 
 def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for each item would take as long again
@@ -311,7 +374,10 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out, as a call for ea
                     # It comes from what the body delegates to, before that could resume. This ends here.
                     run(body.close)
                     raise
-                step = exit_of(body).throw if isinstance(error, GeneratorExit) else body.throw
+                if isinstance(error, GeneratorExit):
+                    step, run = exit_of(body).throw, stream.step_of_exit()
+                else:
+                    step = body.throw
                 box[:] = (as_thrown(error),)
     except StopIteration as end:
         return end.value
@@ -352,8 +418,14 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  as above
             try:
                 before, around = get_current(), get_around()
                 try:
-                    token = stream.enter(around)
-                    box.append(await step(next_, repeated(operation)))
+                    if is_closed and stream.is_collected():
+                        box.append(await stream.closed_in_copy(operation, is_awaiting=body.ag_running))
+                    else:
+                        token = stream.enter(around)
+                        box.append(await step(next_, repeated(operation)))
+                except GeneratorExit:
+                    token = stream.unless_collected(token)
+                    raise
                 finally:
                     stream.leave(token, before, around)
                     token = None
@@ -371,6 +443,9 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  as above
                         try:
                             token = set_current(identity)
                             item = await plain_step
+                        except GeneratorExit:
+                            token = stream.unless_collected(token)
+                            raise
                         finally:
                             if token is not None and get_current() is identity and get_around() is around:
                                 try:
@@ -409,7 +484,10 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  as above
                     operation = thrown(body.athrow(as_thrown(error)))
                 else:
                     # It comes from what the body awaits, before that could resume. This ends here.
-                    await step(next_, repeated(body.aclose()))
+                    if is_closed and stream.is_collected():
+                        await stream.closed_in_copy(body.aclose(), is_awaiting=False)
+                    else:
+                        await step(next_, repeated(body.aclose()))
                     stream.end(error, is_closed=is_closed)
                     raise
     except StopAsyncIteration:
@@ -473,6 +551,10 @@ def _under(run: RunTree, fn: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+# What a driver steps to close an async generator: the operation that throws, and then its methods.
+_CLOSING = (Thrown, MethodType)
+
+
 class _StreamObject(_Stream):
     """
     Record a stream that is no generator: what it gives when it is iterated over, until it ends or is closed.
@@ -480,7 +562,24 @@ class _StreamObject(_Stream):
     It is what the object that stands for the stream has call the stream's own methods.
     """
 
-    __slots__ = ("_called",)
+    __slots__ = ("_called", "_copied")
+
+    # While the collector closes an async generator: the context in which it does, None while that is the current one.
+    _copied: Optional[Context]
+
+    def __init__(self, recipe: Recipe, run: Optional[RunTree]) -> None:
+        super().__init__(recipe, run, starts=False)
+
+    def run_last(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """
+        Do as `run` does with what closes the stream.
+        """
+        try:
+            if self.is_collected():
+                return self._copy().run(self.run, fn, *args, **kwargs)
+            return self.run(fn, *args, **kwargs)
+        finally:
+            del args  # which may hold an exception, whose traceback holds this frame
 
     def run(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """
@@ -512,7 +611,17 @@ class _StreamObject(_Stream):
 
     def _step_native(self, fn: Callable[..., Any], *args: Any) -> Any:
         if fn is not next and fn is not without_frames:
-            return self.step(fn, *args)
+            # Of all that a driver calls only the method of an `Exit` is written in Python.
+            return (self.step_of_exit() if fn.__class__ is MethodType else self.step)(fn, *args)
+        if args[0].__class__ in _CLOSING and self.is_collected():
+            copied = getattr(self, "_copied", self._copy())
+            if copied is not None:
+                self._copied = None
+                try:
+                    return copied.run(self._step_native, fn, *args)
+                finally:
+                    self._copied = copied
+                    del args
         before, around, token = _current(), _around(), None
         try:
             token = self.enter(around)
@@ -547,7 +656,8 @@ class _StreamObject(_Stream):
         return result
 
 
-step_codes.update(fn.__code__ for fn in (_Stream.step, _StreamObject.run, _StreamObject._step_native))
+step_codes.update(fn.__code__ for fn in (_Stream.step, _Stream._step_in_copy, _Stream.closed_in_copy, _run_in))
+step_codes.update(fn.__code__ for fn in (_StreamObject.run, _StreamObject.run_last, _StreamObject._step_native))
 
 # How many references there are to what is in a variable of a function that calls another one with it, if that is all.
 # PyPy does not count them.
@@ -578,7 +688,7 @@ def streamed(result: Any, recipe: Recipe, run: RunTree) -> Any:
         is_alone = is_fresh(result) and _references_to(result) <= _ALONE
         return _driving(result, _Stream(recipe, run, starts=False)) if is_alone else None
     is_stream = type(kind) is StreamType or any(has_special(kind, name) for name in _STREAMS_HAVE)
-    return stand_in(result, _StreamObject(recipe, run, starts=False)) if is_stream else None
+    return stand_in(result, _StreamObject(recipe, run)) if is_stream else None
 
 
 _STREAMS_HAVE = ("__next__", "__anext__", "__aiter__")
