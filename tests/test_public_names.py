@@ -4,6 +4,7 @@ What is public exists, is documented and typed, costs nothing before it is used,
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -61,6 +62,19 @@ def test_everyday_names_say_clew_is_their_module() -> None:
         elif name != "__version__":
             assert value.__module__ == "clew"
     assert set(clew.__all__) <= set(dir(clew))
+
+
+def test_everyday_names_are_the_same_to_type_checkers_and_at_run_time() -> None:
+    (checked,) = (
+        node
+        for node in ast.parse(Path(clew.__file__).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    )
+    imports = [node for node in checked.body if isinstance(node, ast.ImportFrom)]
+    assert len(imports) == len(checked.body)
+    assert {alias.name: node.module for node in imports for alias in node.names} == clew._HOMES
+    assert all(alias.asname == alias.name for node in imports for alias in node.names)
+    assert set(clew.__all__) == {*clew._HOMES, "__version__"}
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

@@ -1,17 +1,19 @@
 """
 Keep the thread of a trace whole through pools, tasks, processes and streams.
 
-The everyday names are here and are loaded on first use; importing `clew` alone imports no other
-module, no event loop and no third-party package.
+The everyday names are here, and each is loaded on first use. Importing `clew` alone imports no other module, no event
+loop and no third-party package.
 
-PYTEST_DONT_REWRITE, or pytest would warn of a clew that was imported before it.
+PYTEST_DONT_REWRITE: clew's pytest plugin imports this module early; without the marker pytest warns that it can no
+longer rewrite its asserts.
 """
 
 from __future__ import annotations
 
 import sys
 
-# A plain constant, as `typing` need not be loaded for it: type checkers know the name.
+# A plain constant saves loading `typing`. Type checkers know the name, and take what is imported here under its own
+# name (`X as X`) as public.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from clew._shared.incidents import stats as stats
@@ -53,95 +55,43 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-__all__ = (
-    "Accessor",
-    "ClewError",
-    "ContextThread",
-    "ContextThreadPool",
-    "ContextThreadPoolExecutor",
-    "ContextTimer",
-    "Link",
-    "Recording",
-    "Run",
-    "RunTree",
-    "Snapshot",
-    "TraceRoot",
-    "__version__",
-    "baggage",
-    "bind",
-    "capture",
-    "configure",
-    "context_generator",
-    "detached",
-    "flush",
-    "get_baggage",
-    "get_current_headers",
-    "get_current_run_tree",
-    "install",
-    "installed",
-    "record",
-    "register_accessor",
-    "set_baggage",
-    "shutdown",
-    "stats",
-    "thread_local_accessor",
-    "trace",
-    "traceable",
-    "tracing_context",
-    "uninstall",
-    "unwrap",
-    "wrap_async_generator",
-    "wrap_coroutine",
-    "wrap_executor",
-    "wrap_generator",
-    "wrap_stream",
-)
-
+# The module of each everyday name, at run time. A test compares this with the imports above.
 _HOMES = {
-    "Accessor": "clew.context.accessors",
-    "ClewError": "clew.errors",
-    "ContextThread": "clew.executors.threads",
-    "ContextThreadPool": "clew.executors.multiprocessing_pool",
-    "ContextThreadPoolExecutor": "clew.executors.thread_pool",
-    "ContextTimer": "clew.executors.threads",
-    "Link": "clew.runs.finished",
-    "Recording": "clew.runs.recording",
-    "Run": "clew.runs.finished",
-    "RunTree": "clew.runs.run",
-    "Snapshot": "clew.context.snapshot",
-    "TraceRoot": "clew.runs.sampling",
-    "baggage": "clew.runs.headers",
-    "bind": "clew.context.binding",
-    "capture": "clew.context.snapshot",
-    "configure": "clew.exporters.configuration",
-    "context_generator": "clew.context.generators",
-    "detached": "clew.context.scopes",
-    "flush": "clew.exporters.configuration",
-    "get_baggage": "clew.runs.headers",
-    "get_current_headers": "clew.runs.headers",
-    "get_current_run_tree": "clew.runs.current",
-    "install": "clew.executors.installation",
-    "installed": "clew.executors.installation",
-    "record": "clew.runs.recording",
-    "register_accessor": "clew.context.accessors",
-    "set_baggage": "clew.runs.headers",
-    "shutdown": "clew.exporters.configuration",
-    "stats": "clew._shared.incidents",
-    "thread_local_accessor": "clew.context.accessors",
-    "trace": "clew.runs.trace",
-    "traceable": "clew.runs.traceable",
-    "tracing_context": "clew.runs.current",
-    "uninstall": "clew.executors.installation",
-    "unwrap": "clew.context.binding",
-    "wrap_async_generator": "clew.context.generators",
-    "wrap_coroutine": "clew.context.coroutines",
-    "wrap_executor": "clew.executors.wrapped",
-    "wrap_generator": "clew.context.generators",
-    "wrap_stream": "clew.context.streams",
+    name: module
+    for module, names in {
+        "clew._shared.incidents": "stats",
+        "clew.context.accessors": "Accessor register_accessor thread_local_accessor",
+        "clew.context.binding": "bind unwrap",
+        "clew.context.coroutines": "wrap_coroutine",
+        "clew.context.generators": "context_generator wrap_async_generator wrap_generator",
+        "clew.context.scopes": "detached",
+        "clew.context.snapshot": "Snapshot capture",
+        "clew.context.streams": "wrap_stream",
+        "clew.errors": "ClewError",
+        "clew.executors.installation": "install installed uninstall",
+        "clew.executors.multiprocessing_pool": "ContextThreadPool",
+        "clew.executors.thread_pool": "ContextThreadPoolExecutor",
+        "clew.executors.threads": "ContextThread ContextTimer",
+        "clew.executors.wrapped": "wrap_executor",
+        "clew.exporters.configuration": "configure flush shutdown",
+        "clew.runs.current": "get_current_run_tree tracing_context",
+        "clew.runs.finished": "Link Run",
+        "clew.runs.headers": "baggage get_baggage get_current_headers set_baggage",
+        "clew.runs.recording": "Recording record",
+        "clew.runs.run": "RunTree",
+        "clew.runs.sampling": "TraceRoot",
+        "clew.runs.trace": "trace",
+        "clew.runs.traceable": "traceable",
+    }.items()
+    for name in names.split()
 }
 
+if not TYPE_CHECKING:  # they understand only a literal
+    __all__ = tuple(sorted((*_HOMES, "__version__")))
 
-# Of the environment: what they say takes effect with the first everyday name of the run tree.
+
+# Variables of the environment that `clew.exporters.configuration` reads. They take effect when the first everyday name
+# of the run tree is loaded.
 _VARIABLES = frozenset(("CLEW_ENABLED", "CLEW_EXPORT", "CLEW_PROJECT", "CLEW_SAMPLE", "CLEW_SERVICE"))
 
 
@@ -163,4 +113,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES})

@@ -73,7 +73,7 @@ class Pipeline:
         attempts: int = 5,
         back_off: float = 0.5,
     ) -> None:
-        self._delivery = Delivery(
+        self._delivery: Delivery = Delivery(
             exporters,
             lambda seconds: self._wake.acquire(timeout=seconds),  # somebody who waits for runs cuts the pause short
             before=None if before is None else before._delivery,

@@ -155,9 +155,7 @@ class StoredRun:
         fill("children", tuple(children))
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(
-            f"expected a stored run to be read only, found {name!r} set; make a new StoredRun"
-        )
+        raise AttributeError(f"expected a stored run to be read only, found {name!r} set; make a new StoredRun")
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"expected a stored run to be read only, found {name!r} deleted")
