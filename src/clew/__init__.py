@@ -90,19 +90,15 @@ if not TYPE_CHECKING:  # they understand only a literal
     __all__ = tuple(sorted((*_HOMES, "__version__")))
 
 
-# Variables of the environment that `clew.exporters.configuration` reads. They take effect when the first everyday name
-# of the run tree is loaded.
-_VARIABLES = frozenset(("CLEW_ENABLED", "CLEW_EXPORT", "CLEW_PROJECT", "CLEW_SAMPLE", "CLEW_SERVICE"))
-
-
 def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # `__import__` and not importlib.import_module: importlib's Python side is not loaded by every interpreter.
     __import__(home)
-    if home.startswith("clew.runs.") and not _VARIABLES.isdisjoint(sys.modules["os"].environ):
-        __import__("clew.exporters.configuration")  # which reads them, once
+    if home.startswith("clew.runs."):
+        # The package `clew.runs` has done so, but a variable may have been set since.
+        sys.modules["clew._shared.environment"].load_configuration()
     value = getattr(sys.modules[home], name)
     # Tracebacks, reprs and documentation should show the name people import. A class keeps its own module, where
     # `inspect.getsource` and `typing.get_type_hints` look for its source and for the names in its hints.
