@@ -69,6 +69,49 @@ def test_new_exporter_replaces_the_old_one_which_is_flushed_and_shut_down() -> N
     assert [len(exporter.shutdowns) for exporter in (old, new, both)] == [1, 1, 1]
 
 
+def test_none_takes_back_what_was_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CLEW_EXPORT", "CLEW_SAMPLE", "CLEW_PROJECT", "CLEW_SERVICE", "CLEW_ENABLED"):
+        monkeypatch.delenv(name, raising=False)
+    exporter = Keeping()
+    clew.configure(exporter=exporter, project_name="p", service="s", sampler=0.5, enabled=False)
+    clew.configure(project_name=None, sampler=None, enabled=None)
+    assert (settings.project_name, settings.service, settings.sampler, is_enabled()) == (None, "s", None, True)
+    make_run("first")
+    clew.configure(service=None)
+    assert settings.filing is None
+    clew.configure(exporter=None)
+    assert (exporter.names, len(exporter.shutdowns)) == (["first"], 1)
+    make_run("second")
+    assert clew.flush()
+    assert exporter.names == ["first"]
+    clew.configure(exporter=None)  # once more does nothing
+
+
+def test_none_gives_back_what_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    monkeypatch.setenv("CLEW_PROJECT", "theirs")
+    monkeypatch.setenv("CLEW_SAMPLE", "1.0")
+    monkeypatch.setenv("CLEW_SERVICE", " ")
+    monkeypatch.setenv("CLEW_ENABLED", "yes")
+    monkeypatch.setenv("CLEW_EXPORT", f"jsonl:{file}")
+    clew.configure(exporter="memory:", project_name="ours", service="ours", sampler=0.0, enabled=False)
+    clew.configure(exporter=None, project_name=None, service=None, sampler=None, enabled=None)
+    assert (settings.project_name, settings.service, settings.sampler, is_enabled()) == ("theirs", None, 1.0, True)
+    make_run("run")
+    assert clew.flush(DEADLINE)
+    assert [run.name for run in read_runs(file).roots] == ["run"]
+
+
+def test_variable_that_is_refused_is_counted_where_it_would_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEW_SAMPLE", "some")
+    monkeypatch.setenv("CLEW_EXPORT", "nowhere:")
+    before = clew.stats().get("environment_refused", 0)
+    clew.configure(sampler=0.5)
+    clew.configure(sampler=None, exporter=None)
+    assert settings.sampler is None
+    assert clew.stats()["environment_refused"] == before + 2
+
+
 def test_what_is_not_named_stays_as_it_was() -> None:
     exporter = MemoryExporter()
     clew.configure(exporter=exporter, project_name="p", service="s", sampler=1.0)

@@ -43,10 +43,10 @@ STATEMENTS = [
 def run(program: str, **variables: str) -> str:
     environ: Dict[str, str] = {name: value for name, value in os.environ.items() if not name.startswith("CLEW_")}
     environ["PYTHONPATH"] = str(Path(clew.__file__).parents[1])
+    command = [sys.executable, "-c", program]
     done = subprocess.run(
-        [sys.executable, "-c", program], env={**environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        encoding="utf-8", timeout=60, check=False,
-    )  # fmt: skip
+        command, env={**environ, **variables}, capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

@@ -17,6 +17,7 @@ from clew.context._stepping.kinds import kind_of
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.pipeline import Pipeline
 from clew.exporters.protocol import Exporter
+from clew.runs._tree.attributes import Unset, unset
 from clew.runs._tree.hooks import set_enabled
 from clew.runs.sampling import Sampler, Settings, settings
 
@@ -32,17 +33,19 @@ _is_watching_exit = False
 
 def configure(
     *,
-    exporter: Union[Exporter, Sequence[Union[Exporter, str]], str, None] = None,
-    sampler: Optional[Sampler] = None,
-    project_name: Optional[str] = None,
-    service: Optional[str] = None,
-    enabled: Optional[bool] = None,
+    exporter: Union[Exporter, Sequence[Union[Exporter, str]], str, Unset, None] = unset,
+    sampler: Union[Sampler, Unset, None] = unset,
+    project_name: Union[str, Unset, None] = unset,
+    service: Union[str, Unset, None] = unset,
+    enabled: Union[bool, Unset, None] = unset,
 ) -> None:
     """
     Say for the whole process where finished runs go, and what is recorded. An exporter switches recording on.
 
-    What is not named stays as it was. A new exporter replaces the old one, which gets the runs that have ended by then
-    and is shut down. At the end of the process the runs that are left are delivered, for some seconds at most.
+    Options that are left out stay as they were. None takes an option back: it is again what the environment says
+    (CLEW_EXPORT and its like), and without that no exporter, no sampler, no name, and enabled. A new exporter replaces
+    the old one, which gets the runs that have ended by then and is shut down. At the end of the process the runs that
+    are left are delivered, for some seconds at most.
 
     Context:
         *When*: nothing is captured; it holds for every thread, task and context. *What the callee sees*: an exporter
@@ -72,23 +75,33 @@ def configure(
         ...     pass
         >>> clew.shutdown(), [run.name for run in exporter.runs]
         (True, ['fetch'])
+        >>> clew.configure(exporter=None)
     """
-    _check_text(project_name, "project_name")
-    _check_text(service, "service")
-    if not (enabled is None or isinstance(enabled, bool)):
-        raise ArgumentTypeError(f"expected enabled as True or False, got {enabled!r}; pass one of them")
-    if sampler is not None:
-        Settings().sampler = sampler  # which raises before anything is changed
-    exporters = None if exporter is None else _exporters_of(exporter)
+    options = {
+        "project_name": project_name,
+        "service": service,
+        "sampler": sampler,
+        "enabled": enabled,
+        "exporter": exporter,
+    }
+    # All are checked before anything is changed.
+    checked = {
+        option: _from_environment(option) if value is None else _CHECKS[option](value)
+        for option, value in options.items()
+        if not isinstance(value, Unset)
+    }
     with _guard.lock:
-        if sampler is not None:
-            settings.sampler = sampler
-        settings.file_under(project_name=project_name, service=service)
-        if enabled is not None:
-            set_enabled(enabled)
-    if exporters is not None:
+        if "sampler" in checked:
+            settings.sampler = checked["sampler"]
+        settings.file_under(
+            project_name=checked.get("project_name", settings.project_name),
+            service=checked.get("service", settings.service),
+        )
+        if "enabled" in checked:
+            set_enabled(checked["enabled"])
+    if "exporter" in checked:
         _watch_exit()
-        _replace(exporters, EXIT_TIMEOUT)
+        _replace(checked["exporter"], EXIT_TIMEOUT)
 
 
 def flush(timeout: float = 30.0) -> bool:
@@ -144,10 +157,28 @@ def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
         try:
             configure(**{option: read(text)})
         except Exception as error:  # noqa: BLE001  whatever it is, the program did not ask for it
-            report("environment_refused", f"the environment variable {name} was refused: {error}", error=error)
+            _report_variable(name, error)
 
 
-def _replace(exporters: List[Exporter], timeout: float) -> bool:
+def _from_environment(option: str) -> Any:
+    """
+    Return the checked value of an option that nobody has given: that of the environment, or the default.
+    """
+    name, read = next((name, read) for name, (each, read) in _VARIABLES.items() if each == option)
+    text = os.environ.get(name, "").strip()
+    if text:
+        try:
+            return _CHECKS[option](read(text))
+        except Exception as error:  # noqa: BLE001  as above
+            _report_variable(name, error)
+    return _DEFAULTS.get(option)
+
+
+def _report_variable(name: str, error: Exception) -> None:
+    report("environment_refused", f"the environment variable {name} was refused: {error}", error=error)
+
+
+def _replace(exporters: Sequence[Exporter], timeout: float) -> bool:
     global _pipeline
     with _guard.lock:
         old = _pipeline
@@ -175,7 +206,7 @@ def _exporters_of(exporter: object) -> List[Exporter]:
                     f"let it run what is asynchronous itself, for example by asyncio.run(...)"
                 )
     if not exporters:
-        raise ArgumentValueError("expected at least one exporter, got none; call clew.shutdown() to have none")
+        raise ArgumentValueError("expected at least one exporter, got none; pass exporter=None to have none")
     return exporters
 
 
@@ -242,9 +273,40 @@ _VARIABLES: Dict[str, Any] = {
 }
 
 
-def _check_text(value: object, what: str) -> None:
-    if not (value is None or isinstance(value, str)):
-        raise ArgumentTypeError(f"expected {what} as a string, got {value!r}; pass {str(value)!r}")
+def _checked_project_name(value: object) -> str:
+    return _checked_text(value, "project_name")
+
+
+def _checked_service(value: object) -> str:
+    return _checked_text(value, "service")
+
+
+def _checked_text(value: object, what: str) -> str:
+    if isinstance(value, str):
+        return value
+    raise ArgumentTypeError(f"expected {what} as a string, got {value!r}; pass {str(value)!r}")
+
+
+def _checked_switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ArgumentTypeError(f"expected enabled as True or False, got {value!r}; pass one of them")
+
+
+def _checked_sampler(value: Any) -> Any:
+    Settings().sampler = value  # it raises
+    return value
+
+
+_CHECKS: Dict[str, Callable[[Any], Any]] = {
+    "project_name": _checked_project_name,
+    "service": _checked_service,
+    "sampler": _checked_sampler,
+    "enabled": _checked_switch,
+    "exporter": _exporters_of,
+}
+# Of the options that are None otherwise.
+_DEFAULTS: Dict[str, Any] = {"enabled": True, "exporter": ()}
 
 
 def _check_timeout(timeout: object) -> None:

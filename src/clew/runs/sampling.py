@@ -86,13 +86,10 @@ class Settings:
 
     def file_under(self, *, project_name: Optional[str], service: Optional[str]) -> None:
         """
-        Have the runs that end from now on filed under these; what is None stays as it was.
+        File the runs that end from now on under these names.
         """
-        if project_name is not None or service is not None:
-            self.filing = Filing(
-                self.project_name if project_name is None else project_name,
-                self.service if service is None else service,
-            )
+        is_said = project_name is not None or service is not None
+        self.filing = Filing(project_name, service) if is_said else None
 
     @property
     def sampler(self) -> Optional[Sampler]:
