@@ -231,3 +231,20 @@ def test_coroutine_function_arrives_as_one() -> None:
     arrived = by_value(local)
     assert asyncio.iscoroutinefunction(arrived)
     assert asyncio.run(arrived()) == "done"
+
+
+@pytest.mark.parametrize("kind", ["open run", "ended run", "finished run", "recording"])
+def test_run_is_its_own_copy_and_says_what_to_send_instead_of_a_pickle(kind: str) -> None:
+    with clew.record() as runs, clew.trace("open") as run:
+        kinds = {"open run": (run, r"to_headers\(\)"), "recording": (runs, r"to_json\(\)")}
+        if kind in kinds:
+            check_copies(*kinds[kind])
+    check_copies(*{**kinds, "ended run": kinds["open run"], "finished run": (runs.roots[0], "record_of")}[kind])
+
+
+def check_copies(value: Any, remedy: str) -> None:
+    assert copy.copy(value) is value
+    assert copy.deepcopy({"in": [value]})["in"][0] is value
+    for dumps in (pickle.dumps, cloudpickle.dumps):
+        with pytest.raises(clew.errors.ArgumentTypeError, match=f"expected an object that can be pickled.*{remedy}"):
+            dumps(value)

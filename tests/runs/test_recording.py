@@ -39,8 +39,63 @@ def test_a_recording_is_read_as_a_tree_a_list_and_by_name() -> None:
     assert runs.find(name="parent").children == runs.find_all(name="child")[:2] or len(runs.find_all(name="child")) == 3
     assert [run.inputs["name"] for run in runs.find_all(name="child")] == ["first", "second", "alone"]
     assert runs.find_all(name="child", status="error") == ()
-    assert repr(runs) == "<clew.Recording of 4 runs>"
+    assert repr(runs) == "<clew.Recording of 4 runs:\nparent\n├── child\n└── child\nchild>"
     assert repr(runs.roots[0]) == "<clew.Run 'parent' success, 2 children>"
+
+
+class Printer:
+    """What IPython hands to `_repr_pretty_`."""
+
+    def __init__(self) -> None:
+        self.text_written = ""
+
+    def text(self, text: str) -> None:
+        self.text_written += text
+
+
+def shown(runs: clew.Recording) -> str:
+    printer = Printer()
+    runs._repr_pretty_(printer, False)
+    return printer.text_written
+
+
+def test_notebook_shows_the_tree() -> None:
+    with clew.record() as runs:
+        with clew.trace("<script>alert('&')</script>"):
+            child("inside")
+        with pytest.raises(KeyError), clew.trace("fails"):
+            raise KeyError
+    tree = "<script>alert('&')</script>\n└── child\nfails [error]"
+    assert shown(runs) == tree
+    escaped = "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;\n└── child\nfails [error]"
+    assert runs._repr_html_() == f"<pre>{escaped}</pre>"
+
+
+def test_notebook_says_that_a_recording_is_empty() -> None:
+    with clew.record() as runs:
+        pass
+    assert repr(runs) == "<clew.Recording of 0 runs>"
+    assert shown(runs) == "<clew.Recording of 0 runs>"
+    assert runs._repr_html_() == "<pre>&lt;clew.Recording of 0 runs&gt;</pre>"
+    printer = Printer()
+    runs._repr_pretty_(printer, True)
+    assert printer.text_written == "<clew.Recording of 0 runs>"
+
+
+def test_what_is_shown_of_a_recording_is_bounded() -> None:
+    with clew.record() as runs:
+        for _ in range(600):
+            child("many")
+    assert repr(runs) == "<clew.Recording of 600 runs>"
+    for text in (shown(runs), runs._repr_html_()):
+        assert text.count("child") == 500
+        assert "... and 100 more runs" in text
+    with clew.record() as runs, clew.trace("long" * 10_000):
+        child("inside")
+    for text in (repr(runs), shown(runs), runs._repr_html_()):
+        assert len(text) < 300
+        assert "long" in text
+        assert "child" in text
 
 
 def test_find_says_what_there_is_when_there_is_not_one() -> None:

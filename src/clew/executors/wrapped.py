@@ -32,8 +32,8 @@ def wrap_executor(executor: ExecutorT) -> ExecutorT:
 
     For executors that one does not make oneself, or of a kind that clew has no class for: loky's,
     dask's, a framework's. The result passes for an instance of the class of `executor`, and has its
-    attributes. Wrapping twice, or wrapping a `ContextThreadPoolExecutor`, returns it as it is;
-    `unwrap` gives back what was wrapped.
+    attributes. A copy of it, by `copy.copy`, submits to the same executor. Wrapping twice, or wrapping a
+    `ContextThreadPoolExecutor`, returns it as it is; `unwrap` gives back what was wrapped.
 
     Context:
         *When*: at `submit` and at `map`, on the calling thread; nothing at this call. *What the callee
@@ -80,7 +80,13 @@ class _WrappedExecutor(Executor):
         return type(self._wrapped_executor)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_wrapped_executor":  # of an object that was made without __init__
+            raise AttributeError(name)
         return getattr(self._wrapped_executor, name)
+
+    def __reduce__(self) -> Any:
+        # A copy submits to the same executor. A deep copy and a pickle are what the executor makes of them.
+        return wrap_executor, (self._wrapped_executor,)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         if self._is_native:

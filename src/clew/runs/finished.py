@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 from uuid import UUID
 
+from clew.errors import ArgumentTypeError
 from clew.runs._tree.attributes import MutableRun
 from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.kept.errors import ErrorText, text_of
@@ -210,6 +211,20 @@ class Run(Identified):
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"expected a finished run to be read only, found {name!r} deleted")
+
+    # It never changes, so that a copy is of no use.
+
+    def __copy__(self) -> Run:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Run:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise ArgumentTypeError(
+            f"expected an object that can be pickled, found {self!r}, which holds objects of this process; "
+            f"send what clew.runs.stored.record_of(run) returns, or the text of Recording.to_json()"
+        )
 
     def __repr__(self) -> str:
         return f"<clew.Run {self.name!r} {self.status}, {len(self.children)} children>"

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple, Type
 
 from clew._shared.one_use import EnteredOnce
-from clew.errors import RunLookupError
+from clew.errors import ArgumentTypeError, RunLookupError
 from clew.runs._tree.drawing import check_tree, draw_tree
 from clew.runs._tree.hooks import add_start_hook, remove_start_hook
 from clew.runs._tree.identity import Identity, Remote
@@ -24,12 +25,19 @@ __all__ = (
 )
 
 
+# Of a tree, in `repr` and in a notebook.
+_MOST_IN_REPR = 10
+_MOST_SHOWN = 500
+_MOST_CHARS = 120
+
+
 class Recording(EnteredOnce):
     """
     Hold the runs that started while a `record()` block was open, in the order in which they started.
 
     It can be read at any time, in the block and after it; what is read is the state at that moment,
     so a run that had not ended yet shows as ``pending`` and, read again later, as what became of it.
+    A notebook shows its tree, and so does `repr` of one with few runs.
     """
 
     __slots__ = ("_on_start", "_started")
@@ -170,8 +178,41 @@ class Recording(EnteredOnce):
         """
         check_tree(self.roots, expected)
 
+    def __copy__(self) -> Recording:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Recording:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise ArgumentTypeError(
+            f"expected an object that can be pickled, found {object.__repr__(self)}, which collects the runs of this "
+            f"process; send the text of its to_json()"
+        )
+
     def __repr__(self) -> str:
-        return f"<clew.Recording of {len(self._started)} runs>"
+        count = len(self._started)
+        shown = f"<clew.Recording of {count} runs"
+        return f"{shown}:\n{self._shown_tree(count)}>" if 0 < count <= _MOST_IN_REPR else f"{shown}>"
+
+    # Notebooks and IPython call these two. HTML is escaped: the names of runs are anybody's text.
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001  IPython passes it by position
+        printer.text(repr(self) if cycle else self._shown_tree(_MOST_SHOWN) or repr(self))
+
+    def _repr_html_(self) -> str:
+        from html import escape  # here, as few programs are notebooks
+
+        return f"<pre>{escape(self._shown_tree(_MOST_SHOWN) or repr(self))}</pre>"
+
+    def _shown_tree(self, most_lines: int) -> str:
+        count = len(self._started)
+        lines = islice(draw_tree(self.roots), most_lines)
+        shown = [line if len(line) <= _MOST_CHARS else f"{line[:_MOST_CHARS]}..." for line in lines]
+        others = count - len(shown)
+        if others > 0:
+            shown.append(f"... and {others} more runs")
+        return "\n".join(shown)
 
 
 class _ByHeaders:

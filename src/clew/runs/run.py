@@ -416,6 +416,20 @@ class RunTree(MutableRun, Identified):
             if not isinstance(failure, RecursionError):  # up to 3.9, little can run after a RecursionError
                 report("end_hooks_failed", f"the end of the run {self.name!r} could not be recorded", error=failure)
 
+    # A run ends once: a copy is the run itself.
+
+    def __copy__(self) -> RunTree:
+        return self
+
+    def __deepcopy__(self, memo: object) -> RunTree:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise ArgumentTypeError(
+            f"expected an object that can be pickled, found {self!r}, a run of this process; send its headers, "
+            f"run.to_headers(), and nest under them there: tracing_context(parent=headers)"
+        )
+
     def __repr__(self) -> str:
         return f"<clew.RunTree {self.name!r} {self._status}>"
 
