@@ -18,7 +18,7 @@ import pytest
 
 import clew
 from clew.runs._tree.blocks import current_identity
-from clew.runs._tree.streams import drive_async_traced, drive_traced
+from clew.runs._tree.stream_drivers import drive_async_traced, drive_traced
 from tests.context._coroutines import suspend
 from tests.edges._threads import is_gone
 from tests.property._generators import IS_COUNTED

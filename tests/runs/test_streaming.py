@@ -343,7 +343,7 @@ def test_first_item_is_an_event(runs: clew.Recording) -> None:
 
 @pytest.mark.parametrize("item", ["text", 1], ids=["text", "number"])
 def test_long_stream_is_cut_and_said_to_be(runs: clew.Recording, monkeypatch: pytest.MonkeyPatch, item: object) -> None:
-    monkeypatch.setattr("clew.runs._tree.streams.MOST_CHUNKS", 3)
+    monkeypatch.setattr("clew.runs._tree.stream_run.MOST_CHUNKS", 3)
 
     @clew.traceable
     def repeated(times: int) -> Iterator[object]:

@@ -7,8 +7,8 @@ What is done differently then is not here, but where bodies are closed.
 from __future__ import annotations
 
 import sys
-from contextvars import Context, copy_context
-from typing import Any, Callable, ClassVar
+from contextvars import copy_context
+from typing import Any, ClassVar
 from weakref import ref
 
 __all__ = ("CALLBACK", "Collectable")
@@ -53,4 +53,4 @@ class Collectable:
         return self._reference() is None
 
     # Found on the class, as a global name may be gone when the interpreter exits.
-    _copy: ClassVar[Callable[[], Context]] = copy_context  # a builtin function, which does not become a method
+    _copy: ClassVar[Any] = copy_context  # a builtin function, which does not become a method

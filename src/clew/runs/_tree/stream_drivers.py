@@ -1,0 +1,214 @@
+"""
+Drive a traced generator or async generator, with its run current in each step.
+
+The drivers without a run, which explain the technique, are in `clew.context._stepping`.
+"""
+
+from __future__ import annotations
+
+from inspect import CO_ITERABLE_COROUTINE
+from itertools import repeat
+from types import CodeType, FunctionType, coroutine
+from typing import Any, AsyncGenerator, Callable, Generator, List
+
+from clew.context._stepping.async_drivers import StepHere, first_operation
+from clew.context._stepping.throwing import Exit, Thrown, without_steps, without_this_frame
+from clew.runs._tree.blocks import ambient, current_identity
+from clew.runs._tree.stream_run import StreamRun
+
+__all__ = ("drive_async_traced", "driver_for")
+
+_current = current_identity.get
+_set_current = current_identity.set
+_reset_current = current_identity.reset
+_around = ambient.get
+
+
+def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out: a call for each item would double its cost
+    stream: StreamRun, box: List[Any]
+) -> Generator[Any, Any, Any]:
+    """
+    Drive the generator that the box holds at the first step. Its run is current while it makes a step.
+
+    `clew.context._stepping.drivers.drive` is the same without a run, and explains the rest.
+    """
+    run = stream.begin()
+    body = box.pop()
+    send = step = body.send
+    get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _around
+    as_thrown, exit_of, as_ended, repeated = without_this_frame, Exit, without_steps, repeat
+    before, around = get_current(), get_around()
+    token: Any = None  # set only during a step: a token keeps its context alive
+    add: Any = None
+    box.append(None)
+    try:
+        while True:
+            try:
+                box.append(run(step, box.pop()))
+                step = None
+                sent = yield box.pop()
+                if sent is None:
+                    identity, around, add = stream.identity, stream.ambient, stream.chunks.append
+                    most, longest = stream.plain()
+                    before = get_current()  # for an interrupt that arrives before there is a token
+                    for _ in repeated(None, most):
+                        if get_around() is not around:
+                            break
+                        try:
+                            token = set_current(identity)
+                            item = send(None)
+                        finally:
+                            if token is not None and get_current() is identity and get_around() is around:
+                                reset_current(token)
+                            else:
+                                stream.leave(token, before, around)
+                                identity, around = stream.identity, stream.ambient
+                            token = None
+                        if type(item) is str and len(item) < longest:
+                            add(item)
+                            sent = yield item
+                        else:
+                            box.append(item)
+                            del item
+                            stream.add(box[0])
+                            sent = yield box.pop()
+                        if sent is not None:
+                            break
+                step = send
+                box.append(sent)
+                del sent
+            except BaseException as error:
+                add = None  # the traceback keeps this frame, which need not keep the chunks
+                if token is not None:  # an interrupt arrived during a step
+                    stream.leave(token, before, around)
+                    token = None
+                if body.gi_frame is None:
+                    stream.end(error, is_closed=False)
+                    raise as_ended(error)  # noqa: B904  the same exception
+                if step is not None:
+                    # The generator that the body delegates to has raised it before it could resume. End here.
+                    run(body.close)
+                    raise
+                if isinstance(error, GeneratorExit):
+                    step, run = exit_of(body).throw, stream.step_of_exit()
+                else:
+                    step = body.throw
+                box[:] = (as_thrown(error),)
+    except StopIteration as end:
+        return end.value
+
+
+# A driver for generator-based coroutines, as in `clew.context._stepping.drivers`.
+_drive_traced_coroutine: Any = coroutine(FunctionType(drive_traced.__code__, globals(), "drive_traced"))
+
+
+def driver_for(code: CodeType) -> Callable[[StreamRun, List[Any]], Any]:
+    """
+    Return the driver for the generators of a function that has this code.
+    """
+    return _drive_traced_coroutine if code.co_flags & CO_ITERABLE_COROUTINE else drive_traced
+
+
+async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `drive_traced`
+    stream: StreamRun, body: Any
+) -> AsyncGenerator[Any, Any]:
+    """
+    Drive the async generator `body`. Its run is current from the request of an item until the item arrives.
+
+    It is current in the consumer's context, also while the body awaits something, as in a traced coroutine.
+    `clew.context._stepping.async_drivers.drive_async` is the same without a run, and explains the rest.
+    """
+    stream.begin()
+    step, repeated, asend, thrown, as_thrown = StepHere, repeat, body.asend, Thrown, without_this_frame
+    get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _around
+    as_ended, next_ = without_steps, next
+    operation, is_closed = first_operation(body), False
+    # One awaitable for all steps that send nothing, of the operation that the list then holds: creating one takes as
+    # long as the step. It is never awaited twice at once: the interpreter refuses to resume this driver meanwhile.
+    plain: List[Any] = [None]
+    plain_step = step(next_, map(plain.__getitem__, repeated(0)))
+    box: List[Any] = []
+    before, around = get_current(), get_around()
+    token: Any = None  # this and `add` as in `drive_traced`
+    add: Any = None
+    try:
+        while True:
+            try:
+                before, around = get_current(), get_around()
+                try:
+                    if is_closed and stream.is_collected():
+                        box.append(await stream.closed_in_copy(operation, is_awaiting=body.ag_running))
+                    else:
+                        token = stream.enter(around)
+                        box.append(await step(next_, repeated(operation)))
+                except GeneratorExit:
+                    token = stream.unless_collected(token)
+                    raise
+                finally:
+                    stream.leave(token, before, around)
+                    token = None
+                operation, is_closed = None, False
+                stream.add(box[0])
+                sent = yield box.pop()
+                if sent is None:
+                    identity, around, add = stream.identity, stream.ambient, stream.chunks.append
+                    most, longest = stream.plain()
+                    for _ in repeated(None, most):
+                        if get_around() is not around:
+                            break
+                        plain[0] = asend(None)
+                        before = get_current()
+                        try:
+                            token = set_current(identity)
+                            item = await plain_step
+                        except GeneratorExit:
+                            token = stream.unless_collected(token)
+                            raise
+                        finally:
+                            if token is not None and get_current() is identity and get_around() is around:
+                                try:
+                                    reset_current(token)
+                                except ValueError:  # awaited in a copy of the context
+                                    stream.leave(token, before, around)
+                            else:
+                                stream.leave(token, before, around)
+                                identity, around = stream.identity, stream.ambient
+                            token = None
+                        if type(item) is str and len(item) < longest:
+                            add(item)
+                            sent = yield item
+                        else:
+                            box.append(item)
+                            del item
+                            stream.add(box[0])
+                            sent = yield box.pop()
+                        if sent is not None:
+                            break
+                operation = asend(sent)
+                del sent
+            except BaseException as error:
+                add = None
+                if token is not None:
+                    stream.leave(token, before, around)
+                    token = None
+                if body.ag_frame is None or getattr(operation, "error", None) is not None:
+                    stream.end(error, is_closed=is_closed)
+                    raise as_ended(error)  # noqa: B904  the same exception
+                del box[:]
+                is_closed = isinstance(error, GeneratorExit)
+                if body.ag_running:
+                    operation = thrown.into(plain[0] if operation is None else operation, as_thrown(error))
+                elif operation is None:
+                    operation = thrown(body.athrow(as_thrown(error)))
+                else:
+                    # The awaitable of the body has raised it before it could resume. End here.
+                    if is_closed and stream.is_collected():
+                        await stream.closed_in_copy(body.aclose(), is_awaiting=False)
+                    else:
+                        await step(next_, repeated(body.aclose()))
+                    stream.end(error, is_closed=is_closed)
+                    raise
+    except StopAsyncIteration:
+        pass
+    finally:
+        del operation

@@ -1,0 +1,302 @@
+"""
+The run of one stream: it is current in each step of the body, and records the items.
+
+Guarantees: between two steps the consumer's run is current, and the stream keeps no token, item or context of a step.
+What the garbage collector closes is closed in a copy of the current context.
+
+Assumes: one step at a time, which the drivers and the interpreter ensure.
+
+The steps themselves are in `clew.runs._tree.stream_drivers`.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from contextvars import Context, Token
+from functools import partial
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
+from weakref import ref
+
+from clew.context._stepping.async_drivers import Step
+from clew.context._stepping.collecting import CALLBACK, Collectable
+from clew.context._stepping.throwing import Exit, from_body, step_codes
+from clew.runs._tree.blocks import Ambient, ambient, current_baggage, current_identity, report_foreign_exit
+from clew.runs._tree.identity import Identity
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS
+
+if TYPE_CHECKING:
+    from clew.propagation.baggage import Baggage
+    from clew.runs._tree.recipe import Recipe
+    from clew.runs.run import RunTree
+
+__all__ = ("StreamRun",)
+
+_current = current_identity.get
+_set_current = current_identity.set
+_reset_current = current_identity.reset
+_around = ambient.get
+_set_around = ambient.set
+
+# Items that are recorded without a `reduce_fn`. Further items are counted.
+MOST_CHUNKS = 10_000
+
+
+class StreamRun(Collectable):
+    """
+    The run of one stream, and the run that is current in its body: its own, or that of a block open in the body.
+
+    If the call is not recorded there is no run; then the run that was current at the call stays current in the body.
+    Apart from the run tree's variables, the body sees its consumer's ContextVars, as a plain generator does.
+    """
+
+    __slots__ = (
+        "_bottom",
+        "_carried",
+        "_is_unseen",
+        "_left_out",
+        "_origin",
+        "_recipe",
+        "_run",
+        "_starts",
+        "ambient",
+        "chunks",
+        "identity",
+    )
+
+    ambient: Ambient
+    identity: Optional[Identity]
+    _run: Optional[RunTree]  # None once it has ended
+    # The outermost `tracing_context` block open in the suspended body, and the baggage inside and outside of it.
+    _carried: Optional[Tuple[Ambient, Optional[Baggage], Optional[Baggage]]]
+
+    def __init__(self, recipe: Recipe, run: Optional[RunTree], *, starts: bool, is_unseen: bool = False) -> None:
+        self._reference = ref(self, CALLBACK)
+        self._recipe = recipe
+        self._run = run
+        self._starts = starts
+        self._is_unseen = is_unseen  # nobody can have read the run's ids before it starts
+        self.identity = self._bottom = _current() if run is None else run._identity
+        self.ambient = self._origin = _around()
+        self._carried = None
+        self.chunks: List[Any] = []
+        self._left_out = 0
+
+    def begin(self) -> Callable[..., Any]:
+        """
+        Start the run, unless the call has started it. Return the function that makes the steps of a generator.
+        """
+        if self._starts:
+            self._starts = False
+            if self._run is not None:
+                self._recipe.start_late(self._run, is_unseen=self._is_unseen)
+        return self.step
+
+    def step(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """
+        Make one step of a generator with the body's run current, and record the item or the end.
+        """
+        before, around, token = _current(), _around(), None
+        try:
+            token = self.enter(around)
+            chunk = fn(*args)
+        except BaseException as error:
+            self.leave(token, before, around)
+            self.end(error, is_closed=isinstance(getattr(fn, "__self__", None), Exit))
+            raise
+        finally:
+            del args  # they may hold an exception whose traceback holds this frame
+        self.leave(token, before, around)
+        if chunk is None and fn.__name__ == "close":
+            self.end(sys.exc_info()[1] or GeneratorExit(), is_closed=False)
+        else:
+            self.add(chunk)
+        return chunk
+
+    def step_of_exit(self) -> Callable[..., Any]:
+        """
+        Return the function that closes a generator: in a copy of the current context if the collector closes it.
+        """
+        return self._step_in_copy if self.is_collected() else self.step
+
+    def _step_in_copy(self, fn: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return self._copy().run(self.step, fn, *args)
+        finally:
+            del args  # they may hold an exception whose traceback holds this frame
+
+    async def closed_in_copy(self, operation: Any, *, is_awaiting: bool) -> Any:
+        """
+        Close an async generator in one copy of the current context.
+        """
+        context = self._copy()
+        context.run(self._enter_copy, is_awaiting)
+        try:
+            return await Step(partial(_run_in, context), repeat(next), repeat(operation))
+        except BaseException as error:
+            context.run(partial(self.end, error, is_closed=True))
+            raise
+        finally:
+            del operation  # it may hold an exception whose traceback holds this frame
+
+    def _enter_copy(self, is_awaiting: bool) -> None:  # noqa: FBT001  passed through `Context.run`
+        here, block = _current(), _around()
+        inside = here
+        while is_awaiting and inside is not None and inside is not self.identity:
+            inside = inside.parent
+        if is_awaiting and inside is not None:
+            # The collector runs in the context of the abandoned step: the stream's run, or one below it, is current.
+            self._carry(here, block)
+        else:
+            self.enter(block)
+
+    def unless_collected(self, token: Optional[Token[Optional[Identity]]]) -> Optional[Token[Optional[Identity]]]:
+        """
+        Return the token for `leave` when an awaiting step is closed; None if the collector closes it.
+        """
+        return None if self.is_collected() else token
+
+    def _enter_block(self) -> None:
+        _set_around(self.ambient)
+        if self._carried is not None and self.ambient is not self._origin:
+            block, inside, _ = self._carried
+            self._carried = block, inside, current_baggage.get()
+            current_baggage.set(inside)
+
+    def _leave_block(self, block: Ambient, around: Ambient) -> None:
+        self.ambient = block
+        _set_around(around)
+        outermost = self._outermost(block)
+        if outermost is None:
+            return
+        outside = outermost.before[2]
+        if self._carried is not None and self._carried[0] is outermost:
+            outside = self._carried[2]
+        self._carried = outermost, current_baggage.get(), outside
+        current_baggage.set(outside)
+
+    def _outermost(self, block: Ambient) -> Optional[Ambient]:
+        # The outermost of the blocks that the body has opened.
+        while block is not self._origin and hasattr(block, "before"):
+            _, around, _ = block.before
+            if around is self._origin:
+                return block
+            block = around
+        return None
+
+    def enter(self, around: Ambient) -> Token[Optional[Identity]]:
+        """
+        Make the body's run current until `leave`.
+        """
+        if around is not self.ambient:
+            self._enter_block()
+        return _set_current(self.identity)
+
+    def leave(self, token: Optional[Token[Optional[Identity]]], before: Optional[Identity], around: Ambient) -> None:
+        """
+        Restore the run that was current before `enter`, even if entering was interrupted.
+        """
+        here = _current()
+        if token is None:
+            if here is self.identity and not self.is_collected():
+                _set_current(before)
+            return
+        try:
+            _reset_current(token)
+        except RuntimeError:
+            return  # the token was used: an interrupt arrived after the reset
+        except ValueError:  # the step was requested in one context and awaited in another one
+            if here is self.identity:  # the other one is a copy of the first
+                _set_current(before)
+            report_foreign_exit()
+            return
+        block = _around()
+        if here is self.identity and block is around is self.ambient:
+            return
+        self.identity = here
+        self._carry(here, block)
+        if not (block is around is self.ambient):
+            self._leave_block(block, around)
+
+    def _carry(self, here: Optional[Identity], block: Ambient) -> None:
+        """
+        Mark the blocks that are open in the suspended body: they may exit in another context than they entered.
+        """
+        while True:
+            above = self._bottom if block is self._origin else block.under
+            while here is not None and here is not above and not hasattr(here, "is_carried"):
+                here.is_carried = True
+                here = here.parent
+            if block is self._origin or not hasattr(block, "before"):
+                return
+            block.is_carried = True
+            here, block, _ = block.before
+
+    def plain(self) -> Tuple[int, int]:
+        """
+        Return how many of the next items may be recorded without a copy if they are texts, and their largest length.
+        """
+        taken = len(self.chunks)
+        if not 0 < taken < MOST_CHUNKS or not self._recipe.copies_chunks:
+            return MOST_CHUNKS, 0
+        return MOST_CHUNKS - taken, MAX_STRING_CHARS
+
+    def add(self, chunk: Any) -> None:
+        """
+        Record one item.
+        """
+        run = self._run
+        if run is None or run._status != "pending":
+            return
+        chunks = self.chunks
+        if not chunks:
+            run.add_event("new_token")
+        if len(chunks) < MOST_CHUNKS or self._recipe.reduces:
+            chunks.append(self._recipe.copy_chunk(chunk))
+        else:
+            self._left_out += 1
+
+    def end(self, error: BaseException, *, is_closed: bool) -> None:
+        """
+        End the run with the exception that the body has ended by; a StopIteration is a success.
+        """
+        run, self._run = self._run, None
+        if run is None or run._status != "pending":
+            return
+        if self.is_collected():
+            # `reduce_fn` and the hooks may set variables.
+            self._copy().run(self._end, run, error, is_closed)
+        else:
+            self._end(run, error, is_closed)
+
+    def _end(self, run: RunTree, error: BaseException, is_closed: bool) -> None:  # noqa: FBT001  passed through `Context.run`
+        chunks, self.chunks = self.chunks, []
+        if self._left_out:
+            chunks.append(f"<cut: {len(chunks) + self._left_out} chunks>")
+        try:
+            run._result = self._recipe.copy_chunks(chunks)
+        finally:
+            if is_closed or isinstance(error, GeneratorExit):
+                run._close("cancelled")
+            elif isinstance(error, (StopIteration, StopAsyncIteration)):
+                run._close("success")
+            else:
+                run._fail(error, from_body(error))
+
+    def __del__(self) -> None:
+        # The generator was never closed: it was not started, or no event loop was there to close it.
+        if self._run is not None and not self._starts:
+            with suppress(Exception):  # at interpreter exit, global names may be gone
+                self._copy().run(partial(self.end, GeneratorExit(), is_closed=True))
+
+
+def _run_in(context: Context, fn: Callable[..., Any], *args: Any) -> Any:
+    # A function in Python, so that a profiler sees that another context is entered.
+    try:
+        return context.run(fn, *args)
+    finally:
+        del args  # as in `step`
+
+
+step_codes.update(fn.__code__ for fn in (StreamRun.step, StreamRun._step_in_copy, StreamRun.closed_in_copy, _run_in))
