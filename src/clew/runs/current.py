@@ -22,7 +22,7 @@ from clew.runs._tree.blocks import (
     skip_left_blocks,
 )
 from clew.runs._tree.identity import Identity, Unsampled, hand_down
-from clew.runs._tree.options import ignore_langsmiths
+from clew.runs._tree.options import ignore_langsmith_options
 from clew.runs._tree.parents import Parent, resolve_parent
 from clew.runs.run import RunTree, non_recording_run
 
@@ -143,7 +143,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
         **options: Any,
     ) -> None:
         if options:
-            ignore_langsmiths(options, "tracing_context")
+            ignore_langsmith_options(options, "tracing_context")
         self._parent = None if parent is None else resolve_parent(parent, trusted=trusted)
         self._own = hand_down(tags, metadata, project_name)
         self._enabled = enabled

@@ -1,7 +1,7 @@
 """
-`Run`, a recorded run to be read, and `Link`.
+`Run`, a recorded run that is read only, and `Link`.
 
-The run while it is open is `clew.runs.run.RunTree`; `record()`, which collects runs, is in `clew.runs.recording`.
+The open run is in `clew.runs.run`, and `record()`, which collects runs, in `clew.runs.recording`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = (
 
 class Link(NamedTuple):
     """
-    Name a run of another trace, or of elsewhere in this one.
+    The ids of a related run that is not the parent: in another trace, or elsewhere in this one.
     """
 
     trace_id: UUID
@@ -33,12 +33,12 @@ class Link(NamedTuple):
 
 class Identified:
     """
-    Give a run the attributes that follow from its identity.
+    The attributes that open and finished runs read from their identity.
     """
 
     __slots__ = ()
 
-    _identity: Identity  # in a slot of the class that derives from this
+    _identity: Identity  # each subclass has a slot for it
 
     @property
     def name(self) -> str:
@@ -50,21 +50,21 @@ class Identified:
     @property
     def id(self) -> UUID:
         """
-        The UUIDv7 of the run, made when first asked for.
+        The UUIDv7 of the run, made at first use.
         """
         return self._identity.id
 
     @property
     def trace_id(self) -> UUID:
         """
-        The id of the trace, which is that of its root run.
+        The id of the trace, which is the id of its root run.
         """
         return self._identity.trace_id
 
     @property
     def span_id(self) -> str:
         """
-        The low 64 bits of `id` as 16 hexadecimal digits, which is how W3C headers name the run.
+        The low 64 bits of `id` as 16 hexadecimal digits. W3C headers name the run by it.
         """
         return self._identity.span_id
 
@@ -79,7 +79,7 @@ class Identified:
     @property
     def parent_run_id(self) -> Optional[UUID]:
         """
-        The same, by LangSmith's name.
+        The `parent_id`, under LangSmith's name.
         """
         return self.parent_id
 
@@ -94,17 +94,17 @@ class Identified:
     @property
     def links(self) -> Tuple[Link, ...]:
         """
-        The runs that this one is linked to and not nested under: see `clew.detached`, and `RunTree.from_headers`.
+        The related runs that are not the parent: see `clew.detached` and `RunTree.from_headers`.
         """
         identity = self._identity
         if not hasattr(identity, "linked") and isinstance(identity.parent, Remote):
-            identity = identity.parent  # whose headers named two parents
+            identity = identity.parent  # if its headers named two parents, it has the second one as a link
         return tuple(Link(linked.trace_id, linked.span_id) for linked in getattr(identity, "linked", ()))
 
     @property
     def dotted_order(self) -> str:
         """
-        LangSmith's place of the run, which is start time and id of each run from the root down, joined by dots.
+        LangSmith's sort key: the start time and id of each run from the root to this one, joined by dots.
         """
         return self._identity.dotted_order
 
@@ -118,7 +118,7 @@ class Identified:
     @property
     def project_name(self) -> Optional[str]:
         """
-        The project of the run: its own, its parent's, or that of `clew.configure` at its end; None where there is none.
+        The project of the run: its own, its parent's, or the one set with `clew.configure` when it ended; else None.
         """
         inherited = self._identity.inherited
         own = None if inherited is None else inherited.project_name
@@ -130,7 +130,7 @@ class Identified:
     @property
     def service(self) -> Optional[str]:
         """
-        The program that made the run, as `clew.configure` was told by its end; None where it was not.
+        The name of the program, as set with `clew.configure` when the run ended; None if it was not set.
         """
         filing: Optional[Filing] = getattr(self, "_filing", settings.filing)
         return None if filing is None else filing.service
@@ -138,21 +138,21 @@ class Identified:
 
 class Run(Identified):
     """
-    Be one recorded run, frozen: what `record()` gives, with its `children` in the order they started.
+    A recorded run, read only. `record()` and exporters get runs of this type.
 
-    Beside what is listed here it has `id`, `trace_id`, `span_id`, `parent_id`, `parent_span_id`,
-    `dotted_order`, `name`, `start_time_ns`, `project_name`, `links` and `error`, as `RunTree` has.
+    It also has `id`, `trace_id`, `span_id`, `parent_id`, `parent_span_id`, `dotted_order`, `name`, `start_time_ns`,
+    `project_name`, `service`, `links` and `error`, with the same meaning as in `RunTree`.
 
     Attributes:
         run_type: LangSmith's kind of run, such as "chain" or "tool".
         status: "success", "error", "cancelled", or "pending" for a run that has not ended yet.
         inputs: a JSON-shaped dict.
-        outputs: a JSON-shaped dict; None where there are none.
+        outputs: a JSON-shaped dict; None if there are none.
         tags: strings, inherited ones included.
         metadata: a JSON-shaped dict, inherited entries included.
         events: dicts with ``name`` and ``time_ns``.
         end_time_ns: nanoseconds since the epoch; None while the run is pending.
-        children: the runs under this one.
+        children: the runs directly below this one, in the order in which they started.
     """
 
     __slots__ = (
@@ -200,7 +200,7 @@ class Run(Identified):
     @property
     def error(self) -> Optional[str]:
         """
-        The exception that has ended the run, with its traceback, as text; None where there is none.
+        The exception that ended the run, with its traceback, as text; None if there is none.
         """
         return text_of(self._error)
 

@@ -1,5 +1,7 @@
 """
-`Run`, which is read of a run, and `record()`: the runs of a block of code, to look at and to test against.
+`record()`: the runs of a block of code, to look at and to test against.
+
+A recorded run is a `clew.runs.finished.Run`. Runs are sent elsewhere by `clew.exporters`.
 """
 
 from __future__ import annotations
@@ -33,18 +35,19 @@ _MOST_CHARS = 120
 
 class Recording(EnteredOnce):
     """
-    Hold the runs that started while a `record()` block was open, in the order in which they started.
+    The runs that started while a `record()` block was open, in the order in which they started.
 
-    It can be read at any time, in the block and after it; what is read is the state at that moment,
-    so a run that had not ended yet shows as ``pending`` and, read again later, as what became of it.
-    A notebook shows its tree, and so does `repr` of one with few runs.
+    You can read it at any time, in the block and after it. Each reading shows the state of that moment: a run that is
+    still open has the status ``pending``, and another one when you read it again after its end.
+
+    A notebook shows its tree, and so does the `repr` of a small recording.
     """
 
     __slots__ = ("_on_start", "_started")
 
     def __init__(self) -> None:
         self._started: List[RunTree] = []
-        # list.append is atomic, so that every thread can report here without a lock.
+        # list.append is atomic, so that all threads can call it without a lock.
         self._on_start: Callable[[RunTree], object] = self._started.append
         self._is_entered = False
 
@@ -66,7 +69,7 @@ class Recording(EnteredOnce):
         """
         The runs that have no parent in this recording, each with its `children`.
 
-        More than one root where one was expected is what a lost context looks like.
+        If there are more roots than you expect, a context was lost on the way to one of them.
         """
         started = list(self._started)
         below: Dict[int, List[RunTree]] = {id(run._identity): [] for run in started}
@@ -76,7 +79,7 @@ class Recording(EnteredOnce):
             below.get(id(here.found(run._identity.parent)), tops).append(run)
         order = in_order(started, tops, lambda run: below[id(run._identity)])
         frozen: Dict[int, Run] = {}
-        # Backwards, so that each finds its children complete.
+        # Children before their parents, as a `Run` is made with its children.
         for run in reversed(order):
             children = tuple(frozen.pop(id(child)) for child in below[id(run._identity)])
             frozen[id(run)] = Run(run, children)
@@ -99,7 +102,7 @@ class Recording(EnteredOnce):
         self, *, name: Optional[str] = None, run_type: Optional[str] = None, status: Optional[str] = None
     ) -> Tuple[Run, ...]:
         """
-        Return the runs that fit everything that is given.
+        Return the runs that match all of the given values.
         """
         return tuple(
             run
@@ -111,25 +114,25 @@ class Recording(EnteredOnce):
 
     def find(self, *, name: Optional[str] = None, run_type: Optional[str] = None, status: Optional[str] = None) -> Run:
         """
-        Return the one run that fits everything that is given.
+        Return the only run that matches all of the given values.
 
         Raises:
-            RunLookupError: no run fits, or more than one.
+            RunLookupError: no run matches, or several do.
         """
         found = self.find_all(name=name, run_type=run_type, status=status)
         if len(found) == 1:
             return found[0]
-        asked = ", ".join(
+        wanted = ", ".join(
             f"{key}={value!r}" for key, value in (("name", name), ("run_type", run_type), ("status", status)) if value
         )
         raise RunLookupError(
-            f"expected one run with {asked or 'anything'}, found {len(found)}; "
+            f"expected one run with {wanted or 'anything'}, found {len(found)}; "
             f"use find_all, or look at the tree:\n{self.tree() or '(no runs)'}"
         )
 
     def tree(self, *, details: bool = False) -> str:
         """
-        Return the runs as an indented tree, one line a run: the name, and the status if no success.
+        Return the runs as an indented tree with one line for each run: its name, and its status unless it succeeded.
 
         Args:
             details: add each run's duration, and the last line of its error.
@@ -138,10 +141,10 @@ class Recording(EnteredOnce):
 
     def to_json(self, *, indent: Optional[int] = None) -> str:
         """
-        Return the runs as a JSON text: a list of the roots, each with its ``children``.
+        Return the runs as JSON: a list of the roots, each with its ``children``.
 
         Args:
-            indent: the number of blanks for each level; without it, all is on one line.
+            indent: the number of blanks for each level; by default the text is one line.
 
         Example:
             >>> import clew, json
@@ -159,11 +162,11 @@ class Recording(EnteredOnce):
         Check that the runs form the expected tree.
 
         Args:
-            expected: what `tree()` returns, or the same with plain indentation for each level. The
-                order of siblings does not matter, as threads and tasks finish when they like.
+            expected: a text as `tree()` returns it; blanks can replace its lines. The order of siblings does not
+                matter, because threads and tasks start in any order.
 
         Raises:
-            TreeMismatchError: they do not; the message has the difference.
+            TreeMismatchError: the trees differ; the message shows the difference.
 
         Example:
             >>> import clew
@@ -217,14 +220,14 @@ class Recording(EnteredOnce):
 
 class _ByHeaders:
     """
-    Find the runs of this recording that others came to as a parent by headers, which name them by their ids.
+    Finds the run of this recording that is meant by a parent from headers, which consists of ids only.
     """
 
     __slots__ = ("_runs", "_started")
 
     def __init__(self, started: List[RunTree]) -> None:
         self._started = started
-        self._runs: Optional[Dict[str, Identity]] = None  # few recordings need it
+        self._runs: Optional[Dict[str, Identity]] = None  # made at first use: few recordings need it
 
     def found(self, parent: Optional[Identity]) -> Optional[Identity]:
         if not isinstance(parent, Remote):
@@ -239,13 +242,13 @@ def record() -> Recording:
     """
     Return a `Recording`: ``with record() as runs:`` switches recording on and collects every run.
 
-    Overlapping blocks each get everything. A run belongs to the recordings that were open when it
-    started; its end is seen whenever it comes.
+    Each of several overlapping blocks gets all runs. A run belongs to the recordings that are open when it
+    starts; its end is recorded also after the block.
 
     Context:
-        *When*: nothing is captured; the block is process-wide and gets the runs of every thread, task
-        and context. *What the callee sees*: no change. *What comes back*: nothing. Thread-safe; each
-        call gives a recording for one block.
+        *When*: nothing is captured; the block gets the runs of every thread, task and context of the
+        process. *What the callee sees*: no change. *What comes back*: nothing. Thread-safe; a recording
+        can be entered once.
 
     Example:
         >>> import clew

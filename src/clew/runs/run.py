@@ -31,7 +31,7 @@ from clew.runs._tree.options import (
     check_run_type,
     check_time,
     event_fields,
-    ignore_langsmiths,
+    ignore_langsmith_options,
     metadata_of_extra,
 )
 from clew.runs.finished import Identified, Run
@@ -240,7 +240,7 @@ class RunTree(MutableRun, Identified):
             exclude_child_runs: an option of LangSmith's. It has no effect and is counted; post each child instead.
         """
         if exclude_child_runs is False:
-            ignore_langsmiths({"exclude_child_runs": exclude_child_runs}, "post")
+            ignore_langsmith_options({"exclude_child_runs": exclude_child_runs}, "post")
         try:
             del self._is_draft
         except AttributeError:

@@ -1,5 +1,7 @@
 """
-A recorded tree as text, and the comparison of such a text with an expected one.
+A recorded tree as text, and its comparison with an expected text.
+
+Colours and JSON are not drawn here: they are for the command line and `clew.runs._tree.serialising`.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ("check_tree", "draw_tree")
 
-_BRANCHES = " \t│├└─|`-"  # what may stand before a name, in what is printed to a terminal of any age
+_BRANCHES = " \t│├└─|`-"  # may precede a name in an expected tree, in Unicode or ASCII
 _STATUS = re.compile(r" \[(error|cancelled|pending|ended)\]$")
 
 
 def draw_tree(roots: Sequence[Union[Run, StoredRun]], *, details: bool = False) -> Iterator[str]:
     """
-    Yield the lines of the tree. Without recursion: a tree may be deeper than the stack.
+    Yield the lines of the trees. It does not recurse: a tree may be deeper than the stack.
+
+    With `details`, a line also has the duration of the run and the last line of its error.
     """
     waiting: List[Tuple[Union[Run, StoredRun], str, str]] = [(root, "", "") for root in reversed(roots)]
     while waiting:
@@ -43,7 +47,7 @@ def _label(run: Union[Run, StoredRun], *, details: bool) -> str:
     if details and run.end_time_ns is not None:
         parts.append(_duration(run.end_time_ns - run.start_time_ns))
     if run.status != "success":
-        # That of a file may be anything.
+        # A status that was read from a file may be any text.
         parts.append(f"[{run.status if run.status.isprintable() else repr(run.status)}]")
     if details and run.error and run.status == "error":
         last_line = run.error.rstrip().rpartition("\n")[2]
@@ -52,7 +56,7 @@ def _label(run: Union[Run, StoredRun], *, details: bool) -> str:
 
 
 def _shown(name: str) -> str:
-    # A name that could be taken for a part of the drawing, or do something to a terminal, is quoted.
+    # Quote a name that looks like a part of the drawing, or has characters that control a terminal.
     is_plain = name.isprintable() and name == name.strip(_BRANCHES) != "" and not _STATUS.search(name)
     return name if is_plain else repr(name)
 
@@ -60,14 +64,14 @@ def _shown(name: str) -> str:
 def _duration(time_ns: int) -> str:
     try:
         milliseconds = time_ns / 1e6
-    except OverflowError:  # as above
+    except OverflowError:  # a time that was read from a file may be any int
         milliseconds = inf if time_ns > 0 else -inf
     return f"{milliseconds:.1f} ms" if abs(milliseconds) < 1000 else f"{milliseconds / 1000:.2f} s"
 
 
 def check_tree(roots: Sequence[Run], expected: str) -> None:
     """
-    Raise `TreeMismatchError` unless the runs form the expected tree, whatever the order of siblings.
+    Raise `TreeMismatchError` unless the runs form the expected tree. The order of siblings does not matter.
     """
     found_tree, expected_tree = _Tree(_of_runs(roots)), _Tree(_of_text(expected))
     if _sort_alike(found_tree, expected_tree):
@@ -94,14 +98,16 @@ def _of_text(text: str) -> Iterator[Tuple[int, str]]:
 
 class _Tree:
     """
-    Hold the labels of a tree in levels, each with the places of its children in the next level.
+    The labels of a tree by level, each with the positions of its children in the next level.
+
+    It is made of pairs of a column and a label: a label belongs under the last one that has a smaller column.
     """
 
     __slots__ = ("levels",)
 
     def __init__(self, lines: Iterable[Tuple[int, str]]) -> None:
-        self.levels: List[List[Tuple[str, List[int]]]] = [[("", [])]]  # the root of all
-        columns = [-1]  # of what is open, one a level
+        self.levels: List[List[Tuple[str, List[int]]]] = [[("", [])]]  # one node above all roots
+        columns = [-1]  # the column of the last label of each level
         for column, label in lines:
             while columns[-1] >= column:
                 columns.pop()
@@ -115,7 +121,7 @@ class _Tree:
 
     def lines(self) -> Iterator[str]:
         """
-        Yield the lines of the tree, two blanks a level.
+        Yield the lines of the tree, indented by two blanks for each level.
         """
         waiting = [(1, place) for place in reversed(self.levels[0][0][1])]
         while waiting:
@@ -127,13 +133,13 @@ class _Tree:
 
 def _sort_alike(first: _Tree, second: _Tree) -> bool:
     """
-    Sort siblings by what they are and what is under them, alike in two trees, and return whether these are the same.
+    Sort the siblings in both trees by label and descendants, and return whether the trees are the same.
 
-    Without recursion, as above, and without a text of every subtree, all of which are too long in a deep tree: from the
-    lowest level up, what is equal has the same rank.
+    From the lowest level up, each node gets a rank, a number; nodes with equal label and equally ranked children get
+    the same rank. Comparing subtrees as texts would take too much memory in a deep tree, and recursion too much stack.
     """
     trees = (first, second)
-    ranks: List[List[int]] = [[], []]  # in each tree, of the level below
+    ranks: List[List[int]] = [[], []]  # for each tree, those of the level below
     for depth in reversed(range(max(len(tree.levels) for tree in trees))):
         keys: List[List[Tuple[str, List[int]]]] = [[], []]
         for tree, below, found in zip(trees, ranks, keys):

@@ -1,22 +1,22 @@
 """
-What people give by hand to a run, read and made plain, or refused with what to do: options, times, errors, events.
+Checks of the options that a program passes to a run: names, ids, times, tags, metadata, errors and events.
 
-What is kept of values is in `clew.runs._tree.kept.copier`.
+Each function returns the option in plain types, or raises an error that says what to do. Values are copied in
+`clew.runs._tree.kept`.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Tuple
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+from uuid import UUID
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS, copy_value
 from clew.runs._tree.kept.errors import describe_error, text_of
 from clew.runs._tree.kept.objects import cut
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 __all__ = (
     "check_id",
@@ -29,7 +29,7 @@ __all__ = (
     "check_usage",
     "error_text",
     "event_fields",
-    "ignore_langsmiths",
+    "ignore_langsmith_options",
     "metadata_of_extra",
     "options_of_config",
     "time_of",
@@ -38,39 +38,35 @@ __all__ = (
 
 def check_name(name: object) -> str:
     """
-    Return the name of a run that somebody has given, or raise.
+    Return the name of a run as a plain string, or raise.
     """
-    if isinstance(name, str):
-        return str.__str__(name)  # what an enum is, and not what it calls itself
-    raise ArgumentTypeError(f"expected the name of a run as a string, got {name!r}; pass name={str(name)!r}")
+    return _plain_string(name, "name of a run", f"name={str(name)!r}")
 
 
 def check_run_type(run_type: object) -> str:
     """
-    Return the type of a run that somebody has given, that of most runs if it is None, or raise.
+    Return the type of a run as a plain string, "chain" for None, or raise.
     """
-    if isinstance(run_type, str):
-        return str.__str__(run_type)
-    if run_type is None:
-        return "chain"
-    raise ArgumentTypeError(f"expected the run_type of a run as a string, got {run_type!r}; pass one, such as 'tool'")
+    return "chain" if run_type is None else _plain_string(run_type, "run_type of a run", "one, such as 'tool'")
 
 
 def check_project_name(project_name: object) -> Optional[str]:
     """
-    Return the project of a run that somebody has given, or raise.
+    Return the project of a run as a plain string, None for None, or raise.
     """
     if project_name is None:
         return None
-    if isinstance(project_name, str):
-        return str.__str__(project_name)
-    raise ArgumentTypeError(
-        f"expected the project_name as a string, got {project_name!r}; pass the name of the project, or leave it out"
-    )
+    return _plain_string(project_name, "project_name", "the name of the project, or leave it out")
 
 
-# What LangSmith's own take, and means nothing without its client.
-_LANGSMITHS = frozenset(
+def _plain_string(text: object, what: str, remedy: str) -> str:
+    if isinstance(text, str):
+        return str.__str__(text)  # of an enum this is the value, while `str()` may give another text
+    raise ArgumentTypeError(f"expected the {what} as a string, got {text!r}; pass {remedy}")
+
+
+# Options of LangSmith's functions that have a meaning only together with LangSmith's client.
+_LANGSMITH_OPTIONS = frozenset(
     (
         "address",
         "attachments",
@@ -86,11 +82,11 @@ _LANGSMITHS = frozenset(
 )
 
 
-def ignore_langsmiths(options: Dict[str, Any], where: str) -> None:
+def ignore_langsmith_options(options: Dict[str, Any], where: str) -> None:
     """
-    Count the options that are LangSmith's alone; raise for what is nobody's.
+    Count the options that only LangSmith's client uses; raise for unknown ones.
     """
-    unknown = sorted(options.keys() - _LANGSMITHS)
+    unknown = sorted(options.keys() - _LANGSMITH_OPTIONS)
     if unknown:
         raise ArgumentTypeError(
             f"expected the options that {where} has, got {', '.join(unknown)}; leave them out, or look for a typo"
@@ -107,9 +103,9 @@ def metadata_of_extra(
     options: Dict[str, Any], metadata: Optional[Mapping[str, Any]], where: str
 ) -> Optional[Mapping[str, Any]]:
     """
-    Return the metadata of a run, with that of LangSmith's ``extra`` among its further options; look at the others.
+    Return `metadata` merged over that of LangSmith's option ``extra``, and check the other options.
 
-    In what one call says, that is ``run_extra``.
+    In the ``langsmith_extra`` of one call, the option is named ``run_extra``.
     """
     if not options:
         return metadata
@@ -117,31 +113,31 @@ def metadata_of_extra(
         given = check_mapping(options.pop(name, None) or {}, name).get("metadata")
         if given is not None:
             metadata = {**check_mapping(given, "metadata"), **check_mapping(metadata or {}, "metadata")}
-    ignore_langsmiths(options, where)
+    ignore_langsmith_options(options, where)
     return metadata
 
 
 def error_text(error: object) -> str:
     """
-    Return the error of a run that somebody has given, as text: of an exception, what Python prints.
+    Return an error as text. For an exception this is what Python prints, with the traceback.
     """
     if isinstance(error, BaseException):
         return text_of(describe_error(error, error.__traceback__)) or ""
     try:
         return cut(str.__str__(error) if isinstance(error, str) else str(error), MAX_STRING_CHARS)
-    except Exception as failure:  # noqa: BLE001  a __str__ of the user's
+    except Exception as failure:  # noqa: BLE001  the program's own __str__
         return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
 
 
 def options_of_config(config: Any) -> Dict[str, Any]:
     """
-    Return what a LangChain config says, by the names of ``langsmith_extra=``; LangChain need not be there to be read.
+    Return the options in a LangChain config under the names of ``langsmith_extra=``. LangChain need not be installed.
     """
     config = check_mapping(config, "config in langsmith_extra=")
     found = {"tags": config.get("tags"), "metadata": config.get("metadata"), "name": config.get("run_name")}
     try:
         found["parent"] = _parent_of_callbacks(config.get("callbacks"))
-    except Exception as error:  # noqa: BLE001  callbacks are what their makers like
+    except Exception as error:  # noqa: BLE001  callbacks are objects of any library
         report("configs_refused", "the callbacks of a LangChain config could not be read for the parent", error=error)
     return {key: value for key, value in found.items() if value is not None}
 
@@ -149,7 +145,7 @@ def options_of_config(config: Any) -> Dict[str, Any]:
 def _parent_of_callbacks(callbacks: Any) -> Optional[str]:
     parent_id = getattr(callbacks, "parent_run_id", None)
     for handler in getattr(callbacks, "handlers", None) or ():
-        # The tracer that sends runs to LangSmith knows those that are open; of others' runs nobody will hear.
+        # Only this tracer sends its runs to LangSmith. The run of another handler would be missing there.
         if any(each.__name__ == "LangChainTracer" for each in type(handler).__mro__):
             order = getattr(handler.run_map.get(str(parent_id)), "dotted_order", None)
             if isinstance(order, str):
@@ -159,11 +155,8 @@ def _parent_of_callbacks(callbacks: Any) -> Optional[str]:
 
 def check_id(run_id: Any) -> str:
     """
-    Return the id of a run that somebody has given, as it is written, or raise.
+    Return the id of a run as text, or raise.
     """
-    # Loaded by whoever has one in most cases, and otherwise not needed.
-    from uuid import UUID
-
     try:
         return str(run_id if isinstance(run_id, UUID) else UUID(run_id))
     except (AttributeError, TypeError, ValueError):
@@ -174,12 +167,10 @@ def check_id(run_id: Any) -> str:
 
 def check_time(moment: Any, what: str) -> int:
     """
-    Return a time that somebody has given, in nanoseconds since the epoch, or raise; `what` says of what.
+    Return a datetime as nanoseconds since the epoch, or raise; `what` is its name in the error.
 
-    One that has no time zone is in UTC, as LangSmith's are.
+    Without a time zone it is in UTC, as with LangSmith.
     """
-    from datetime import datetime, timedelta, timezone  # as with an id
-
     if not isinstance(moment, datetime):
         raise ArgumentTypeError(
             f"expected the {what} as a datetime, got {moment!r}; pass one, such as datetime.now(timezone.utc)"
@@ -196,21 +187,17 @@ def time_of(time_ns: int) -> datetime:
     """
     Return a time in nanoseconds since the epoch as a datetime in UTC.
     """
-    from datetime import datetime, timedelta, timezone  # as with an id
-
     return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=time_ns // 1000)
 
 
 def event_fields(event: Mapping[str, Any]) -> Dict[str, Any]:
     """
-    Return a copy of an event that somebody has given, with its time in nanoseconds where it is LangSmith's.
+    Return a copy of an event. A ``time`` as LangSmith has it becomes ``time_ns``.
     """
     fields = dict(event)
     time = fields.get("time")
     if time is not None and "time_ns" not in fields:
-        from datetime import datetime  # as with an id
-
-        with suppress(ValueError, TypeError):  # what is no time is kept as it is
+        with suppress(ValueError, TypeError):  # not a time: keep it unchanged
             if isinstance(time, str):
                 time = datetime.fromisoformat(f"{time[:-1]}+00:00" if time[-1:] == "Z" else time)
             fields["time_ns"] = check_time(time, "time of an event")
@@ -221,26 +208,25 @@ def event_fields(event: Mapping[str, Any]) -> Dict[str, Any]:
 
 def check_tags(tags: Any) -> Tuple[str, ...]:
     """
-    Return tags that somebody has given, or raise.
+    Return tags as plain strings, or raise.
     """
     if isinstance(tags, str):
         raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
     if not isinstance(tags, Iterable):
         raise ArgumentTypeError(f"expected a list of tags, got {tags!r}; pass a list of strings")
-    # As with a name.
     return tuple([str.__str__(tag) if isinstance(tag, str) else str(tag) for tag in tags])
 
 
 def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
     """
-    Return a mapping that somebody has given, or raise; `what` says of what.
+    Return the mapping, or raise; `what` is its name in the error.
     """
     if isinstance(mapping, Mapping):
         return mapping
     raise ArgumentTypeError(f"expected the {what} as a dict, got {mapping!r}; pass {{'key': value}}")
 
 
-# Of tokens and of costs, in the words of LangSmith's server.
+# The keys that LangSmith's server knows: counts of tokens, and costs.
 _USAGE = frozenset(
     (
         "input_cost",
@@ -259,7 +245,7 @@ _USAGE = frozenset(
 
 def check_usage(usage: Any) -> Mapping[str, Any]:
     """
-    Return what a model was used for, which somebody has given, or raise, as LangSmith does, for what it does not know.
+    Return the usage of a model. Raise for an unknown key, as LangSmith does.
     """
     unknown = sorted(map(str, check_mapping(usage, "usage_metadata").keys() - _USAGE))
     if unknown:

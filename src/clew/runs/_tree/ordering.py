@@ -1,5 +1,7 @@
 """
-The order in which the nodes of trees are walked: each before those below it.
+The order in which trees are walked: each node before those below it.
+
+It knows nothing of runs: a function gives the nodes below a node.
 """
 
 from __future__ import annotations
@@ -13,10 +15,15 @@ Node = TypeVar("Node")
 
 def in_order(nodes: Sequence[Node], tops: List[Node], below: Callable[[Node], List[Node]]) -> List[Node]:
     """
-    Return all nodes, each before those below it. Without recursion: a tree may be deeper than the stack.
+    Return all nodes, each before those below it. It does not recurse: a tree may be deeper than the stack.
 
-    Headers, ids that were given by hand, and files can make runs the parents of each other, or of themselves. Such a
-    ring has no top to be reached from: the first one of it is taken out of its place, and added to `tops`.
+    Headers, files, and ids that a program sets can make runs the parents of each other, or of themselves. Such a ring
+    has no root, so the first node of it is made one: it is removed from the list of its siblings and added to `tops`.
+
+    Args:
+        nodes: all nodes.
+        tops: the roots.
+        below: returns the list of the nodes directly below a node, always the same list.
     """
     order = list(tops)
     for node in order:
