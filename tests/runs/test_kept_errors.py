@@ -26,7 +26,8 @@ import clew
 from clew.runs._tree import hooks
 from clew.runs._tree.kept import errors as failures
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS
-from clew.runs._tree.kept.errors import describe_error, status_of, text_of
+from clew.runs._tree.kept.errors import describe_error, text_of
+from clew.runs._tree.kept.status import status_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,8 @@ from clew.runs._tree.hooks import notify_start
 from clew.runs._tree.identity import Identity, Inherited, Remote, Unsampled, hand_down
 from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.kept.copier import copy_payload
-from clew.runs._tree.kept.errors import ErrorText, describe_error, status_of
+from clew.runs._tree.kept.errors import ErrorText, describe_error
+from clew.runs._tree.kept.status import status_of
 from clew.runs._tree.options import (
     check_id,
     check_mapping,

@@ -1,8 +1,8 @@
 """
-What is kept of the exceptions of a run: whether they are failures, and their text, bounded, made when it is read.
+The text of an exception with its traceback and causes: bounded, and completed when it is read.
 
-Nothing is done to the exception, and nothing that one of its own methods raises gets out of here. What is kept of
-values is in `clew.runs._tree.kept.copier`.
+The exception is not changed, and no exception of its methods leaves this module. Whether an exception is an error or
+a cancellation is decided in `clew.runs._tree.kept.status`; values are copied in `clew.runs._tree.kept.copier`.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from clew.runs._tree.kept.objects import cut
 if TYPE_CHECKING:
     from traceback import FrameSummary
 
-    # The code, the index of the instruction in it, and the line; or what Python makes of a frame.
+    # Either code object, index of the instruction in it, and line; or the summary that Python makes of a frame.
     _Frame = Union[Tuple[CodeType, int, Optional[int]], FrameSummary]
 
-__all__ = ("ErrorText", "describe_error", "status_of", "text_of")
+__all__ = ("ErrorText", "describe_error", "text_of")
 
 MAX_FRAMES = 50
-MAX_MEMBERS = 10_000
-_CHARS_OF_A_FRAME = 64  # with its line of source; most take more
+_CHARS_OF_A_FRAME = 64  # a low estimate of the text of a frame with its line of source
 
 
 def describe_error(error: BaseException, traceback: Optional[TracebackType]) -> Union[str, ErrorText]:
     """
-    Return the exception as Python prints it, with its traceback and its causes, bounded, to be read by `text_of`.
+    Return the exception as Python prints it, with traceback and causes, bounded. `text_of` returns the text of it.
 
-    An error that passes through a hundred traced calls is told a hundred times, so only what the exceptions say
-    themselves is put into words at once. The lines of the source, which take most of the time, are read later, if at
-    all.
+    An error that passes through a hundred traced calls is described a hundred times. So only the messages of the
+    exceptions are formatted at once. The lines of source take most of the time; they are read when the text is.
     """
     try:
-        text: Union[str, ErrorText] = call_without_tracing(_described, error, traceback)
+        text: Union[str, ErrorText] = call_without_tracing(_formatted, error, traceback)
         return text
-    except Exception as failure:  # noqa: BLE001  an attribute or a __str__ of the user's exception
+    except Exception as failure:  # noqa: BLE001  an attribute or __str__ of the program's exception
         return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
 
 
 def text_of(error: Union[str, ErrorText, None]) -> Optional[str]:
     """
-    Return the text of what `describe_error` has returned, or of what is a text already.
+    Return the text of an error: a result of `describe_error`, or a text already.
     """
     return error.text() if isinstance(error, ErrorText) else error
 
 
 class ErrorText:
     """
-    Hold what the text of an exception is made of: neither the exception, nor its class, a frame, or what is in one.
+    The text of an exception, formatted at the first reading.
+
+    It keeps code objects and line numbers, but neither the exception nor its frames, which would keep variables alive.
     """
 
     __slots__ = ("_kind", "_parts", "_text")
@@ -65,16 +65,16 @@ class ErrorText:
 
     def text(self) -> str:
         """
-        Return the text, which is made by the first call.
+        Return the text.
         """
         parts = self._parts
         if parts is not None:
             try:
                 text = "".join([part if isinstance(part, str) else part.text() for part in parts])
-            except Exception as failure:  # noqa: BLE001  a loader of somebody's, or the stack has no room left: for now
+            except Exception as failure:  # noqa: BLE001  a module loader failed, or the stack is full: retry next time
                 return f"<{self._kind} that cannot be formatted: {type(failure).__name__}>"
             self._text = cut(text, MAX_STRING_CHARS)
-            self._parts = None  # in this order, as another thread may be reading
+            self._parts = None  # after the text is set: another thread may be reading
         return self._text
 
     def __reduce__(self) -> Any:
@@ -82,7 +82,7 @@ class ErrorText:
 
 
 class _Frames(NamedTuple):
-    # Where the traceback of an exception stands in the text, of which `indent` is before each line.
+    # The frames of one exception of the text; each of their lines is indented by `indent`.
     indent: str
     frames: List[_Frame]
 
@@ -93,9 +93,10 @@ class _Frames(NamedTuple):
         stack: Any = StackSummary.from_list([_summary_of(frame) for frame in self.frames])
         for filename in {summary.filename for summary in stack}:
             checkcache(filename)
-        # 3.11+ has this hook, and needs it, as it parses a line to underline a part; drop the condition with 3.10.
+        # 3.11+ parses the source to underline a part of a line, which is slow, and has a method to override;
+        # drop the condition with 3.10.
         if sys.version_info >= (3, 11):
-            stack.format_frame_summary = partial(_shared_text, stack.format_frame_summary)
+            stack.format_frame_summary = partial(_cached_text, stack.format_frame_summary)
         text = "".join(stack.format())
         return "".join([self.indent + line for line in text.splitlines(keepends=True)]) if self.indent else text
 
@@ -107,7 +108,7 @@ def _summary_of(frame: _Frame) -> Any:
         return frame
     code, instruction, line = frame
     options: Dict[str, Any] = {}
-    # 3.11+: which part of the line it was; drop the condition with 3.10.
+    # 3.11+ knows the part of the line; drop the condition with 3.10.
     if sys.version_info >= (3, 11):
         known, end_line, column, end_column = _position(code, instruction)
         line = line if known is None else known
@@ -115,21 +116,21 @@ def _summary_of(frame: _Frame) -> Any:
     return FrameSummary(code.co_filename, line, code.co_name, lookup_line=False, **options)
 
 
-# An error that passes through many traced calls has nearly the same frames in each.
-_REMEMBERED = 512
+# An error that passes through many traced calls has nearly the same frames in each of them.
+_CACHED_FRAMES = 512
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED_FRAMES)
 def _position(code: Any, instruction: int) -> Tuple[Optional[int], ...]:
-    # They are all gone through, up to the one that is asked for.
+    # Cached: `co_positions` is an iterator, which is read up to the instruction.
     unknown = (None, None, None, None)
-    if instruction < 0:  # of a generator that has not begun
+    if instruction < 0:  # the frame of a generator that has not started
         return unknown
     position: Tuple[Optional[int], ...] = next(islice(code.co_positions(), instruction // 2, None), unknown)
     return position
 
 
-def _shared_text(make: Callable[[Any], str], summary: Any, **_: Any) -> str:
+def _cached_text(make: Callable[[Any], str], summary: Any, **_: Any) -> str:
     from linecache import getline
 
     lines = range(summary.lineno or 0, (summary.end_lineno or summary.lineno or 0) + 1)
@@ -141,7 +142,7 @@ def _shared_text(make: Callable[[Any], str], summary: Any, **_: Any) -> str:
     )
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED_FRAMES)
 def _frame_text(
     filename: str,
     line: int,
@@ -149,7 +150,7 @@ def _frame_text(
     column: Optional[int],
     end_column: Optional[int],
     name: str,
-    source: Tuple[str, ...],  # noqa: ARG001  of another source, it is another text
+    source: Tuple[str, ...],  # noqa: ARG001  a part of the cache key: the file may have changed
 ) -> str:
     from traceback import FrameSummary, StackSummary
 
@@ -159,13 +160,14 @@ def _frame_text(
     return text
 
 
-class _Place:
-    # Stands in the place of a traceback's frames while Python puts the rest of an exception into words.
+class _FramePlaceholder:
+    # Replaces the stack of a `TracebackException`. Instead of lines of source it yields a marker, so that the frames
+    # can be formatted later. It records in `reached` that its marker comes next.
     __slots__ = ("_reached", "frames", "left_out")
 
     MARK = "frames\n"
 
-    def __init__(self, traceback: Optional[TracebackType], reached: List[_Place]) -> None:
+    def __init__(self, traceback: Optional[TracebackType], reached: List[_FramePlaceholder]) -> None:
         from linecache import lazycache
         from traceback import extract_tb
 
@@ -184,9 +186,9 @@ class _Place:
             code = frame.f_code
             if code.co_filename != filename:
                 filename = code.co_filename
-                lazycache(filename, frame.f_globals)  # which are not kept, and know where the source is
+                lazycache(filename, frame.f_globals)  # remembers the module's loader, which can find the source
             if filename[:1] == "<":
-                # Of what was typed in, Python has ways of its own to find the source.
+                # Code that was typed in has no file; Python finds its source in other ways.
                 self.frames.extend(extract_tb(traceback, limit=1))
             else:
                 self.frames.append((code, traceback.tb_lasti, traceback.tb_lineno))
@@ -196,85 +198,44 @@ class _Place:
         return len(self.frames)
 
     def format(self, **_: Any) -> Iterator[str]:
-        # Whoever iterates gets the mark next, with the indentation that is right for a group in a group.
+        # Python adds the indentation of an exception group before the marker.
         self._reached.append(self)
         yield self.MARK
 
 
-def _described(error: BaseException, traceback: Optional[TracebackType]) -> ErrorText:
-    from traceback import TracebackException  # here, as a program that does not fail needs none
+def _formatted(error: BaseException, traceback: Optional[TracebackType]) -> ErrorText:
+    from traceback import TracebackException  # here, as a program without errors does not need it
 
-    # 3.10+: it does not look at what will not be told; drop the condition with 3.9.
+    # 3.10+ can skip exceptions that are not printed; drop the condition with 3.9.
     options: Dict[str, Any] = {"compact": True} if sys.version_info >= (3, 10) else {}
-    told: Any = TracebackException(type(error), error, traceback, limit=0, lookup_lines=False, **options)
-    reached: List[_Place] = []
-    outermost = told.stack = _Place(traceback, reached)
-    waiting: List[Tuple[Any, BaseException]] = [(told, error)]
+    printable: Any = TracebackException(type(error), error, traceback, limit=0, lookup_lines=False, **options)
+    reached: List[_FramePlaceholder] = []
+    outermost = printable.stack = _FramePlaceholder(traceback, reached)
+    # Replace the stacks of all causes, contexts and group members, too.
+    waiting: List[Tuple[Any, BaseException]] = [(printable, error)]
     while waiting:
         one, its_error = waiting.pop()
         further = [(one.__cause__, its_error.__cause__), (one.__context__, its_error.__context__)]
         members = getattr(one, "exceptions", None)
         if members:
-            further += zip(members, its_error.exceptions)  # type: ignore[attr-defined]  # it is a group
+            further += zip(members, its_error.exceptions)  # type: ignore[attr-defined]  # an exception group
         for another, another_error in further:
             if another is not None and another_error is not None:
-                another.stack = _Place(another_error.__traceback__, reached)
+                another.stack = _FramePlaceholder(another_error.__traceback__, reached)
                 waiting.append((another, another_error))
     parts: List[Union[str, _Frames]] = []
     chars = 0
     if outermost.left_out > 0:
         parts.append(f"<cut: {outermost.left_out} outer frames>\n")
-    for part in told.format():
-        if reached and part.endswith(_Place.MARK):
+    for part in printable.format():
+        if reached and part.endswith(_FramePlaceholder.MARK):
             frames = reached.pop().frames
             chars += _CHARS_OF_A_FRAME * len(frames)
-            parts.append(_Frames(part[: -len(_Place.MARK)], frames))
+            parts.append(_Frames(part[: -len(_FramePlaceholder.MARK)], frames))
         else:
             chars += len(part)
             parts.append(part)
     text = ErrorText(type(error).__name__, parts)
     if chars > MAX_STRING_CHARS:
-        text.text()  # what is to be cut is not kept until then
+        text.text()  # format and cut it now, rather than keep all of a long text
     return text
-
-
-def status_of(error: BaseException) -> str:
-    """
-    Return "cancelled" for what stops a piece of work from outside, "error" for all else.
-
-    A group is cancelled if all that is in it is.
-    """
-    # What stops work from outside is none, in every library, so that an `except Exception` lets it pass.
-    if isinstance(error, Exception):
-        return "error"
-    try:
-        return "cancelled" if _is_cancellation(error) else "error"
-    except Exception:  # noqa: BLE001  a class of somebody's that has a say in what is an instance of it, or of what a group is made
-        return "error"
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    # A loop that raised its own exception is loaded; one that is not need not be, to ask.
-    cancellations = (GeneratorExit, *_classes(("asyncio", "CancelledError"), ("trio", "Cancelled")))
-    # 3.11+ has groups of its own; on older releases a task group raises those of the backport.
-    groups = tuple(_classes(("builtins", "BaseExceptionGroup"), ("exceptiongroup", "BaseExceptionGroup")))
-    # Without recursion: groups may be nested deeper than the stack. One may also contain itself, by a property.
-    waiting: List[object] = [error]
-    seen: Dict[int, object] = {}  # which keeps them, as what a property has made may be gone, and its id be another's
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, cancellations) or id(one) in seen:
-            continue
-        members = getattr(one, "exceptions", None) if isinstance(one, groups) else None
-        if not isinstance(members, (list, tuple)) or not members or len(seen) == MAX_MEMBERS:
-            return False
-        seen[id(one)] = one
-        waiting.extend(members)
-    return True
-
-
-def _classes(*names: Tuple[str, str]) -> Iterator[type]:
-    for library, name in names:
-        found = getattr(sys.modules.get(library), name, None)
-        if isinstance(found, type):  # and not what a stub in a test has in its place
-            yield found
