@@ -74,9 +74,8 @@ class Recording(EnteredOnce):
         started = list(self._started)
         below: Dict[int, List[RunTree]] = {id(run._identity): [] for run in started}
         tops: List[RunTree] = []
-        here = _ByHeaders(started)
-        for run in started:
-            below.get(id(here.found(run._identity.parent)), tops).append(run)
+        for run, parent in zip(started, _parents_here(started)):
+            below.get(id(parent), tops).append(run)
         order = in_order(started, tops, lambda run: below[id(run._identity)])
         frozen: Dict[int, Run] = {}
         # Children before their parents, as a `Run` is made with its children.
@@ -198,7 +197,7 @@ class Recording(EnteredOnce):
         shown = f"<clew.Recording of {count} runs"
         return f"{shown}:\n{self._shown_tree(count)}>" if 0 < count <= _MOST_IN_REPR else f"{shown}>"
 
-    # Notebooks and IPython call these two. HTML is escaped: the names of runs are anybody's text.
+    # Notebooks and IPython call these two. The names of runs are escaped in HTML: they can be any text.
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001  IPython passes it by position
         printer.text(repr(self) if cycle else self._shown_tree(_MOST_SHOWN) or repr(self))
@@ -218,24 +217,20 @@ class Recording(EnteredOnce):
         return "\n".join(shown)
 
 
-class _ByHeaders:
+def _parents_here(started: List[RunTree]) -> List[Optional[Identity]]:
     """
-    Finds the run of this recording that is meant by a parent from headers, which consists of ids only.
+    Return the parent of each run. A parent from headers, which has ids only, is replaced by the run of this recording.
     """
+    parents = [run._identity.parent for run in started]
+    if not any(isinstance(parent, Remote) for parent in parents):  # as in most recordings: no ids need to be made
+        return parents
+    here = {run.span_id: run._identity for run in started}
 
-    __slots__ = ("_runs", "_started")
+    def found(parent: Identity) -> Identity:
+        same = here.get(parent.span_id)
+        return parent if same is None or same.trace_hex() != parent.trace_hex() else same
 
-    def __init__(self, started: List[RunTree]) -> None:
-        self._started = started
-        self._runs: Optional[Dict[str, Identity]] = None  # made at first use: few recordings need it
-
-    def found(self, parent: Optional[Identity]) -> Optional[Identity]:
-        if not isinstance(parent, Remote):
-            return parent
-        if self._runs is None:
-            self._runs = {run.span_id: run._identity for run in self._started}
-        found = self._runs.get(parent.span_id)
-        return parent if found is None or found.trace_hex() != parent.trace_hex() else found
+    return [found(parent) if isinstance(parent, Remote) else parent for parent in parents]
 
 
 def record() -> Recording:

