@@ -67,8 +67,8 @@ def _plain_string(text: object, what: str, remedy: str) -> str:
 
 # Options of LangSmith's functions that have a meaning only together with LangSmith's client.
 _LANGSMITH_OPTIONS = frozenset(
-    "address attachments client dangerously_allow_filesystem distributed_parent_id ls_client reference_example_id "  # noqa: SIM905  shorter
-    "replicas serialized".split()
+    "address attachments client dangerously_allow_filesystem distributed_parent_id exclude_child_runs "  # noqa: SIM905  shorter
+    "ls_client reference_example_id replicas serialized".split()
 )
 
 
