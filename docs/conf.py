@@ -49,7 +49,10 @@ typehints_document_rtype = False
 # The inventory is a copy, from Debian's package python3.11-doc.
 intersphinx_mapping = {"python": ("https://docs.python.org/3", "_inventories/python.inv")}
 # Of these there is no inventory.
-nitpick_ignore_regex = [("py:.*", r"(anyio|langsmith|opentelemetry|trio)\..*"), ("py:class", r".*\.TypeVarTuple")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(anyio|langsmith|opentelemetry|trio)\..*"),
+    ("py:class", r".*\.(TypeVarTuple|Unset)"),
+]
 
 # Loaded now, so that annotations, too, show these objects under the name that people import.
 EVERYDAY = [getattr(clew, name) for name in clew.__all__]

@@ -10,7 +10,7 @@ import inspect
 from contextvars import Context
 from functools import partial
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Tuple, TypeVar
 
 from clew.context._stepping.captured import pickling_error
 from clew.context._stepping.coroutines import ContextCoroutine, as_coroutine
@@ -77,10 +77,10 @@ def rebuilt(fn: Any, change: Callable[[Any], Any]) -> Any:
 
 def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callable[..., T]:
     first: Any = (*carried, fn)  # what `context.run` is to be given first
-    kept = _Kept(captured)
+    carried, copy = _Carried(carried), captured.copy
 
     def bound(*args: Any, **kwargs: Any) -> T:
-        context = prepare_for_here(kept.copy())
+        context = prepare_for_here(copy())
         if not kwargs:  # by far the most frequent call, and an empty ** is not free
             return context.run(*first, *args)  # type: ignore[no-any-return]  # it is what `fn` returns
         return runner(context, carried, kwargs)(fn, *args, **kwargs)  # type: ignore[no-any-return]  # the same
@@ -89,26 +89,26 @@ def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callabl
 
 
 def _bound_coroutine_function(fn: Callable[..., Any], captured: Context, carried: Carried) -> Any:
-    kept = _Kept(captured)
+    carried, copy = _Carried(carried), captured.copy
 
     # The call of `fn` is a part of the first step: a coroutine that is never started has made nothing.
     async def bound(*args: Any, **kwargs: Any) -> Any:
-        context = prepare_for_here(kept.copy())
+        context = prepare_for_here(copy())
         awaitable = runner(context, carried, kwargs)(fn, *args, **kwargs)
         return await ContextCoroutine(as_coroutine(awaitable), context, carried)
 
     return dress(bound, fn)
 
 
-class _Kept:
+class _Carried(Tuple[Any, ...]):
     """
-    The context of a bound function, as the function keeps it. It cannot be pickled and says why.
+    The accessors' values of a bound function: the first thing in its closure that cloudpickle meets.
+
+    Picklers look at a closure in the order of its names. This one says why the function cannot be pickled, before they
+    meet the Context.
     """
 
-    __slots__ = ("copy",)
-
-    def __init__(self, captured: Context) -> None:
-        self.copy = captured.copy
+    __slots__ = ()
 
     def __reduce__(self) -> Any:
         raise pickling_error("a bound function")
