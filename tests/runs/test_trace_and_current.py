@@ -300,9 +300,11 @@ def test_a_child_starts_no_earlier_than_its_parent_though_the_clock_is_set_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from clew.runs import run as run_module
+    from clew.runs._tree import live_run as live_run_module
 
     ticks = iter([2_000, 1_000, 500, 400])
-    monkeypatch.setattr(run_module, "now_ns", lambda: next(ticks))
+    for module in (run_module, live_run_module):
+        monkeypatch.setattr(module, "now_ns", lambda: next(ticks))
     with clew.record() as runs, clew.trace("outer"), clew.trace("inner"):
         pass
     outer, inner = runs

@@ -6,42 +6,35 @@ How a run becomes current is in `clew.runs._tree.blocks`; what people read of it
 
 from __future__ import annotations
 
-from contextvars import copy_context
 from datetime import datetime
 from functools import lru_cache
-from types import TracebackType
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 from uuid import UUID
 
-from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.attributes import NON_RECORDING, MutableRun
 from clew.runs._tree.blocks import Ambient, ambient
 from clew.runs._tree.forks import register_fork_hooks
 from clew.runs._tree.hooks import notify_start
 from clew.runs._tree.identity import Identity, Inherited, Remote, Unsampled, hand_down
 from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.kept.copier import copy_payload
-from clew.runs._tree.kept.errors import ErrorText, describe_error
-from clew.runs._tree.kept.status import status_of
+from clew.runs._tree.live_run import LiveRun
 from clew.runs._tree.options import (
     check_id,
-    check_mapping,
     check_name,
     check_run_type,
     check_time,
-    event_fields,
     ignore_langsmith_options,
     metadata_of_extra,
 )
-from clew.runs.finished import Identified, Run
-from clew.runs.sampling import Filing, settings
+from clew.runs.finished import Run
+from clew.runs.sampling import settings
 
 __all__ = ("RunTree", "loaded_headers", "non_recording_run", "open_run")
 
 
-class RunTree(MutableRun, Identified):
+class RunTree(LiveRun):
     """
     A run while it is open: read its ids, add to its payload, create children, end it.
 
@@ -74,22 +67,7 @@ class RunTree(MutableRun, Identified):
         ArgumentValueError: `id` is not a UUID.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_by_hand",
-        "_filing",
-        "_identity",
-        "_is_draft",
-        "_is_unreported",
-    )
-
-    end_time_ns: Optional[int]
-    _identity: Identity
-    _filing: Filing  # set at the end of the run, if `clew.configure` has set one
-    # Only runs that were built by hand have these three. Deleting a slot is atomic: it decides between two threads.
-    _by_hand: bool
-    _is_draft: bool  # unset once the run is posted
-    _is_unreported: bool  # unset once the end hooks are called
+    __slots__ = ()
 
     def __new__(  # noqa: D102  the class's docstring documents it
         cls,
@@ -113,19 +91,6 @@ class RunTree(MutableRun, Identified):
         above = None if parent_run is None else _checked_parent(parent_run)
         run = _draft(above, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time, id)
         run._fill_in(outputs, error, end_time, events)
-        return run
-
-    @classmethod
-    def _detached(cls, identity: Identity) -> RunTree:
-        """
-        Return a `RunTree` for a run that has ended: it has the ids, and no payload.
-        """
-        run = object.__new__(cls)
-        run._identity = identity
-        run._run_type = "chain"
-        run._inputs = {}
-        run._error = run.end_time_ns = run._attributes = None
-        run._status = "ended"
         return run
 
     @classmethod
@@ -303,136 +268,6 @@ class RunTree(MutableRun, Identified):
         self._set_end(error, end_time_ns)
         if hasattr(self, "_by_hand") and not self._close("success") and not has_values:
             self._change(lambda: None)  # counts the second end as a late change, as each value above was
-
-    def add_event(self, event: Union[str, Mapping[str, Any], Sequence[Union[str, Mapping[str, Any]]]]) -> None:
-        """
-        Add an event, or several in a list. An event is a dict with ``name`` and ``time_ns``, or only the name.
-
-        A missing ``time_ns`` is filled in. LangSmith's ``time``, a datetime or its text, is accepted instead.
-        """
-        if isinstance(event, (list, tuple)):
-            for each in event:
-                self.add_event(each)
-            return
-        named = {"name": event} if isinstance(event, str) else event_fields(check_mapping(event, "event"))
-        time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
-        if time_ns < start_time_ns:  # the clock was set back
-            time_ns = start_time_ns
-        fields = {"time_ns": time_ns, **named}
-        self._change(lambda: self._own_attributes().events.append(fields))
-
-    def _close(self, status: str, error: Union[str, ErrorText, None] = None) -> bool:
-        """
-        End the run with a status, once, and return whether this call was the one that ended it.
-        """
-        identity = self._identity
-        try:
-            # Deleting the slot decides between two threads that end a run at once. It also releases the
-            # payload: from here on the context refers to the identity only.
-            del identity.live
-        except AttributeError:
-            return False
-        end_time_ns = now_ns()
-        attributes = self._attributes
-        if attributes is not None:
-            if attributes.error is not None and status == "success":
-                status, error = "error", attributes.error
-            if attributes.end_time_ns is not None:
-                end_time_ns = attributes.end_time_ns
-        self._error = error
-        self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
-        filing = settings.filing
-        if filing is not None:
-            self._filing = filing  # a later `configure` applies to later runs only
-        self._status = status
-        if attributes is not None and attributes.on_end is not None:
-            attributes.on_end(self)
-        if _hooks.end_hooks and self._attributes is not NON_RECORDING:
-            if hasattr(self, "_by_hand"):
-                self._report_end()
-            else:
-                for hook in _hooks.end_hooks:
-                    hook(self)
-        return True
-
-    def _report_end(self) -> None:
-        """
-        Call the end hooks with a run that was built by hand, once it is both posted and ended.
-        """
-        if hasattr(self, "_is_draft") or self._status == "pending":
-            return
-        try:
-            del self._is_unreported
-        except AttributeError:
-            return
-        for hook in _hooks.end_hooks:
-            hook(self)
-
-    def _call_at_end(self, hook: Callable[[RunTree], object]) -> None:
-        """
-        Call `hook` with this run when it has ended. An exception of the hook is counted in `clew.stats()`.
-        """
-
-        def call(run: RunTree) -> None:
-            try:
-                hook(run)
-            except Exception as error:  # noqa: BLE001  a failing hook must not break the traced call
-                report("end_hooks_failed", f"on_end of the run {run.name!r} failed", error=error)
-
-        self._own_attributes().on_end = call
-
-    def _fail(self, error: BaseException, traceback: Optional[TracebackType]) -> None:
-        """
-        End the run by an exception, as "error" or "cancelled".
-
-        It raises nothing: an exception from here would replace the program's own.
-
-        Args:
-            error: the exception.
-            traceback: the first part of its traceback that is recorded.
-        """
-        if self._status != "pending":
-            return
-        text = None
-        try:
-            if isinstance(error, GeneratorExit):
-                # The collector may be closing the body of this run. Describing the error sets a variable, and so may a
-                # hook; nothing may be set in the context that is current then (see `Collectable`).
-                context = copy_context()
-                text = context.run(describe_error, error, traceback)
-                context.run(self._close, status_of(error), text)
-            else:
-                text = describe_error(error, traceback)
-                self._close(status_of(error), text)
-        except Exception as failure:  # noqa: BLE001  a hook failed, or the stack is full
-            if self._status == "pending":
-                # What `_close` does, without any call: the stack may be full.
-                self._status = "error"
-                self._error = text
-                self.end_time_ns = self._identity.start_time_ns
-                try:  # noqa: SIM105  `suppress` is a call
-                    del self._identity.live
-                except AttributeError:
-                    pass
-            if not isinstance(failure, RecursionError):  # up to 3.9, little can run after a RecursionError
-                report("end_hooks_failed", f"the end of the run {self.name!r} could not be recorded", error=failure)
-
-    # A run ends once: a copy is the run itself.
-
-    def __copy__(self) -> RunTree:
-        return self
-
-    def __deepcopy__(self, memo: object) -> RunTree:
-        return self
-
-    def __reduce__(self) -> Any:
-        raise ArgumentTypeError(
-            f"expected an object that can be pickled, found {self!r}, a run of this process; send its headers, "
-            f"run.to_headers(), and nest under them there: tracing_context(parent=headers)"
-        )
-
-    def __repr__(self) -> str:
-        return f"<clew.RunTree {self.name!r} {self._status}>"
 
 
 @lru_cache(maxsize=None)
