@@ -2,7 +2,7 @@
 Answer several questions at once, word by word, each with a span that stays open while its words stream.
 
     clew run examples/interleaved_streams.py            one whole tree per answer
-    clew run examples/interleaved_streams.py --bare     what plain async generators make of it
+    clew run examples/interleaved_streams.py --bare     the broken tree of plain async generators
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ async def answer(name: str) -> AsyncIterator[str]:
 async def main(stream: Callable[[str], Any]) -> None:
     with trace("conversation"):
         streams = {name: stream(name) for name in ANSWERS}
-        # A word of each in turn, as a server does that has several clients.
+        # One word of each stream in turn, like a server with several clients.
         for _ in range(3):
             for name, words in streams.items():
                 print(f"{name}: {await words.__anext__()}")
-        # Everybody hangs up before the end; the streams are closed from here.
+        # Both readers hang up before the end, so this task closes the streams.
         for words in streams.values():
             await words.aclose()
 

@@ -1,8 +1,8 @@
 """
-Serve two requests and start, when the first of them needs it, a worker that refreshes a cache for both.
+Serve two requests. The first one starts a worker, which refreshes a cache for both.
 
     clew run examples/lazy_worker.py            the worker belongs to no request
-    clew run examples/lazy_worker.py --bare     the first request has all of its runs, for ever
+    clew run examples/lazy_worker.py --bare     all runs of the worker are in the first request
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ async def refresh(page: str) -> str:
 
 class Cache:
     """
-    Keep pages, and have a worker fetch them that is started when the first one is asked for.
+    A cache of pages. The first request for a page starts a worker, which fetches all pages.
     """
 
     def __init__(self, group: TaskGroup, outside: Callable[[], Any]) -> None:
@@ -36,7 +36,7 @@ class Cache:
 
     async def get(self, page: str) -> str:
         """
-        Return a page, once the worker has fetched it anew.
+        Return a page after the worker has fetched it again.
         """
         if not self._workers:
             with self._outside():

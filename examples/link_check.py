@@ -1,8 +1,8 @@
 """
-Check the relative links between Markdown files, a job in a thread pool for each file.
+Check the relative links between Markdown files, with one job in a thread pool for each file.
 
     clew run examples/link_check.py docs            the whole tree
-    clew run examples/link_check.py --bare docs     what the stdlib's pool makes of it
+    clew run examples/link_check.py --bare docs     the broken trees of the standard library's pool
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// The third service: it says what something costs, traced by LangSmith's own SDK.
+// The third service: it returns a price. LangSmith's own SDK traces it.
 
 import { createServer } from "node:http";
 import { RunTree } from "langsmith";
@@ -7,7 +7,7 @@ const server = createServer((request, response) => {
   const parent = RunTree.fromHeaders(request.headers);
   const run = parent.createChild({ name: "price (JavaScript)" });
   response.end("3");
-  // To a service of LangSmith's it would be posted; here, the first service reads what the others print.
+  // A real service would post the run to LangSmith; here the first service reads the lines that the others print.
   console.log(JSON.stringify({ id: run.id, parent_id: run.parent_run.id, name: run.name, tags: parent.tags ?? [] }));
 });
 

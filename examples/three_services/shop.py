@@ -1,10 +1,10 @@
 """
-Three services in two languages, and the one tree of what they do for one request.
+Three services in two languages, and the one tree of their runs for one request.
 
     npm install --prefix examples/three_services && python examples/three_services/shop.py
 
 The first service, this one, asks `stock.py`, which asks `price.mjs`. The first two are traced by clew, the third one by
-LangSmith's SDK for JavaScript; all that they have in common are the headers of their requests.
+LangSmith's SDK for JavaScript. They have only the headers of their requests in common.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 def start(*command: str) -> subprocess.Popen[str]:
     """
-    Start a service, which prints its address, then its runs, and ends with its input.
+    Start a service. It prints its address and then its runs, and ends when its input is closed.
     """
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", cwd=str(HERE))
 
@@ -35,7 +35,7 @@ def address_of(service: subprocess.Popen[str]) -> str:
     """
     address = service.stdout.readline().strip() if service.stdout else ""
     if not address:
-        sys.exit(f"{service.args} has not started: is what npm installs there?")
+        sys.exit(f"{service.args} has not started: run `npm install --prefix examples/three_services` first")
     return address
 
 
@@ -50,7 +50,7 @@ def order(stock: str, item: str) -> Dict[str, int]:
 
 def draw(runs: List[Dict[str, Any]], parent_id: str = "None", indent: str = "") -> Iterator[str]:
     """
-    Yield the lines of the tree of all runs, wherever they come from.
+    Yield the lines of the tree of all runs, from all three services.
     """
     for run in runs:
         if run["parent_id"] == parent_id:

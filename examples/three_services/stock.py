@@ -1,7 +1,7 @@
 """
-The second service: it counts what is there, and asks the third one for the price.
+The second service: it counts the stock, and asks the third service for the price.
 
-It is started by the first one, `shop.py`.
+`shop.py` starts it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def count(item: str) -> Dict[str, Any]:
 
 def application(environ: Dict[str, Any], start_response: Callable[..., Any]) -> List[bytes]:
     """
-    Answer one request, whose runs are children of the one that its headers name.
+    Answer one request. Its runs are children of the run that the headers name.
     """
     with clew.record() as runs, clew.tracing_context(parent=environ):
         answer = json.dumps(count(environ["PATH_INFO"].strip("/")))
     for run in runs:
-        told = {"id": str(run.id), "parent_id": str(run.parent_id), "name": run.name, "tags": run.tags}
-        print(json.dumps(told), flush=True)
+        line = {"id": str(run.id), "parent_id": str(run.parent_id), "name": run.name, "tags": run.tags}
+        print(json.dumps(line), flush=True)
     start_response("200 OK", [("Content-Type", "application/json")])
     return [answer.encode()]
 
