@@ -1,5 +1,5 @@
 """
-What is kept of a run's exception: its kind and its text, whatever the exception does.
+The status and the text that a run gets from an exception, even if the methods of the exception fail.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def with_a_context() -> None:
     try:
         with_a_cause()
     except LookupError:
-        raise KeyError("another")  # noqa: B904  that it has a context is the point
+        raise KeyError("another")  # noqa: B904  the test needs an implicit context
 
 
 def with_a_context_that_is_hidden() -> None:
@@ -200,7 +200,7 @@ def over_several_lines() -> None:
 
 def in_a_group() -> None:
     errors = []
-    # The first releases of the group before 3.11 tell all frames of its members.
+    # Before 3.11, the first releases of the backport of groups print all frames of the members.
     depth = 60 if sys.version_info >= (3, 11) else 10
     for fails in (plain, with_a_cause, lambda: down(depth)):
         try:
@@ -282,7 +282,7 @@ FAILING = [
     with_a_cause,
     with_a_context,
     with_a_context_that_is_hidden,
-    *([with_a_ring_of_contexts] if sys.version_info >= (3, 9) else []),  # on which 3.8 itself comes to no end
+    *([with_a_ring_of_contexts] if sys.version_info >= (3, 9) else []),  # 3.8 itself never ends on this one
     with_a_long_chain,
     lambda: down(20),
     lambda: down(48),
@@ -323,7 +323,7 @@ def test_text_is_what_python_prints(fails: Callable[[], None]) -> None:
     for each in (tb, tb.tb_next, None):
         expected = as_python_prints(error, each)
         assert text_of(describe_error(error, each)) == expected
-        assert text_of(describe_error(error, each)) == expected  # with what is remembered of the first time
+        assert text_of(describe_error(error, each)) == expected  # the second time from the cache
 
 
 def test_text_has_the_source_as_it_is_now(tmp_path: Path) -> None:
@@ -436,7 +436,7 @@ def test_error_is_text_to_whoever_reads_it() -> None:
         assert type(pickle.loads(pickle.dumps(run._error))) is str
         assert type(run.error) is type(runs.roots[0].error) is str
         assert json.loads(runs.to_json())[0]["error"] == run.error
-    assert run.error is runs.roots[0].error  # made once
+    assert run.error is runs.roots[0].error  # formatted once
 
 
 def test_error_can_be_read_by_several_threads_at_once() -> None:

@@ -1,5 +1,5 @@
 """
-What is kept of a run's values: a copy, JSON-shaped, bounded, whatever the value does.
+Copies of the values of a run are JSON-shaped and bounded, even if the methods of a value fail.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Point(NamedTuple):
         (Hostile(RecursionError()), "<Hostile that cannot be copied: RecursionError>"),
         ([1, Hostile(ValueError()), 3], [1, "<Hostile that cannot be copied: ValueError>", 3]),
         (LyingClass(), "<LyingClass>"),
-        (BadList([1]), [1]),  # by the type's own method, not by an override
+        (BadList([1]), [1]),  # copied with list's own method, not the override
         (deque([1, 2]), [1, 2]),
         ({"a": (1,)}.keys(), ["a"]),
         ({"a": (1,)}.values(), [[1]]),
@@ -194,7 +194,7 @@ def test_large_containers_of_the_standard_library_are_not_gone_through_to_their_
     tracemalloc.start()
     try:
         copied = copy_value([value])
-        assert tracemalloc.get_traced_memory()[1] < 3_000_000  # less than their repr alone
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000  # less than the repr of all items would take
     finally:
         tracemalloc.stop()
     assert "<cut: " in str(copied)[-100:]
@@ -318,7 +318,7 @@ def test_dataclasses_and_models_are_recorded_by_their_fields() -> None:
     assert copy_value(Point) == repr(Point)
 
 
-# traced code that runs for a copy
+# traced code that runs only because a value is copied
 
 
 def test_what_runs_for_a_copy_alone_makes_no_runs() -> None:
@@ -340,7 +340,7 @@ def test_what_runs_for_a_copy_alone_makes_no_runs() -> None:
         assert describe(Node(Node(), Node())) == "(leaf leaf)"
     runs.assert_tree("describe\n  describe\n  describe")
     assert [run.inputs for run in runs] == [{"node": "(leaf leaf)"}, {"node": "leaf"}, {"node": "leaf"}]
-    assert len(calls) == 8  # three of the program's own; the copies of their inputs take three, one and one
+    assert len(calls) == 8  # 3 calls by the program; copying their inputs makes 3, 1 and 1 more
 
 
 called = []
@@ -414,7 +414,7 @@ def test_a_traced_helper_of_a_process_function_makes_no_run() -> None:
 
     with clew.record() as runs:
         fn()
-    runs.assert_tree("fn\n  helper\n    block\nby hand [pending]")  # that of the program's own call
+    runs.assert_tree("fn\n  helper\n    block\nby hand [pending]")  # the helper that the program calls itself
     assert (runs.roots[0].inputs, runs.roots[0].outputs) == ({"a": "text"}, {"b": "text"})
 
 
@@ -497,26 +497,26 @@ def test_a_model_of_pydantics_that_holds_another_type_is_recorded_as_it_is() -> 
 
 
 class Loading:
-    """Be an attribute that is loaded when it is read, as a column of a database."""
+    """A descriptor that loads its value when it is read, as for a column of a database."""
 
     def __get__(self, instance: object, owner: object = None) -> Any:
         if instance is None:
             raise AttributeError
-        asked.append(instance)
+        loaded.append(instance)
         return "loaded"
 
     def __set__(self, instance: Any, value: object) -> None:
         raise AttributeError
 
 
-asked: list[object] = []
+loaded: list[object] = []
 
 
 class Lazy:
-    """Be somebody else as soon as anybody wants to know, as a proxy is."""
+    """A lazy proxy: it loads the object it stands for when its class or an attribute is read."""
 
     def _load(self) -> Any:
-        asked.append(self)
+        loaded.append(self)
         return int
 
     __class__ = property(_load)  # type: ignore[assignment]
@@ -549,7 +549,7 @@ class Slotted:
 
 
 def test_copying_loads_nothing() -> None:
-    asked.clear()
+    loaded.clear()
     assert copy_value([Lazy(), {"key": Lazy()}, {Lazy(): 1}]) == [
         "<not loaded>",
         {"key": "<not loaded>"},
@@ -558,7 +558,7 @@ def test_copying_loads_nothing() -> None:
     assert copy_value(Column(1)) == {"number": 1}
     assert copy_value(Row(1)) == {"number": 1, "later": "of the class"}
     assert copy_value(Slotted()) == {"number": 1}
-    assert asked == []
+    assert loaded == []
 
 
 def test_copying_does_not_load_djangos_lazy_objects() -> None:

@@ -1,5 +1,5 @@
 """
-What LangSmith's names take: which options there are, what is refused, and what may be set on a run.
+Options and attributes under LangSmith's names: which are accepted, which are refused, which can be changed on a run.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def ways(*without: Way) -> Any:
     return pytest.mark.parametrize("way", [way for way in ALL_WAYS if way not in without])
 
 
-# What is LangSmith's alone
+# Options that only LangSmith's client uses
 
 
 @ways()
@@ -108,7 +108,7 @@ def test_metadata_of_the_extra_of_a_call_counts(runs: clew.Recording) -> None:
     assert [run.metadata for run in runs] == [{"from": "metadata", "extra": 1}, {}, {"from": "config"}]
 
 
-# What is wrong
+# Options with a wrong value
 
 
 @ways(by_context)
@@ -176,7 +176,7 @@ def test_option_that_is_refused_leaves_the_others_to_be_exported() -> None:
     assert [name for name in keeping.names if name != "above"] == ["block"]
 
 
-# What is read is nobody else's
+# Values that are read are copies
 
 
 NESTED = {"cfg": {"n": 1, "list": [{"m": [1]}]}, "flat": 0, "list": [[1]]}
@@ -223,7 +223,7 @@ def test_change_within_the_metadata_of_a_decorator_changes_no_other_call(runs: c
     assert [run.metadata for run in runs] == [{**NESTED, "added": {"n": 1}}] * 2
 
 
-# What may be set
+# Attributes that can be set
 
 
 SET: Any = {
@@ -373,7 +373,7 @@ def test_status_that_is_set_is_refused(runs: clew.Recording, status: Any) -> Non
     assert (run.status, runs.roots[0].status) == ("success", "success")
 
 
-# What a model was used for
+# The usage of a model
 
 
 def test_usage_is_part_of_the_metadata(runs: clew.Recording) -> None:
@@ -412,7 +412,7 @@ def test_usage_that_nobody_knows_is_refused(runs: clew.Recording, usage: Any, er
     assert (runs.roots[0].metadata, runs.roots[0].tags) == ({}, ())
 
 
-# What may be changed in place
+# Attributes that can be changed in place
 
 
 def test_tags_and_metadata_may_be_extended_in_place(runs: clew.Recording) -> None:

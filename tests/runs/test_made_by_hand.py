@@ -1,5 +1,5 @@
 """
-Runs made by hand: when they are told of, once they were posted and ended in any order, and whose children they are.
+Runs that are built by hand: when hooks get them, in which tree they stand, and how they end.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def test_run_that_one_thread_posts_and_another_one_ends_is_told_of_once(watching
     assert watching.ended == [("contended", "success")] * 200
 
 
-# What was made under them
+# Their children
 
 
 def test_posting_a_run_leaves_its_children_and_counts_langsmiths_option_for_them(runs: clew.Recording) -> None:
@@ -147,7 +147,7 @@ def test_root_keeps_nothing_of_its_children(watching: Watching) -> None:
     assert never_posted() is None
 
 
-# Whose children they are
+# Their parents
 
 
 def test_finished_run_is_a_parent(runs: clew.Recording) -> None:
@@ -171,7 +171,7 @@ def test_parent_that_is_no_run_is_refused(parent: Any) -> None:
         clew.RunTree("x", parent_run=parent)
 
 
-# How they end
+# Their end
 
 
 def caught() -> ValueError:
@@ -249,7 +249,7 @@ def test_second_end_is_counted(runs: clew.Recording) -> None:
     assert [run.status for run in runs] == ["success"]
 
 
-# What they are made with
+# Their arguments
 
 
 START = datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc)

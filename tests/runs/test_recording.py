@@ -1,5 +1,5 @@
 """
-`record()`: what it collects, and how it is read.
+`record()` collects the runs of a block; a `Recording` shows, searches and compares them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def test_a_recording_is_read_as_a_tree_a_list_and_by_name() -> None:
 
 
 class Printer:
-    """What IPython hands to `_repr_pretty_`."""
+    """A stand-in for the printer that IPython passes to `_repr_pretty_`."""
 
     def __init__(self) -> None:
         self.text_written = ""

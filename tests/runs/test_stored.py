@@ -1,5 +1,5 @@
 """
-A run as a record, a record as a stored run, and the trees that stored runs form.
+Runs become records, records become stored runs, and stored runs form trees.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def test_runs_that_are_each_others_parents_are_all_there(runs: List[clew.Run]) -
 
 
 def test_tree_deeper_than_the_stack_is_stored_and_planted() -> None:
-    depth = sys.getrecursionlimit() + 50  # the dotted orders alone take the square of it
+    depth = sys.getrecursionlimit() + 50  # more would be slow: the dotted orders grow with the square of it
     with clew.record() as recording:
         run = clew.RunTree("0")
         for number in range(1, depth):
