@@ -15,11 +15,7 @@ from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.kept.errors import ErrorText, text_of
 from clew.runs.sampling import Filing, settings
 
-__all__ = (
-    "Identified",
-    "Link",
-    "Run",
-)
+__all__ = ("Link", "Run")
 
 
 class Link(NamedTuple):

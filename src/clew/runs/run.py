@@ -31,7 +31,7 @@ from clew.runs._tree.options import (
 from clew.runs.finished import Run
 from clew.runs.sampling import settings
 
-__all__ = ("RunTree", "loaded_headers", "non_recording_run", "open_run")
+__all__ = ("RunTree",)
 
 
 class RunTree(LiveRun):
