@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import inspect
 import pickle
 import subprocess
 import sys
@@ -229,7 +230,7 @@ def test_coroutine_function_arrives_as_one() -> None:
         return "done"
 
     arrived = by_value(local)
-    assert asyncio.iscoroutinefunction(arrived)
+    assert inspect.iscoroutinefunction(arrived)
     assert asyncio.run(arrived()) == "done"
 
 

@@ -26,7 +26,7 @@ def dress(wrapper: Any, fn: Any, *, shows_code: bool = False) -> Any:
         shows_code: whether the wrapper has the `__code__` of `fn`, in which getfullargspec finds the parameters.
     """
     names = wrapper_assignments(fn)
-    if "__annotations__" not in names:
+    if "__annotations__" not in names and getattr(fn, "__annotate__", None) is None:  # 3.14+: the latter
         wrapper.__annotations__ = {}  # the wrapper's own describe nothing
     update_wrapper(wrapper, fn, names)
     # `inspect.signature` follows __wrapped__, but getfullargspec does not: it asks for __signature__.
