@@ -149,7 +149,7 @@ class RunTree(LiveRun):
             >>> headers["traceparent"] == f"00-{run.trace_id.hex}-{run.span_id}-03"
             True
         """
-        is_recorded = not self._is_ignored and (bool(_hooks.start_hooks) or not hasattr(self, "_is_draft"))
+        is_recorded = not self._is_non_recording and (bool(_hooks.start_hooks) or not hasattr(self, "_is_draft"))
         headers: Dict[str, str] = loaded_headers().headers_of(self._identity, is_recorded=is_recorded)
         return headers
 
@@ -211,10 +211,10 @@ class RunTree(LiveRun):
             del self._is_draft
         except AttributeError:
             return
-        if self._is_ignored:
+        if self._is_non_recording:
             return
         if not _hooks.start_hooks:
-            self._ignore_changes()
+            self._make_non_recording()
             return
         notify_start(self)
         if self._attributes is not None and self._attributes.end_time_ns is not None:
@@ -363,7 +363,7 @@ def _draft(
     id_text = None if run_id is None else check_id(run_id)
     name, run_type, around = check_name(name), check_run_type(run_type), ambient.get()
     start_time_ns = None if start_time is None else check_time(start_time, "start_time")
-    is_ignored = above is not None and above._is_ignored
+    is_ignored = above is not None and above._is_non_recording
     parent, linked = None if above is None else above._identity.parent if is_ignored else above._identity, None
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
@@ -380,7 +380,7 @@ def _draft(
         run._identity.linked = (linked,)
     run._by_hand = run._is_draft = run._is_unreported = True
     if is_ignored or not around.is_enabled or (parent is not None and not parent.is_sampled):
-        run._ignore_changes()
+        run._make_non_recording()
     return run
 
 
@@ -396,7 +396,7 @@ def non_recording_run(identity: Identity) -> RunTree:
     Return a `RunTree` for a run that is not recorded: changes to it have no effect.
     """
     run = RunTree._detached(identity)
-    run._ignore_changes()
+    run._make_non_recording()
     return run
 
 

@@ -113,11 +113,11 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         if self._id_text is not None:
             run._identity._id_text = self._id_text
         if not is_recorded:
-            run._ignore_changes()
+            run._make_non_recording()
             return run
         try:
             self._token = current_identity.set(run._identity)
-            if not run._is_ignored:
+            if not run._is_non_recording:
                 _hooks.notify_start(run)
         except BaseException as interrupt:  # Python calls no `__exit__` after a failed `__enter__`
             leave_call(run._identity, self._token)

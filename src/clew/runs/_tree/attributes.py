@@ -149,7 +149,7 @@ class MutableRun:
 
     @error.setter
     def error(self, error: Union[str, BaseException, None]) -> None:
-        if self._is_ignored:
+        if self._is_non_recording:
             return
         text = None if error is None else error_text(error)
 
@@ -205,7 +205,7 @@ class MutableRun:
 
     @outputs.setter
     def outputs(self, outputs: Optional[Mapping[str, Any]]) -> None:
-        if not self._is_ignored:
+        if not self._is_non_recording:
             copied = None if outputs is None else copy_payload(outputs, "output")
             self._change(lambda: setattr(self._own_attributes(), "outputs", copied))
 
@@ -279,7 +279,7 @@ class MutableRun:
         """
         Merge metadata over that of this run. Children do not inherit it.
         """
-        if not self._is_ignored:
+        if not self._is_non_recording:
             added = copy_value(dict(check_mapping(metadata, "metadata")))
             self._change(lambda: self._own_attributes().metadata.update(added))
 
@@ -287,7 +287,7 @@ class MutableRun:
         """
         Merge inputs over those of the run.
         """
-        if not self._is_ignored:
+        if not self._is_non_recording:
             added = copy_payload(inputs, "input")
             self._change(lambda: setattr(self, "_inputs", {**self._inputs, **added}))
 
@@ -295,7 +295,7 @@ class MutableRun:
         """
         Merge outputs over those that were added so far.
         """
-        if self._is_ignored:
+        if self._is_non_recording:
             return
         added = copy_payload(outputs, "output")
 
@@ -327,7 +327,7 @@ class MutableRun:
             ArgumentTypeError: a value is not a dict, or not a list of strings.
             ArgumentValueError: `usage_metadata` has a key that LangSmith does not know.
         """
-        if self._is_ignored:
+        if self._is_non_recording:
             return
         changes: List[Callable[[], object]] = []
         if not isinstance(inputs, Unset):
@@ -350,15 +350,15 @@ class MutableRun:
         self._change(lambda: [change() for change in changes])
 
     @property
-    def _is_ignored(self) -> bool:
+    def _is_non_recording(self) -> bool:
         """
         Whether this run is not recorded.
         """
         return self._attributes is NON_RECORDING
 
-    def _ignore_changes(self) -> None:
+    def _make_non_recording(self) -> None:
         """
-        Mark the run as not recorded. Changes have no effect from now on.
+        Make this a run that is not recorded. Changes have no effect from now on.
         """
         self._attributes = NON_RECORDING
 
@@ -368,7 +368,7 @@ class MutableRun:
         return self._attributes
 
     def _change(self, change: Callable[[], object]) -> None:
-        if self._is_ignored:
+        if self._is_non_recording:
             return
         with _guard.lock:
             if self._status == "pending":

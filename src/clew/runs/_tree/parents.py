@@ -47,7 +47,7 @@ def resolve_parent(parent: Any, *, trusted: bool) -> ResolvedParent:
         return _from_headers(parent, trusted=trusted)
     if parent is False or (isinstance(parent, RunTree) and isinstance(parent._identity, Nobody)):
         return ResolvedParent(None)
-    if isinstance(parent, RunTree) and parent._is_ignored:
+    if isinstance(parent, RunTree) and parent._is_non_recording:
         # The run is not recorded, and neither are the runs below it. Its own parent goes into their headers.
         above = parent._identity.parent
         resolved = _from_remote(above) if isinstance(above, Remote) else ResolvedParent(above)

@@ -229,7 +229,7 @@ class Recipe:
         if _hooks.start_hooks:
             _hooks.notify_start(run)
         else:
-            run._ignore_changes()
+            run._make_non_recording()
 
     def _apply_call_options(self, run: RunTree) -> None:
         if self._id_text is not None:
