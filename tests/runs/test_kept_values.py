@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Mapping, NamedTuple
 from warnings import catch_warnings, simplefilter, warn
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 import clew
 from clew.runs._tree.kept import copier as payload, objects
@@ -255,6 +255,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(anything)
 def test_every_value_has_a_copy_that_json_can_write_and_that_is_its_own_copy(value: Any) -> None:
     copied = copy_value(value)
@@ -262,6 +263,7 @@ def test_every_value_has_a_copy_that_json_can_write_and_that_is_its_own_copy(val
     assert copy_value(copied) == copied
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_input_reader_names_arguments_as_the_function_does(data: Any) -> None:
     parts = []
