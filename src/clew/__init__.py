@@ -39,14 +39,10 @@ if TYPE_CHECKING:
     from clew.executors.threads import ContextThread as ContextThread, ContextTimer as ContextTimer
     from clew.executors.wrapped import wrap_executor as wrap_executor
     from clew.exporters.configuration import configure as configure, flush as flush, shutdown as shutdown
+    from clew.runs.baggage import baggage as baggage, get_baggage as get_baggage, set_baggage as set_baggage
     from clew.runs.current import get_current_run_tree as get_current_run_tree, tracing_context as tracing_context
     from clew.runs.finished import Link as Link, Run as Run
-    from clew.runs.headers import (
-        baggage as baggage,
-        get_baggage as get_baggage,
-        get_current_headers as get_current_headers,
-        set_baggage as set_baggage,
-    )
+    from clew.runs.headers import get_current_headers as get_current_headers
     from clew.runs.recording import Recording as Recording, record as record
     from clew.runs.run import RunTree as RunTree
     from clew.runs.sampling import TraceRoot as TraceRoot
@@ -74,9 +70,10 @@ _HOMES = {
         "clew.executors.threads": "ContextThread ContextTimer",
         "clew.executors.wrapped": "wrap_executor",
         "clew.exporters.configuration": "configure flush shutdown",
+        "clew.runs.baggage": "baggage get_baggage set_baggage",
         "clew.runs.current": "get_current_run_tree tracing_context",
         "clew.runs.finished": "Link Run",
-        "clew.runs.headers": "baggage get_baggage get_current_headers set_baggage",
+        "clew.runs.headers": "get_current_headers",
         "clew.runs.recording": "Recording record",
         "clew.runs.run": "RunTree",
         "clew.runs.sampling": "TraceRoot",

@@ -157,9 +157,13 @@ def test_docstring_examples_are_found() -> None:
 # Whose names are imported from there.
 MODULES = [
     *(f"tasks.{loop}" for loop in ("asyncio", "anyio", "trio")),
-    *(f"propagation.{part}" for part in ("baggage", "fields", "langsmith", "traceparent", "tracestate")),
+    *(
+        f"propagation.{part}"
+        for part in ("baggage", "carrier", "fields", "formats", "langsmith", "traceparent", "tracestate")
+    ),
     *(f"integrations.{package}" for package in ("logging", "opentelemetry", "structlog")),
     "testing.fakes",
+    "runs.headers",
     "runs.stored",
     *(f"exporters.{part}" for part in ("configuration", "jsonl", "langsmith", "memory", "pipeline", "protocol")),
 ]

@@ -1,9 +1,9 @@
 """
-Coverage-guided fuzzing of everything that reads headers; the session `fuzz` runs it, for so many seconds.
+Coverage-guided fuzzing of everything that reads headers. The session `fuzz` runs it for a number of seconds.
 
     python tests/fuzz/fuzz_headers.py -max_total_time=60 [CORPUS]
 
-Whatever comes in: nothing raises, and what comes out again is something that is read as the same.
+No input makes a reader raise, and headers that were written are read as the same values again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ with atheris.instrument_imports(include=["clew"]):
 
 NAMES = ["traceparent", "tracestate", "baggage", "langsmith-trace"]
 READERS: List[Any] = [TraceParent, TraceState, Baggage, DottedOrder]
-# What random bytes alone would hardly come to.
+# Valid headers, which random bytes alone would hardly ever produce.
 SEEDS = [
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE",
@@ -82,11 +82,11 @@ def read_anything(data: Any) -> None:
     ]
     read_headers(pairs)
     read_headers(dict(pairs))
-    Fields.from_environment({name: data.ConsumeUnicode(80) for name in ("TRACEPARENT", "TRACESTATE", "BAGGAGE")})
+    Fields.from_headers({name: data.ConsumeUnicode(80) for name in ("TRACEPARENT", "TRACESTATE", "BAGGAGE")})
 
 
 def seeded(data: Any, seed: str) -> str:
-    """Return the seed with something else in the place of a part of it."""
+    """Return the seed with a part of it replaced."""
     start = data.ConsumeIntInRange(0, len(seed))
     end = data.ConsumeIntInRange(start, len(seed))
     middle: str = data.ConsumeUnicode(40) if data.ConsumeBool() else data.ConsumeString(40)
@@ -103,6 +103,6 @@ def test_one_input(text: bytes) -> None:
 
 if __name__ == "__main__":
     logging.getLogger("clew").setLevel(logging.CRITICAL)
-    add_start_hook(lambda run: None)  # somebody records, and keeps nothing
+    add_start_hook(lambda run: None)  # switches recording on; keeps no run
     atheris.Setup(sys.argv, test_one_input)
     atheris.Fuzz()

@@ -235,29 +235,11 @@ def test_header_that_is_empty_is_as_good_as_none(empty: Any) -> None:
 def test_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TRACEPARENT", "TRACESTATE", "BAGGAGE"):
         monkeypatch.delenv(name, raising=False)
-    assert Fields.from_environment(os.environ) == Fields()
+    assert Fields.from_headers(os.environ) == Fields()
     monkeypatch.setenv("TRACEPARENT", PARENT)
     monkeypatch.setenv("TRACESTATE", "")
     monkeypatch.setenv("BAGGAGE", "k=1")
-    assert Fields.from_environment(os.environ) == Fields(PARENT, None, "k=1")
-
-
-@pytest.mark.parametrize("value", [None, 5, b"x", "", " ", ["x"], object()])
-def test_variable_that_is_no_text_or_empty_is_none(value: Any) -> None:
-    assert Fields.from_environment({"TRACEPARENT": value, "BAGGAGE": "k=1"}) == Fields(baggage="k=1")
-
-
-@pytest.mark.parametrize("environment", [5, "TRACEPARENT", [("TRACEPARENT", PARENT)], object()])
-def test_environment_that_cannot_be_read_is_counted_and_has_nothing(environment: Any) -> None:
-    with counting() as counted:
-        assert Fields.from_environment(environment) == Fields()
-    assert counted == {"headers_unreadable": 1}
-
-
-def test_environment_that_is_none_has_nothing() -> None:
-    with counting() as counted:
-        assert Fields.from_environment(None) == Fields()
-    assert counted == {}
+    assert Fields.from_headers(os.environ) == Fields(PARENT, None, "k=1")
 
 
 @pytest.mark.parametrize(
@@ -286,12 +268,6 @@ def test_all_values_of_what_cannot_be_read_are_those_before() -> None:
         assert all_values(RaisingAtAll()) == all_values(5) == {}
         assert all_values(breaking_off([("B3", "1")])) == {"b3": ["1"]}
     assert counted == {"headers_unreadable": 3}
-
-
-def test_environment_is_read() -> None:
-    environment = {"TRACEPARENT": PARENT, "TRACESTATE": "a=1", "BAGGAGE": "k=1", "traceparent": "x", "PATH": "/bin"}
-    assert Fields.from_environment(environment) == Fields(PARENT, "a=1", "k=1")
-    assert Fields.from_environment({}) == Fields()
 
 
 class Raising:

@@ -1,7 +1,7 @@
 """
-OpenTelemetry's propagators as further formats of clew's headers: B3, Jaeger, X-Ray, and whatever else has one.
+Read and write headers by OpenTelemetry's propagators, in addition to clew's own: B3, Jaeger, X-Ray and others.
 
-W3C's and LangSmith's need none of this. The formats themselves come from OpenTelemetry's own packages.
+W3C's and LangSmith's headers do not need this module. The propagators come from OpenTelemetry's own packages.
 """
 
 from __future__ import annotations
@@ -11,49 +11,40 @@ from typing import Any, Dict, List, Mapping, Optional
 from clew.errors import ArgumentTypeError, MissingExtraError
 from clew.propagation.baggage import Baggage, BaggageMember
 from clew.propagation.fields import all_values
-from clew.propagation.traceparent import TraceParent
-from clew.propagation.tracestate import TraceState as _TraceState
-from clew.runs.headers import Received, add_format, remove_format
+from clew.propagation.formats import add_format, remove_format
 
 try:
     from opentelemetry import baggage
     from opentelemetry.context import Context
     from opentelemetry.propagators.textmap import Getter, TextMapPropagator
-    from opentelemetry.trace import (
-        NonRecordingSpan,
-        SpanContext,
-        TraceFlags,
-        TraceState,
-        format_span_id,
-        format_trace_id,
-        get_current_span,
-        set_span_in_context,
-    )
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as _missing:
     raise MissingExtraError("clew.integrations.opentelemetry", "opentelemetry") from _missing
 
 __all__ = ("add_propagator", "remove_propagator")
+
+_TRACE_CONTEXT = TraceContextTextMapPropagator()
 
 _added: List[_Propagated] = []
 
 
 def add_propagator(propagator: TextMapPropagator) -> None:
     """
-    Have one more format read and written wherever clew reads and writes headers, in the whole process.
+    Use a propagator wherever clew reads and writes headers, in the whole process.
 
-    It is read where neither LangSmith's format nor W3C's names a parent; of two that were added, the first one
-    is. It is always written, over what has the same name.
+    It reads if neither LangSmith's format nor W3C's names a parent, and no propagator that was added before. It always
+    writes. It can replace headers of propagators that were added before, but not W3C's and LangSmith's.
 
-    What it raises is counted in `clew.stats()` as ``formats_failed``, and the headers go on without it.
+    `clew.stats()` counts its exceptions as ``formats_failed``; the headers are read or written without it.
 
     Context:
         *When*: nothing is captured. Thread-safe.
 
     Args:
-        propagator: such as ``B3MultiFormat()`` of the package ``opentelemetry-propagator-b3``.
+        propagator: an instance, such as ``B3MultiFormat()`` of the package ``opentelemetry-propagator-b3``.
 
     Raises:
-        ArgumentTypeError: it has no `inject` or no `extract`.
+        ArgumentTypeError: `propagator` has no `inject` or no `extract`, or is a class.
 
     Example:
         >>> import clew
@@ -77,55 +68,49 @@ def add_propagator(propagator: TextMapPropagator) -> None:
 
 def remove_propagator(propagator: TextMapPropagator) -> None:
     """
-    Undo `add_propagator`; one that was not added is none to remove.
+    Undo `add_propagator`. Do nothing if the propagator was not added.
     """
-    for propagated in [each for each in _added if each.propagator is propagator]:
+    for propagated in [other for other in _added if other.propagator is propagator]:
         _added.remove(propagated)
         remove_format(propagated)
 
 
 class _Propagated:
+    """
+    A propagator as a `HeaderFormat`. OpenTelemetry's own W3C propagator translates between the two.
+    """
+
     def __init__(self, propagator: TextMapPropagator) -> None:
         self.propagator: Any = propagator
         self.name = type(propagator).__name__
 
-    def read(self, headers: Any) -> Optional[Received]:
+    def read(self, headers: Any) -> Dict[str, str]:
         """
-        Return what the propagator finds.
+        Return the values that the propagator extracts, as W3C's headers.
         """
         context = self.propagator.extract(all_values(headers), Context(), _GETTER)
-        span = get_current_span(context).get_span_context()
-        if not span.is_valid:
-            return None
-        return Received(
-            TraceParent(format_trace_id(span.trace_id), format_span_id(span.span_id), int(span.trace_flags)),
-            _TraceState(span.trace_state.items()),
-            Baggage(BaggageMember(key, str(value)) for key, value in baggage.get_all(context).items()),
-        )
+        w3c: Dict[str, str] = {}
+        _TRACE_CONTEXT.inject(w3c, context)
+        # Not OpenTelemetry's propagator of baggage: it writes a space as `+`, which W3C Baggage reads as a plus sign.
+        members = [BaggageMember(key, str(value)) for key, value in baggage.get_all(context).items()]
+        w3c["baggage"] = Baggage(members).to_header() or ""
+        return w3c
 
-    def write(self, sent: Received) -> Mapping[str, str]:
+    def write(self, headers: Mapping[str, str]) -> Dict[str, str]:
         """
-        Return what the propagator writes.
+        Return the headers that the propagator injects for the values of W3C's headers.
         """
-        trace_parent = sent.trace_parent
-        span = SpanContext(
-            int(trace_parent.trace_id, 16),
-            int(trace_parent.span_id, 16),
-            is_remote=False,
-            trace_flags=TraceFlags(trace_parent.flags),
-            trace_state=TraceState(sent.trace_state.items()),
-        )
-        context = set_span_in_context(NonRecordingSpan(span), Context())
-        for member in sent.baggage.members:
+        context = _TRACE_CONTEXT.extract(headers, Context())
+        for member in Baggage.from_header(headers.get("baggage")).members:
             context = baggage.set_baggage(member.key, member.value, context)
-        headers: Dict[str, str] = {}
-        self.propagator.inject(headers, context)
-        return headers
+        written: Dict[str, str] = {}
+        self.propagator.inject(written, context)
+        return written
 
 
 class _LowerCase(Getter[Dict[str, List[str]]]):
     """
-    Read from names in lower case, whichever the propagator asks for.
+    Looks up each name in lower case.
     """
 
     def get(self, carrier: Dict[str, List[str]], key: str) -> Optional[List[str]]:

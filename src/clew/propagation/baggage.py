@@ -1,43 +1,45 @@
 """
-W3C `baggage`: names and values that the program itself sends along with a request.
+Read and write W3C's `baggage`: keys and values that a program sends along with its requests.
 
-Which of them are LangSmith's is for `clew.propagation.langsmith`.
+The keys that LangSmith uses are in `clew.propagation.langsmith`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import AbstractSet, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Iterable, List, Optional, Sequence, Tuple, Union
 from urllib.parse import quote, unquote
 
-from clew.propagation._refusals import plain, refuse, text_of
+from clew._shared.incidents import report
+from clew.propagation._text import SHOWN_CHARS, plain, text_of
 
 __all__ = ("Baggage", "BaggageMember")
 
-# What everybody on the way has to pass on, and more than that need not arrive.
+# Every system on the way must pass on this much. More may get lost.
 MOST_MEMBERS = 64
 MOST_BYTES = 8192
-# What is read: twice of it, as white space and members that are not valid are not passed on.
+# Twice as much is read, because white space and members that are not valid are not passed on.
 MOST_CHARS = 2 * MOST_BYTES
 MOST_MEMBERS_READ = 2 * MOST_MEMBERS
 
 _REFUSED = "baggage_members_refused"
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
-# The members that are valid, each as its key and all that follows: what that means is found out when somebody asks.
+# All valid members, each as its key and the rest of its text. The rest is decoded when it is first needed.
 _ENTRIES = re.compile(rf"(?:^|,)[ \t]*({_TOKEN.pattern})[ \t]*=([^,]*)", re.ASCII)
-# No quantifier stands on another one of the same characters: the time that this takes grows with the text only.
+# No quantifier is nested in another one over the same characters, so the time is linear in the length of the text.
 _PLAIN = r"[\x21\x23\x24\x26-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
 _VALUE = rf"{_PLAIN}(?:%[0-9A-Fa-f]{{2}}{_PLAIN})*"
-# As it should be written, where a `%` is there only for what is encoded.
+# A member that can be passed on as it is: each `%` begins a code.
 _MEMBER = re.compile(rf"{_TOKEN.pattern}={_VALUE}(?:;{_TOKEN.pattern}(?:={_VALUE})?)*", re.ASCII)
 _HEADER = re.compile(rf"{_MEMBER.pattern}(?:,{_MEMBER.pattern})*", re.ASCII)
 _OWS = " \t"
-# Two more may stand there as they are, but some readers take `+` for a space, and a second `=` for the end.
+# `+` and `=` are allowed as well, but some readers decode `+` as a space and end the value at a second `=`.
 _UNRESERVED = "!#$&'()*-./:<>?@[]^_`{|}~"
-# The others that can be printed, first of all the one that all codes have.
+# All other printable characters, and their codes. `%` is the first one to be replaced, as all codes contain it.
 _RESERVED = tuple([(sign, quote(sign, safe="")) for sign in '% "+,;=\\'])
-# What JSON in a header is full of, as `unquote` takes its time. No sign in here may be one that a code has.
+# The codes that are usual in JSON. Replacing them one by one is faster than `unquote`. No character in the list may
+# be part of a code.
 _USUAL_CODES = tuple([(quote(sign, safe=""), sign) for sign in '" ,:{}[]+=;\\/@'])
 
 Properties = Tuple[Tuple[str, Optional[str]], ...]
@@ -45,12 +47,12 @@ Properties = Tuple[Tuple[str, Optional[str]], ...]
 
 class BaggageMember:
     """
-    Hold one name, its value, and what else is said of it. It never changes.
+    One key of the baggage with its value and properties. Immutable.
 
     Args:
-        key: a token of HTTP's: ASCII letters, digits and some punctuation.
-        value: any text; in the header it is percent-encoded.
-        properties: pairs of key and value, None for a property that is a key only.
+        key: a token as HTTP defines it: ASCII letters, digits and some punctuation.
+        value: any text. It is percent-encoded in the header.
+        properties: pairs of key and value; the value is None if the property has only a key.
     """
 
     __slots__ = ("_text", "key", "properties", "value")
@@ -58,29 +60,35 @@ class BaggageMember:
     key: str
     value: str
     properties: Properties
-    # As it was read, so that it is passed on to the letter, and only white space is left out; or as it was written.
+    # The text that was read, without white space, so that it is passed on unchanged; or a cache of what was written.
     _text: Optional[str]
 
     def __init__(self, key: str, value: str, properties: Iterable[Tuple[str, Optional[str]]] = ()) -> None:
         self.key = plain(key)
         self.value = plain(value)
-        self.properties = tuple([(plain(name), plain(said)) for name, said in properties])
+        self.properties = tuple([(plain(name), plain(text)) for name, text in properties])
         self._text = None
 
     @classmethod
     def from_text(cls, text: object) -> Optional[BaggageMember]:
         """
-        Read one member; None if it is not valid.
+        Read one member. Return None if it is not valid.
+
+        A member of more than 16 KiB is not valid; it is counted as ``"baggage_members_refused"`` in `clew.stats()`.
         """
-        key, is_there, rest = text_of(text, MOST_CHARS, _REFUSED).partition("=")
+        member = text_of(text, _REFUSED)
+        if len(member) > MOST_CHARS:
+            report(_REFUSED, f"expected at most {MOST_CHARS:,} characters, got {len(member):,}; the member is not read")
+            return None
+        key, sign, rest = member.partition("=")
         key = key.strip(_OWS)
-        return _member_of(key, rest) if is_there and _TOKEN.fullmatch(key) else None
+        return _member_of(key, rest) if sign and _TOKEN.fullmatch(key) else None
 
     def to_text(self) -> Optional[str]:
         """
-        Return the member as it stands in the header; None if its key is none that a header may have.
+        Return the text of the member in a header. Return None if a header may not have the key.
 
-        A value that is no text is written as what `str` makes of it; None if that fails.
+        A value that is no text is converted by `str`; if that fails, None is returned.
         """
         if self._text is not None:
             return self._text
@@ -91,7 +99,7 @@ class BaggageMember:
             for key, value in self.properties:
                 if _is_token(key):
                     text += f";{key}" if value is None else f";{key}={_encoded(value)}"
-        except Exception:  # noqa: BLE001  the value is the program's own, and there is a request to be sent
+        except Exception:  # noqa: BLE001  `str(value)` is code of the program's; its error must not fail the request
             return None
         self._text = text
         return text
@@ -111,12 +119,12 @@ class BaggageMember:
 
 class Baggage:
     """
-    Hold the members of a `baggage` header, in their order.
+    The members of a `baggage` header, in their order.
 
-    It never changes: `updated` and `without` return another one.
+    It is immutable: `updated` and `without` return a new instance.
 
     Args:
-        members: what it holds. Two with the same key both stay.
+        members: several members may have the same key.
 
     Source:
         W3C Baggage, section 3.
@@ -132,9 +140,9 @@ class Baggage:
 
     __slots__ = ("_entries", "_header")
 
-    # Key and member, or what follows the key in the header, as nobody may ever ask for more.
+    # Each key with its member, or with the text that follows the key in the header until that has to be decoded.
     _entries: Sequence[Tuple[str, Union[str, BaggageMember]]]
-    _header: Optional[str]  # as it was written, empty until then
+    _header: Optional[str]  # a cache of `to_header`; empty before its first call
 
     def __init__(self, members: Iterable[BaggageMember] = ()) -> None:
         self._entries = [(member.key, member) for member in members]
@@ -143,35 +151,46 @@ class Baggage:
     @classmethod
     def from_header(cls, text: object) -> Baggage:
         """
-        Read the value of the header, or several that are joined by commas.
+        Read the value of the header, or several values joined by commas.
 
-        A member that is not valid is left out, and so are all after the first 128; of a header of more than
-        16 KiB, everything. That is counted as ``"baggage_members_refused"`` or ``"baggage_refused"`` in
-        `clew.stats()`, once for each header.
+        A header of more than 16 KiB is ignored, which is counted as ``"baggage_refused"`` in `clew.stats()`. Members
+        that are not valid, and all after the first 128, are left out; that is counted as
+        ``"baggage_members_refused"``, once for each header.
         """
-        header = text if type(text) is str and len(text) <= MOST_CHARS else text_of(text, MOST_CHARS, "baggage_refused")
+        return cls._parse(text if type(text) is str else text_of(text, "baggage_refused"))
+
+    @classmethod
+    def _parse(cls, header: str) -> Baggage:
         if not header:
-            return _NOTHING
+            return NO_BAGGAGE
+        if len(header) > MOST_CHARS:
+            report(
+                "baggage_refused",
+                f"expected at most {MOST_CHARS:,} characters of baggage, got {len(header):,}; they are not read: "
+                f"{header[:SHOWN_CHARS]!a}",
+            )
+            return NO_BAGGAGE
         commas = header.count(",")
         if commas >= MOST_MEMBERS_READ:
-            first = header.split(",", MOST_MEMBERS_READ)[:MOST_MEMBERS_READ]
-            refuse(_REFUSED, f"a baggage header had more than {MOST_MEMBERS_READ} members, and these are read", header)
-            header = ",".join(first)
+            header = ",".join(header.split(",", MOST_MEMBERS_READ)[:MOST_MEMBERS_READ])
         entries = _ENTRIES.findall(header)
-        if len(entries) <= commas < MOST_MEMBERS_READ:
-            # One of several headers may be empty.
-            number = sum(1 for member in header.split(",") if member.strip(_OWS))
-            if number != len(entries):
-                refuse(_REFUSED, "a baggage header had members that are not valid, and the others are read", header)
+        # One of several joined headers may be empty. An empty member is not refused.
+        if commas >= MOST_MEMBERS_READ or (
+            len(entries) <= commas and len(entries) != sum(1 for member in header.split(",") if member.strip(_OWS))
+        ):
+            report(
+                _REFUSED,
+                f"expected at most {MOST_MEMBERS_READ} valid members of baggage, got {header[:SHOWN_CHARS]!a}; "
+                f"the others are left out",
+            )
         return _baggage_of(entries)
 
     def to_header(self) -> Optional[str]:
         """
-        Return the value of the header; None if there is no member, as then there should be no header.
+        Return the value of the header; None if there is no member, because an empty header is not allowed.
 
-        There are at most 64 members, and 8,192 bytes; a member that does not fit is left out as a whole, and
-        so is one that no header may have. That is counted as ``"baggage_members_dropped"`` in `clew.stats()`,
-        once for each baggage.
+        A header has at most 64 members and 8,192 bytes. A member that does not fit, or that no header may have, is
+        left out as a whole. That is counted as ``"baggage_members_dropped"`` in `clew.stats()`, once for each baggage.
         """
         if self._header == "":
             self._header = _written(self)
@@ -180,7 +199,7 @@ class Baggage:
     @property
     def members(self) -> Tuple[BaggageMember, ...]:
         """
-        What it holds, decoded at each call.
+        All members, decoded at each access.
         """
         return tuple(
             [_member_of(key, rest) if isinstance(rest, str) else rest for key, rest in self._entries],
@@ -190,8 +209,8 @@ class Baggage:
         """
         Return the value of the first member with that key, None if there is none.
         """
-        for each, rest in self._entries:
-            if each == key:
+        for other, rest in self._entries:
+            if other == key:
                 return _value_of(rest)
         return None
 
@@ -199,11 +218,11 @@ class Baggage:
         """
         Return the values of all members with that key.
         """
-        return tuple([_value_of(rest) for each, rest in self._entries if each == key])
+        return tuple([_value_of(rest) for other, rest in self._entries if other == key])
 
     def updated(self, key: str, value: str, properties: Iterable[Tuple[str, Optional[str]]] = ()) -> Baggage:
         """
-        Return one with that member in the place of all that have the key, or at the end.
+        Return a baggage in which that member replaces all members with the key, or is added at the end.
         """
         member = BaggageMember(key, value, properties)
         new = (member.key, member)
@@ -219,22 +238,22 @@ class Baggage:
 
     def without(self, *keys: str) -> Baggage:
         """
-        Return one without the members that have one of those keys.
-        """
-        return self.without_any_of(frozenset(keys))
-
-    def without_any_of(self, keys: AbstractSet[str]) -> Baggage:
-        """
-        Do what `without` does, with a set.
+        Return a baggage without the members that have one of those keys.
         """
         entries = [entry for entry in self._entries if entry[0] not in keys]
         if not entries:
-            return _NOTHING
+            return NO_BAGGAGE
         return self if len(entries) == len(self._entries) else _baggage_of(entries)
+
+    def only(self, *keys: str) -> Baggage:
+        """
+        Return a baggage of the members that have one of those keys.
+        """
+        return _baggage_of([entry for entry in self._entries if entry[0] in keys])
 
     def followed_by(self, other: Baggage) -> Baggage:
         """
-        Return one with the members of another after its own.
+        Return a baggage of these members and, after them, those of another baggage.
         """
         return _baggage_of([*self._entries, *other._entries])
 
@@ -251,7 +270,7 @@ class Baggage:
         return f"Baggage({list(self.members)!r})"
 
 
-_NOTHING = Baggage()
+NO_BAGGAGE = Baggage()
 
 
 def _baggage_of(entries: Sequence[Tuple[str, Union[str, BaggageMember]]]) -> Baggage:
@@ -282,33 +301,34 @@ def _written(baggage: Baggage) -> Optional[str]:
     header = ",".join(texts)
     if len(texts) <= MOST_MEMBERS and len(header) <= MOST_BYTES and _HEADER.fullmatch(header) is not None:
         return header
-    found: List[str] = []
-    room = MOST_BYTES + 1
-    dropped = False
-    for member in baggage.members:
+    kept: List[str] = []
+    free_bytes = MOST_BYTES + 1  # the first member has no comma before it
+    members = baggage.members
+    for member in members:
         text = member.to_text()
-        if text is None or len(text) + 1 > room or len(found) == MOST_MEMBERS:
-            dropped = True
-            continue
-        room -= len(text) + 1
-        found.append(text)
-    if dropped:
-        refuse("baggage_members_dropped", "a baggage has more than fits into its header, or what no header may have")
-    return ",".join(found) or None
+        if text is not None and len(text) < free_bytes and len(kept) < MOST_MEMBERS:
+            free_bytes -= len(text) + 1
+            kept.append(text)
+    if len(kept) < len(members):
+        report(
+            "baggage_members_dropped",
+            f"expected at most {MOST_MEMBERS} valid members of baggage, and {MOST_BYTES:,} bytes; the others are not sent",
+        )
+    return ",".join(kept) or None
 
 
 def _properties_of(texts: Iterable[str]) -> Tuple[Tuple[str, Optional[str]], ...]:
     found: List[Tuple[str, Optional[str]]] = []
     for text in texts:
-        key, is_there, value = text.partition("=")
+        key, sign, value = text.partition("=")
         key = key.strip(_OWS)
         if _TOKEN.fullmatch(key):
-            found.append((key, _decoded(value) if is_there else None))
+            found.append((key, _decoded(value) if sign else None))
     return tuple(found)
 
 
 def _without_white_space(text: str) -> str:
-    # Around the signs, that is. What is left of it elsewhere makes the member one that is written anew.
+    # Only around `=` and `;`. A member with white space elsewhere is not passed on as it is, but encoded again.
     if " " in text or "\t" in text:
         parts = [part.partition("=") for part in text.split(";")]
         text = ";".join([f"{key.strip(_OWS)}{sign}{value.strip(_OWS)}" for key, sign, value in parts])
@@ -329,7 +349,7 @@ def _decoded(text: str) -> str:
 
 
 def _encoded(text: object) -> str:
-    # Of what is no text nothing is known but that it should not be lost.
+    # A value of another type is sent as its `str`.
     text = text if type(text) is str else str.__str__(str(text))
     if not text.isascii() or not text.isprintable():
         return quote(text, safe=_UNRESERVED, errors="replace")

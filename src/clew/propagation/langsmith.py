@@ -1,7 +1,7 @@
 """
-LangSmith's `langsmith-trace`, which is the dotted order of a run, and its keys in the `baggage`.
+Read and write LangSmith's `langsmith-trace`, which is the dotted order of a run, and LangSmith's keys in the `baggage`.
 
-The rest of the baggage is for `clew.propagation.baggage`.
+The other keys of the baggage are in `clew.propagation.baggage`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
 from uuid import UUID
 
-from clew.propagation._refusals import refuse, text_of
+from clew._shared.incidents import report
+from clew.propagation._text import SHOWN_CHARS, text_of
 from clew.propagation.baggage import Baggage, BaggageMember
 
 __all__ = ("DottedOrder", "LangSmithBaggage")
@@ -21,19 +22,20 @@ __all__ = ("DottedOrder", "LangSmithBaggage")
 METADATA = "langsmith-metadata"
 TAGS = "langsmith-tags"
 PROJECT = "langsmith-project"
-# Where runs are sent to is not for somebody else to say, nor for somebody else to know.
-ADDRESS = "langsmith-address"
-REPLICAS = "langsmith-replicas"
-KEYS = frozenset((PROJECT, TAGS, METADATA, ADDRESS, REPLICAS))
+INHERITED_KEYS = (PROJECT, TAGS, METADATA)
+# The last two say where runs are stored. A caller must neither choose that nor learn it.
+KEYS = (*INHERITED_KEYS, "langsmith-address", "langsmith-replicas")
 
-# A chain of runs that is longer than any program's stack.
+# Longer than the dotted order of any run that is as deep as the stack.
 MOST_CHARS = 1 << 16
 
-# How long the start of a run is, and all of it with the dot.
+_REFUSED = "langsmith_trace_refused"
+
+# The length of the start of a run, and that of a whole part with its dot.
 STAMP_CHARS = 22
 PART_CHARS = STAMP_CHARS + 36 + 1
 
-# From 1970 to 9999. Which years have a 29th of February is looked at afterwards.
+# From 1970 to 9999, with the 29th of February in each year: `_are_in_leap_years` checks the year.
 _DAY = (
     r"(?:19[7-9]|[2-9]\d\d)\d"
     r"(?:(?:0[1-9]|1[0-2])(?:0[1-9]|1\d|2[0-8])|(?:0[1-9]|1[0-2])29|(?:0[13-9]|1[0-2])30|(?:0[13578]|1[02])31)"
@@ -42,27 +44,27 @@ _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PART = rf"{_DAY}T(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{{7}}Z{_ID}"
 _FORMAT = re.compile(rf"{_PART}(?:\.{_PART})*", re.ASCII)
 _LEAP_DAY = re.compile(r"(\d{4})0229T", re.ASCII)
-# Strings, in which brackets are none, and brackets.
+# Strings, in which brackets do not count, and brackets.
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-# Of metadata: up to 3.9, a reader that runs into the limit of recursion may end the process.
+# Of metadata. On 3.8 and 3.9, JSON that is nested deeper than the recursion limit can crash the interpreter.
 MOST_DEPTH = 64
 _IN_LOWER_CASE = {ord(letter): letter.lower() for letter in "ABCDEF"}
 
-# `json.dumps` would make one each time.
+# `json.dumps` with these options would create an encoder at each call.
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  in UTC, as all of it
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  all times here are UTC
 _EPOCH_DAYS = _EPOCH.toordinal()
 
 
 class DottedOrder:
     """
-    Hold the runs from the root down to one: the start and the id of each.
+    The path from a root run down to one run: the start time and the id of each run on it.
 
-    It never changes. Two are equal if they write the same header.
+    Immutable. Two instances are equal if they write the same header.
 
     Args:
-        runs: pairs of the start, in nanoseconds since the epoch and exact to the microsecond, and the id.
+        runs: pairs of the start and the id. Starts are in nanoseconds since the epoch, exact to the microsecond.
 
     Source:
         LangSmith's ``dotted_order``: ``%Y%m%dT%H%M%S%fZ`` and the id of each run, joined by dots.
@@ -81,8 +83,8 @@ class DottedOrder:
 
     __slots__ = ("_runs", "_text")
 
-    _runs: Optional[Tuple[Tuple[int, UUID], ...]]  # None until somebody asks
-    _text: Optional[str]  # the header; empty until somebody asks, None if there is none
+    _runs: Optional[Tuple[Tuple[int, UUID], ...]]  # None before they are first needed
+    _text: Optional[str]  # the header: empty before it is first needed, None if it cannot be written
 
     def __init__(self, runs: Iterable[Tuple[int, UUID]]) -> None:
         self._runs = tuple(runs)
@@ -91,36 +93,34 @@ class DottedOrder:
     @classmethod
     def from_header(cls, text: object) -> Optional[DottedOrder]:
         """
-        Read the value of the header; None if any part of it is not valid, which is for a new trace.
+        Read the value of the header. Return None if any part of it is not valid: then a new trace begins.
 
-        A run may have started before its parent: their clocks may be two, and JavaScript's has no
-        microseconds. What is not valid is counted as ``"langsmith_trace_refused"`` in `clew.stats()`.
+        A run may start before its parent, because they may have different clocks, and that of JavaScript has no
+        microseconds. A header that is not valid is counted as ``"langsmith_trace_refused"`` in `clew.stats()`.
         """
-        header = (
-            text
-            if type(text) is str and len(text) <= MOST_CHARS
-            else text_of(text, MOST_CHARS, "langsmith_trace_refused")
-        )
-        if _FORMAT.fullmatch(header) is None:
-            header = header.strip(" \t").translate(_IN_LOWER_CASE)
-            if not header:
-                return None
-            if _FORMAT.fullmatch(header) is None:
-                refuse("langsmith_trace_refused", "a langsmith-trace is not valid, and a new trace begins", header)
-                return None
-        if "0229T" in header and not _are_in_leap_years(header):
-            refuse(
-                "langsmith_trace_refused", "a langsmith-trace has a day that is none, and a new trace begins", header
-            )
-            return None
-        return _order_of(header)
+        return cls._parse(text if type(text) is str else text_of(text, _REFUSED))
+
+    @classmethod
+    def _parse(cls, header: str) -> Optional[DottedOrder]:
+        if len(header) <= MOST_CHARS:
+            order = header
+            is_valid = _FORMAT.fullmatch(order) is not None
+            if not is_valid:
+                order = header.strip(" \t").translate(_IN_LOWER_CASE)
+                if not order:
+                    return None
+                is_valid = _FORMAT.fullmatch(order) is not None
+            if is_valid and ("0229T" not in order or _are_in_leap_years(order)):
+                return _order_of(order)
+        report(_REFUSED, f"expected a valid langsmith-trace, got {header[:SHOWN_CHARS]!a}; a new trace begins")
+        return None
 
     def to_header(self) -> Optional[str]:
         """
-        Return the value of the header; None if there is no run, or one that the header may not have.
+        Return the value of the header; None if there is no run, or if the header may not have one of the runs.
 
-        What was read is written as it was. Of what was made here, no run may have started before its parent, as
-        LangSmith sorts runs by their start, nor before 1970 or after 9999. None is counted as
+        A header that was read is written unchanged. In others, no run may start before its parent, because LangSmith
+        sorts runs by their start, and all must start in the years from 1970 to 9999. None is counted as
         ``"langsmith_trace_dropped"`` in `clew.stats()`.
         """
         if self._text == "":
@@ -140,7 +140,7 @@ class DottedOrder:
     @property
     def trace_id(self) -> str:
         """
-        The id of the root, which is that of the trace, as 32 hexadecimal digits.
+        The id of the trace, which is that of the root run, as 32 hexadecimal digits.
         """
         return self._text[STAMP_CHARS : PART_CHARS - 1].replace("-", "") if self._text else self.runs[0][1].hex
 
@@ -161,7 +161,7 @@ class DottedOrder:
     @property
     def parent(self) -> Optional[DottedOrder]:
         """
-        All runs but the last one; None if that is the root.
+        The path without its last run; None if that is the root.
         """
         if self._text:
             above = self._text[:-PART_CHARS]
@@ -169,15 +169,15 @@ class DottedOrder:
         return DottedOrder(self.runs[:-1]) if len(self.runs) > 1 else None
 
     def __eq__(self, other: object) -> bool:
-        return self._said() == other._said() if isinstance(other, DottedOrder) else NotImplemented
+        return self._key() == other._key() if isinstance(other, DottedOrder) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self._said())
+        return hash(self._key())
 
     def __repr__(self) -> str:
         return f"DottedOrder(runs={self.runs!r})"
 
-    def _said(self) -> object:
+    def _key(self) -> object:
         return self._text or self.to_header() or self.runs
 
 
@@ -190,7 +190,7 @@ def _order_of(text: str) -> DottedOrder:
 
 def _are_in_order(header: str) -> bool:
     """
-    Tell whether no run starts before its parent: later times are greater as text, too.
+    Return whether no run starts before its parent. Times have a format that sorts in the order of time.
     """
     last = header[:STAMP_CHARS]
     for at in range(PART_CHARS, len(header), PART_CHARS):
@@ -218,8 +218,12 @@ def _written(runs: Tuple[Tuple[int, UUID], ...]) -> Optional[str]:
         if text and _are_in_order(text):
             return text
     except (OverflowError, TypeError, ValueError):
-        pass  # a time that cannot be, or no pair of an int and a UUID
-    refuse("langsmith_trace_dropped", "a run has a start or an id that no langsmith-trace may have, and is not written")
+        pass  # a start is outside of the years 1970 to 9999, or a run is no pair of an int and a UUID
+    report(
+        "langsmith_trace_dropped",
+        "expected runs with a UUID, none of which starts before its parent or outside of 1970 to 9999; "
+        "the langsmith-trace is not written",
+    )
     return None
 
 
@@ -230,23 +234,23 @@ def _part_of(start_ns: int, run_id: UUID) -> str:
     start = _EPOCH + timedelta(seconds=seconds)
     if start < _EPOCH:
         raise ValueError(start_ns)
-    # `strftime` takes three times as long.
+    # Three times as fast as `strftime`.
     moment = start.isoformat().replace("-", "").replace(":", "")
     return f"{moment}{rest_ns // 1000:06d}Z{run_id}"
 
 
 class LangSmithBaggage(NamedTuple):
     """
-    Hold what LangSmith sends along with a run, for the runs under it.
+    The options that runs below a parent inherit from it, as LangSmith sends them in the baggage.
 
     Args:
-        metadata: any JSON object. NaN and infinity, which JSON has not, are written as null.
-        tags: in the order of the header. LangSmith joins them by commas, so that no tag can have one.
-        project_name: None if none is named.
+        metadata: any JSON object. JSON has no NaN and no infinity: null is written instead.
+        tags: in the order of the header. LangSmith joins them by commas, so a tag cannot contain a comma.
+        project_name: None if the header names no project.
 
     Source:
-        The baggage of LangSmith's SDKs. They send where the runs are stored as well, in ``langsmith-address``
-        and ``langsmith-replicas``, which are never trusted here and never passed on.
+        The baggage of LangSmith's SDKs. They also send where runs are stored, in ``langsmith-address`` and
+        ``langsmith-replicas``. These are neither read nor passed on here.
     """
 
     metadata: Mapping[str, Any] = MappingProxyType({})
@@ -256,10 +260,10 @@ class LangSmithBaggage(NamedTuple):
     @classmethod
     def from_baggage(cls, baggage: Baggage) -> LangSmithBaggage:
         """
-        Read LangSmith's keys; what is not valid in them counts as not there.
+        Read LangSmith's keys. A value that is not valid is ignored.
 
-        Of several members with one key the last one that is valid holds, as it does in LangSmith's SDKs.
-        Metadata that is not valid is counted as ``"langsmith_metadata_refused"`` in `clew.stats()`.
+        If several members have the same key, the last valid one is read, as in LangSmith's SDKs. Metadata that is not
+        valid is counted as ``"langsmith_metadata_refused"`` in `clew.stats()`.
         """
         metadata: Dict[str, Any] = {}
         tags: Tuple[str, ...] = ()
@@ -277,9 +281,9 @@ class LangSmithBaggage(NamedTuple):
 
     def added_to(self, baggage: Baggage) -> Baggage:
         """
-        Return the baggage with these at the start of it, and without any other key of LangSmith's.
+        Return the baggage with these members at its start, in place of all keys of LangSmith's.
 
-        They come first, and the longest of them last, so that they are not the ones that do not fit.
+        They come first so that they fit into the header. The longest one, the metadata, is the last of them.
         """
         members = []
         if self.project_name:
@@ -298,16 +302,16 @@ class LangSmithBaggage(NamedTuple):
         """
         Return the baggage without any key of LangSmith's.
         """
-        return baggage.without_any_of(KEYS)
+        return baggage.without(*KEYS)
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        # The default of the metadata cannot be pickled as it is.
+        # The default of `metadata`, a mappingproxy, cannot be pickled.
         return LangSmithBaggage, (dict(self.metadata), self.tags, self.project_name)
 
 
 def _depth_of(text: str) -> int:
     """
-    Return how many brackets are open at once, in JSON at least.
+    Return how deep the brackets of a JSON text are nested; 0 if there are too few of them to exceed the limit.
     """
     if text.count("[") + text.count("{") <= MOST_DEPTH:
         return 0
@@ -329,7 +333,10 @@ def _metadata_of(text: str) -> Optional[Dict[str, Any]]:
     if isinstance(found, dict):
         return found
     if text:
-        refuse("langsmith_metadata_refused", "metadata of LangSmith's in a baggage header is no JSON object", text)
+        report(
+            "langsmith_metadata_refused",
+            f"expected langsmith-metadata as a JSON object, got {text[:SHOWN_CHARS]!a}; it is ignored",
+        )
     return None
 
 
@@ -337,20 +344,16 @@ def _json_of(metadata: Mapping[str, Any]) -> Optional[str]:
     try:
         text = _encode(dict(metadata))
         if "NaN" in text or "Infinity" in text:
-            text = _encode(json.loads(text, parse_constant=_nothing))
+            text = _encode(json.loads(text, parse_constant=lambda _: None))
         return text
-    except Exception:  # noqa: BLE001  what is in there is the program's own, and a request to be sent
-        refuse("langsmith_metadata_dropped", "metadata cannot be written as JSON, and is not sent along")
+    except Exception:  # noqa: BLE001  the values are the program's; their errors must not fail the request
+        report("langsmith_metadata_dropped", "expected metadata that can be written as JSON; it is not sent")
         return None
-
-
-def _nothing(_: str) -> None:
-    pass
 
 
 def _joined(tags: Iterable[object]) -> str:
     try:
         return ",".join(map(str, tags))
-    except Exception:  # noqa: BLE001  as above
-        refuse("langsmith_tags_dropped", "expected tags that can be written as text, and none are sent along")
+    except Exception:  # noqa: BLE001  the tags are the program's, too
+        report("langsmith_tags_dropped", "expected tags that can be written as text; they are not sent")
         return ""

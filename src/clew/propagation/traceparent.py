@@ -1,7 +1,7 @@
 """
-W3C `traceparent`: which trace a request belongs to, and which span of it has made the request.
+Read and write W3C's `traceparent`: the trace that a request belongs to, and the span that sent it.
 
-What vendors add to it is in `clew.propagation.tracestate`.
+The data that vendors add to it is in `clew.propagation.tracestate`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import re
 from operator import index
 from typing import NamedTuple, Optional
 
-from clew.propagation._refusals import refuse, text_of
+from clew._shared.incidents import report
+from clew.propagation._text import SHOWN_CHARS, text_of
 
 __all__ = ("RANDOM", "SAMPLED", "TraceParent")
 
@@ -18,26 +19,28 @@ SAMPLED = 0x01
 RANDOM = 0x02
 
 CHARS = 55
-# Later versions may be longer than this one, but not as long as all headers of a request together.
+# A later version may be longer than version 00, but not longer than all headers of a request together.
 MOST_CHARS = 8192
+
+_REFUSED = "traceparent_refused"
 
 _ID_PAIR = r"(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})"
 _FORMAT = re.compile(rf"00-{_ID_PAIR}-([0-9a-f]{{2}})", re.ASCII)
-# A later version may have more after a dash; what that means is not for us.
+# A later version may have more fields after another dash. They are ignored.
 _LATER_FORMAT = re.compile(rf"(?!00|ff)[0-9a-f]{{2}}-{_ID_PAIR}-([0-9a-f]{{2}})(?:-.*)?", re.ASCII)
 _IDS = re.compile(_ID_PAIR, re.ASCII)
-_USUAL_FLAGS = {f"{flags:02x}": flags for flags in range((RANDOM | SAMPLED) + 1)}
+_FLAGS = {f"{flags:02x}": flags & (SAMPLED | RANDOM) for flags in range(256)}
 
 
 class TraceParent(NamedTuple):
     """
-    Hold what a `traceparent` header says.
+    The content of a `traceparent` header.
 
     Args:
         trace_id: 32 lower-case hexadecimal digits, not all of them zero.
-        span_id: 16 of them; the specification's ``parent-id``.
-        flags: the bits `SAMPLED`, whether the caller records the trace, and `RANDOM`, whether the last
-            7 bytes of the trace id are random. Others are not defined, and neither read nor written.
+        span_id: 16 lower-case hexadecimal digits, not all of them zero. The specification calls it ``parent-id``.
+        flags: the bits `SAMPLED` (the caller records the trace) and `RANDOM` (the last 7 bytes of the trace id are
+            random). Other bits are not defined; they are neither read nor written.
 
     Source:
         W3C Trace Context, levels 1 and 2, section 3.2.
@@ -60,38 +63,34 @@ class TraceParent(NamedTuple):
     @classmethod
     def from_header(cls, text: object) -> Optional[TraceParent]:
         """
-        Read the value of the header; None if it is not valid, which is for a new trace.
+        Read the value of the header. Return None if it is not valid: then a new trace begins.
 
-        A header of a later version is read as far as the specification lets this one: the ids and `SAMPLED`.
-        What is not valid is counted as ``"traceparent_refused"`` in `clew.stats()`.
+        Of a later version of the format, only the ids and `SAMPLED` are read, as the specification demands.
+        A header that is not valid is counted as ``"traceparent_refused"`` in `clew.stats()`.
         """
-        header = (
-            text if type(text) is str and len(text) <= MOST_CHARS else text_of(text, MOST_CHARS, "traceparent_refused")
-        )
+        return cls._parse(text if type(text) is str else text_of(text, _REFUSED))
+
+    @classmethod
+    def _parse(cls, header: str) -> Optional[TraceParent]:
         if len(header) == CHARS and _FORMAT.fullmatch(header) is not None:
-            usual = _USUAL_FLAGS.get(header[53:])
-            if usual is None:
-                usual = int(header[53:], 16) & (SAMPLED | RANDOM)
-            return tuple.__new__(cls, (header[3:35], header[36:52], usual))  # faster than its own
-        known = SAMPLED | RANDOM
-        found = _FORMAT.fullmatch(header)
+            return tuple.__new__(cls, (header[3:35], header[36:52], _FLAGS[header[53:]]))  # faster than `cls(...)`
+        found = None
+        if len(header) <= MOST_CHARS:
+            stripped = header.strip(" \t")
+            if not stripped:
+                return None
+            found = _FORMAT.fullmatch(stripped) or _LATER_FORMAT.fullmatch(stripped)
         if found is None:
-            header = header.strip(" \t")
-            found = _FORMAT.fullmatch(header)
-        if found is None:
-            # Of the flags of a later version, `SAMPLED` is the only one that may be read.
-            known = SAMPLED
-            found = _LATER_FORMAT.fullmatch(header)
-        if found is None:
-            if header:
-                refuse("traceparent_refused", "a traceparent is not valid and a new trace begins", header)
+            report(_REFUSED, f"expected a valid traceparent, got {header[:SHOWN_CHARS]!a}; a new trace begins")
             return None
         trace_id, span_id, flags = found.groups()
-        return tuple.__new__(cls, (trace_id, span_id, int(flags, 16) & known))  # faster than its own
+        # The flags of a later version may have another meaning, except for `SAMPLED`.
+        known = SAMPLED | RANDOM if found.re is _FORMAT else SAMPLED
+        return cls(trace_id, span_id, _FLAGS[flags] & known)
 
     def to_header(self) -> Optional[str]:
         """
-        Return the value of the header, of version 00; None if it may not have the ids, or the flags are no int.
+        Return the value of the header, in version 00; None if an id is not valid or the flags are no int.
 
         None is counted as ``"traceparent_dropped"`` in `clew.stats()`.
         """
@@ -100,14 +99,14 @@ class TraceParent(NamedTuple):
             if _IDS.fullmatch(ids) is not None:
                 return f"00-{ids}-{index(self.flags) & (SAMPLED | RANDOM):02x}"
         except TypeError:
-            pass  # no text, or no int
-        refuse("traceparent_dropped", "a traceparent has ids or flags that it may not have, and is not written")
+            pass  # an id is no text, or the flags are no int
+        report("traceparent_dropped", "expected valid ids and flags in a traceparent; the header is not written")
         return None
 
     @property
     def is_sampled(self) -> bool:
         """
-        Whether the caller records the trace, as far as it knows.
+        Whether the caller may have recorded the trace.
         """
         return self.flags & SAMPLED != 0
 

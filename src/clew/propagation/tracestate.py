@@ -1,7 +1,7 @@
 """
-W3C `tracestate`: what each tracing system on the way has to say of the trace, in a list that is passed on.
+Read and write W3C's `tracestate`: a list to which each tracing system on the way may add data of its own.
 
-It means nothing without a `traceparent`: see `clew.propagation.traceparent`.
+It has no meaning without a `traceparent`, which is in `clew.propagation.traceparent`.
 """
 
 from __future__ import annotations
@@ -9,31 +9,32 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterable, Optional, Tuple
 
-from clew.propagation._refusals import plain, refuse, text_of
+from clew._shared.incidents import report
+from clew.propagation._text import SHOWN_CHARS, plain, text_of
 
 __all__ = ("TraceState",)
 
 MOST_MEMBERS = 32
-# As many members as there may be, as long as they may be, and as much white space again.
+# Twice the length of 32 members of the greatest length, to allow for white space.
 MOST_CHARS = 2 * MOST_MEMBERS * (256 + 1 + 256 + 1)
 
+_REFUSED = "tracestate_refused"
 _KEY = r"[a-z0-9][a-z0-9_\-*/@]{0,255}"
 _VALUE = r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-_OF_KEY = re.compile(_KEY, re.ASCII)
-_OF_VALUE = re.compile(_VALUE, re.ASCII)
+_KEY_FORMAT = re.compile(_KEY, re.ASCII)
+_VALUE_FORMAT = re.compile(_VALUE, re.ASCII)
 _MEMBERS = re.compile(rf"(?:^|,)[ \t]*({_KEY})=({_VALUE})[ \t]*(?=,|\Z)", re.ASCII)
 
 
 class TraceState:
     """
-    Hold the members of a `tracestate` header, in their order; the one that was changed last is the first.
+    The members of a `tracestate` header, in their order: the one that was changed last comes first.
 
-    It never changes: `updated` and `without` return another one.
+    It is immutable: `updated` and `without` return a new instance.
 
     Args:
-        members: pairs of key and value. What the header may not have is left out; of two with the same
-            key, the first one stays, and of more than 32 the first 32. What is left out is counted as
-            ``"tracestate_members_dropped"`` in `clew.stats()`.
+        members: pairs of key and value. Pairs that are not valid, later pairs with the same key, and all after the
+            first 32 are left out, which is counted as ``"tracestate_members_dropped"`` in `clew.stats()`.
 
     Source:
         W3C Trace Context, levels 1 and 2, section 3.3.
@@ -54,65 +55,75 @@ class TraceState:
     def __init__(self, members: Iterable[Tuple[str, str]] = ()) -> None:
         valid: Dict[str, str] = {}
         dropped = False
-        for each, said in members:
-            key, value = plain(each), plain(said)
+        for given_key, given_value in members:
+            key, value = plain(given_key), plain(given_value)
             if len(valid) < MOST_MEMBERS and _is_member(key, value) and key not in valid:
                 valid[key] = value
             else:
                 dropped = True
         self._members = valid
         if dropped:
-            refuse("tracestate_members_dropped", "a tracestate may not have some of its members, or not that many")
+            report(
+                "tracestate_members_dropped",
+                f"expected at most {MOST_MEMBERS} valid members with different keys in a tracestate; "
+                f"the others are left out",
+            )
 
     @classmethod
     def from_header(cls, text: object) -> TraceState:
         """
-        Read the value of the header, or several that are joined by commas.
+        Read the value of the header, or several values joined by commas.
 
-        If any member is not valid, or if there are more than 32, all are left out, which is counted as
+        If one member is not valid, or if there are more than 32, all are left out. That is counted as
         ``"tracestate_refused"`` in `clew.stats()`.
         """
-        header = (
-            text if type(text) is str and len(text) <= MOST_CHARS else text_of(text, MOST_CHARS, "tracestate_refused")
-        )
+        return cls._parse(text if type(text) is str else text_of(text, _REFUSED))
+
+    @classmethod
+    def _parse(cls, header: str) -> TraceState:
         if not header:
-            return _NOTHING
-        members: Dict[str, str] = dict(_MEMBERS.findall(header))
-        if not len(members) == header.count(",") + 1 <= MOST_MEMBERS:
-            members = _members_of(header) or {}
+            return _EMPTY
+        members: Optional[Dict[str, str]] = dict(_MEMBERS.findall(header)) if len(header) <= MOST_CHARS else {}
+        if not members or not len(members) == header.count(",") + 1 <= MOST_MEMBERS:
+            members = _members_of(header)
+            if members is None:
+                report(
+                    _REFUSED,
+                    f"expected a valid tracestate, got {header[:SHOWN_CHARS]!a}; all of its members are left out",
+                )
         state = cls.__new__(cls)
-        state._members = members
+        state._members = members or {}
         return state
 
     def to_header(self) -> Optional[str]:
         """
-        Return the value of the header; None if there is no member, as then there should be no header.
+        Return the value of the header; None if there is no member, because an empty header is not allowed.
         """
         return ",".join([f"{key}={value}" for key, value in self._members.items()]) or None
 
     def get(self, key: str) -> Optional[str]:
         """
-        Return the value of a member, None if there is none.
+        Return the value of the member with that key, None if there is none.
         """
         return self._members.get(key)
 
     def updated(self, key: str, value: str) -> TraceState:
         """
-        Return one in which that member is the first, and the last of 33 is not there any more.
+        Return a tracestate in which that member comes first. If there were 32 already, the last one is left out.
 
-        If the header may not have that key or value, the member is left out.
+        A member whose key or value is not valid is left out.
         """
         return TraceState([(key, value), *((each, old) for each, old in self._members.items() if each != key)])
 
     def without(self, key: str) -> TraceState:
         """
-        Return one without that member.
+        Return a tracestate without the member that has that key.
         """
         return TraceState((each, value) for each, value in self._members.items() if each != key)
 
     def items(self) -> Tuple[Tuple[str, str], ...]:
         """
-        Return the pairs of key and value.
+        Return all pairs of key and value.
         """
         return tuple(self._members.items())
 
@@ -129,32 +140,30 @@ class TraceState:
         return f"TraceState({list(self.items())!r})"
 
 
-_NOTHING = TraceState()
+_EMPTY = TraceState()
 
 
-def _members_of(text: str) -> Optional[Dict[str, str]]:
+def _members_of(header: str) -> Optional[Dict[str, str]]:
     """
-    Return the members of a header in which some are empty, there twice, or not valid.
+    Return the members of a header, some of which may be empty or repeated; None if one is not valid.
     """
+    if len(header) > MOST_CHARS:
+        return None
     members: Dict[str, str] = {}
-    number = 0
-    for each in text.split(","):
-        member = each.strip(" \t")
-        if not member:
-            continue
-        key, _, value = member.partition("=")
-        number += 1
-        if number > MOST_MEMBERS:
-            refuse("tracestate_refused", f"a tracestate had more than {MOST_MEMBERS} members, and is left out", text)
-            return None
+    texts = [text for text in map(_stripped, header.split(",")) if text]
+    for text in texts:
+        key, _, value = text.partition("=")
         if not _is_member(key, value):
-            refuse("tracestate_refused", "a tracestate is left out, as one of its members is not valid", member)
             return None
         members.setdefault(key, value)
-    return members
+    return members if len(texts) <= MOST_MEMBERS else None
+
+
+def _stripped(text: str) -> str:
+    return text.strip(" \t")
 
 
 def _is_member(key: object, value: object) -> bool:
     if not isinstance(key, str) or not isinstance(value, str):
         return False
-    return _OF_KEY.fullmatch(key) is not None and _OF_VALUE.fullmatch(value) is not None
+    return _KEY_FORMAT.fullmatch(key) is not None and _VALUE_FORMAT.fullmatch(value) is not None

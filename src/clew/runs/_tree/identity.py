@@ -17,47 +17,19 @@ from clew.runs._tree.options import check_mapping, check_project_name, check_tag
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
-    from clew.propagation.langsmith import DottedOrder
-    from clew.propagation.traceparent import TraceParent
-    from clew.propagation.tracestate import TraceState
+    from clew.propagation.carrier import Incoming
 
 __all__ = (
     "Identity",
     "Inherited",
+    "InheritedFromHeaders",
     "Nobody",
     "Remote",
     "Unsampled",
-    "Upstream",
     "hand_down",
 )
 
 _id_guard = ForkSafeLock()
-
-
-class Upstream:
-    """
-    What the headers of a request say about its trace: the same for all runs below them. Immutable.
-    """
-
-    __slots__ = ("baggage", "is_random", "trace_id", "trace_state")
-
-    trace_id: str  # as in a traceparent
-    is_random: bool  # the headers say that the trace id is random: see `clew.propagation.traceparent`
-    trace_state: Optional[TraceState]
-    baggage: Optional[Baggage]  # without LangSmith's keys; None if the format carries no baggage
-
-    def __init__(
-        self,
-        trace_id: str,
-        baggage: Optional[Baggage],
-        trace_state: Optional[TraceState] = None,
-        *,
-        is_random: bool = False,
-    ) -> None:
-        self.trace_id = trace_id
-        self.is_random = is_random
-        self.trace_state = trace_state
-        self.baggage = baggage
 
 
 class Inherited:
@@ -70,15 +42,15 @@ class Inherited:
     metadata: Mapping[str, Any]
     project_name: Optional[str]
     tags: Tuple[str, ...]
-    upstream: Optional[Upstream]
-    written: Tuple[Baggage, Optional[str]]  # a cache: the program's baggage, and the header written for it and this
+    upstream: Optional[Incoming]
+    written: Tuple[Baggage, Baggage]  # a cache: the program's baggage, and the same with these options added
 
     def __init__(
         self,
         project_name: Optional[str],
         tags: Tuple[str, ...],
         metadata: Mapping[str, Any],
-        upstream: Optional[Upstream] = None,
+        upstream: Optional[Incoming] = None,
     ) -> None:
         self.project_name = project_name
         self.tags = tags
@@ -95,6 +67,26 @@ class Inherited:
             {**self.metadata, **own.metadata},
             self.upstream,
         )
+
+
+class InheritedFromHeaders(Inherited):
+    """
+    What the children of a run in another process inherit: read from the baggage in its headers when first needed.
+    """
+
+    __slots__ = ()
+
+    upstream: Incoming
+
+    def __init__(self, upstream: Incoming) -> None:
+        self.upstream = upstream
+
+    def __getattr__(self, name: str) -> Any:
+        # Called only while a slot is empty.
+        if name not in ("metadata", "project_name", "tags"):
+            raise AttributeError(name)
+        self.metadata, self.tags, self.project_name = self.upstream.langsmith
+        return getattr(self, name)
 
 
 def hand_down(
@@ -177,7 +169,7 @@ class Identity:
         """
         inherited = self.inherited
         if inherited is not None and inherited.upstream is not None:
-            return inherited.upstream.trace_id
+            return inherited.upstream.trace_id  # type: ignore[return-value]  # headers with a parent have one
         root = self
         # Not recursive: a chain of jobs that outlive their parents may be deeper than the stack.
         while root.parent is not None:
@@ -223,41 +215,27 @@ class Remote(Identity):
     The identity of a run in another process, read from headers.
     """
 
-    __slots__ = ("is_trusted", "order", "trace_parent", "trace_state", "upstream")
+    __slots__ = ("is_trusted", "upstream")
 
     name: str = "remote"
-    inherited: Optional[Inherited]
-    upstream: Upstream
+    inherited: Inherited
+    upstream: Incoming
     is_trusted: bool  # False: new runs are linked to it instead of nested below it
-    order: Optional[DottedOrder]
-    # As received. They may belong to another trace than `order`; then that trace is a link.
-    trace_parent: Optional[TraceParent]
-    trace_state: Optional[TraceState]
 
-    def __init__(
-        self,
-        inherited: Inherited,
-        upstream: Upstream,
-        order: Optional[DottedOrder],
-        trace_parent: Optional[TraceParent] = None,
-        trace_state: Optional[TraceState] = None,
-    ) -> None:
-        self.is_trusted = True
-        self.inherited = inherited
+    def __init__(self, upstream: Incoming, *, inherited: Optional[Inherited] = None, is_trusted: bool = True) -> None:
+        self.is_trusted = is_trusted
+        self.inherited = inherited or InheritedFromHeaders(upstream)
         self.upstream = upstream
-        self.order = order
-        self.trace_parent = trace_parent
-        self.trace_state = trace_state
         # LangSmith knows no run for a W3C parent: the first run below it is a root there.
-        self._order = "" if order is None else order.to_header() or ""
+        self._order = "" if upstream.order is None else upstream.order.to_header() or ""
 
     def id_text(self) -> str:
         """
         Return the text of the run's UUID. If only the span id is known, the digits before it are zeros.
         """
-        if self.order is not None:
-            return (self._order or "")[-36:]
-        span_id = "0" * 16 if self.trace_parent is None else self.trace_parent.span_id
+        if self._order:
+            return self._order[-36:]
+        span_id = "0" * 16 if self.upstream.trace_parent is None else self.upstream.trace_parent.span_id
         return f"00000000-0000-0000-{span_id[:4]}-{span_id[4:]}"
 
     @property
@@ -265,23 +243,22 @@ class Remote(Identity):
         """
         Whether the sender of the headers records the trace.
         """
-        trace_parent = self.trace_parent
-        return trace_parent is None or trace_parent.is_sampled or hasattr(self, "linked")
+        return self.upstream.trace_parent is None or self.upstream.trace_parent.is_sampled
 
     @property
     def parent(self) -> Optional[Remote]:  # type: ignore[override]  # made when asked for
         """
         The parent of the run; only LangSmith's format names it.
         """
-        above = None if self.order is None else self.order.parent
-        return None if above is None else Remote(Inherited(None, (), {}, self.upstream), self.upstream, above)
+        above = self.upstream.above()
+        return None if above is None else Remote(above, inherited=Inherited(None, (), {}, above))
 
     @property
     def start_time_ns(self) -> int:  # type: ignore[override]  # as above
         """
         When the run started, in nanoseconds since the epoch; 0 if unknown.
         """
-        return 0 if self.order is None else self.order.start_ns
+        return 0 if self.upstream.order is None else self.upstream.order.start_ns
 
 
 class Unsampled(Identity):
