@@ -93,7 +93,7 @@ def extract(headers: Any) -> Dict[str, str]:
     Example:
         >>> import clew
         >>> from clew.runs.headers import extract
-        >>> parent = extract({"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "Accept": "*/*"})
+        >>> parent = extract({"X": "y", "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
         >>> with clew.record(), clew.tracing_context(parent=parent), clew.trace("serve") as run:
         ...     run.parent_span_id
         '00f067aa0ba902b7'
