@@ -184,7 +184,7 @@ def without_ours(outcome: Any) -> Any:
     kind, message, frames = outcome
     # The stdlib's own frame around a chunk is not there; ours is, where arguments are no tuple. The
     # overridden methods stand before super's. PyPy's `Context.run` has a frame.
-    gone = {"mapstar", "starmapstar", "start", "_call"}
+    gone = {"mapstar", "starmapstar", "start_job", "_call"}
     if sys.implementation.name == "pypy":
         gone |= {"run", "_run_binding_keywords"}
         # The function that it names is another one: keywords are bound first there.

@@ -18,15 +18,11 @@ from clew._shared.locks import ForkSafeLock
 from clew._shared.one_use import EnteredOnce
 from clew.errors import NotInstalledError
 from clew.executors._mapping import map_by_submitting
+from clew.executors._pool_jobs import job_in_copy, start_job, tasks_in_copies
+from clew.executors._starting import ContextStart, start_in_context
 from clew.executors._submitting import runs_in_threads, submit_in_copy
-from clew.executors.multiprocessing_pool import (
-    ContextThreadPool,
-    in_callers_context,
-    start as start_job,
-    tasks_in_callers_context,
-)
+from clew.executors.multiprocessing_pool import ContextThreadPool
 from clew.executors.thread_pool import ContextThreadPoolExecutor
-from clew.executors.threads import ContextStart, start_in_context
 
 __all__ = ("install", "installed", "uninstall")
 
@@ -263,7 +259,7 @@ def _apply_async(patch: _Patch, native: Any) -> Any:
     ) -> Any:
         if not patch.is_active or isinstance(self, ContextThreadPool):
             return native(self, func, args, kwds, callback, error_callback)
-        return start_job(partial(native, self), in_callers_context(func, args, kwds), callback, error_callback)
+        return start_job(partial(native, self), job_in_copy(func, args, kwds), callback, error_callback)
 
     return apply_async
 
@@ -289,6 +285,6 @@ def _generate_tasks(patch: _Patch, native: Any) -> Any:
     def _guarded_task_generation(self: ThreadPool, *args: Any) -> Any:
         tasks = native(self, *args)
         sees_to_it_itself = not patch.is_active or isinstance(self, ContextThreadPool)
-        return tasks if sees_to_it_itself else tasks_in_callers_context(tasks)
+        return tasks if sees_to_it_itself else tasks_in_copies(tasks)
 
     return _guarded_task_generation
