@@ -1,20 +1,20 @@
 """
-The tree of errors: what clew raises at the caller of its own functions.
+The errors that clew raises at the callers of its own functions.
 
-Nothing here ever gets from an exporter, a finaliser or a detector to the traced program;
-what goes wrong there is counted by `clew._shared.incidents`::
+Errors inside clew, for example in an exporter or a finaliser, do not reach the traced program. They are counted by
+`clew._shared.incidents`. The tree::
 
     ClewError
-    ├── AlreadyEnteredError  (RuntimeError)    something that is for one use, used again
-    ├── ArgumentTypeError    (TypeError)       the wrong kind of thing
-    ├── ArgumentValueError   (ValueError)      the right kind, a wrong value
-    ├── ContextInUseError    (RuntimeError)    a context to be shared that runs something else meanwhile
-    ├── MissingExtraError    (ImportError)     an optional package is not there
-    ├── NotInstalledError    (RuntimeError)    an uninstall without an install
-    ├── RunLookupError       (LookupError)     no run, or several, where one was asked for
-    ├── RunsRefusedError     (ValueError)      an exporter's own: runs that can never be delivered
-    ├── TreeMismatchError    (AssertionError)  a recorded tree is not the expected one
-    └── WrongContextError    (ValueError)      a block left in another context than it was entered in
+    ├── AlreadyEnteredError  (RuntimeError)    a block or coroutine for one use is used again
+    ├── ArgumentTypeError    (TypeError)       an argument has the wrong type
+    ├── ArgumentValueError   (ValueError)      an argument has the right type and a wrong value
+    ├── ContextInUseError    (RuntimeError)    another task or thread is running in a shared context
+    ├── MissingExtraError    (ImportError)     an optional package is not installed
+    ├── NotInstalledError    (RuntimeError)    uninstall() was called more often than install()
+    ├── RunLookupError       (LookupError)     no run, or several, where one is expected
+    ├── RunsRefusedError     (ValueError)      raised by exporters: some runs can never be delivered
+    ├── TreeMismatchError    (AssertionError)  a recorded tree differs from the expected one
+    └── WrongContextError    (ValueError)      a block is left in another context than it was entered in
 """
 
 from __future__ import annotations
@@ -36,37 +36,37 @@ __all__ = (
 
 class ClewError(Exception):
     """
-    Be the root of every error that clew raises.
+    The base of all errors that clew raises.
     """
 
 
 class AlreadyEnteredError(ClewError, RuntimeError):
     """
-    Say that what is good for one use, a ``with`` block or a coroutine, was used a second time.
+    A ``with`` block or a coroutine that is for one use was used a second time.
     """
 
 
 class ArgumentTypeError(ClewError, TypeError):
     """
-    Say that an argument is the wrong kind of thing.
+    An argument has the wrong type.
     """
 
 
 class ArgumentValueError(ClewError, ValueError):
     """
-    Say that an argument is the right kind of thing with a value that cannot be used.
+    An argument has the right type and a value that cannot be used.
     """
 
 
 class ContextInUseError(ClewError, RuntimeError):
     """
-    Say that a context that was to be shared is in use elsewhere: one context runs one thing at a time.
+    Another task or thread is running in a context that was to be shared. A context can be entered once at a time.
     """
 
 
 class MissingExtraError(ClewError, ImportError):
     """
-    Say which optional packages are missing, and the command that installs them.
+    Optional packages are missing. The message has the command that installs them.
     """
 
     def __init__(self, what: str, extra: str) -> None:
@@ -78,25 +78,25 @@ class MissingExtraError(ClewError, ImportError):
 
 class NotInstalledError(ClewError, RuntimeError):
     """
-    Say that there is nothing installed that could be uninstalled.
+    `uninstall` was called more often than `install`.
     """
 
 
 class RunLookupError(ClewError, LookupError):
     """
-    Say that a recording holds no run, or more than one, that fits what was asked for.
+    A recording has no run, or more than one, that matches the search.
     """
 
 
 class RunsRefusedError(ClewError, ValueError):
     """
-    Say, from an exporter's `export`, that some of the runs can never be delivered, and that all others have been.
+    Raised by an exporter's `export`: some of the runs can never be delivered, and all others are delivered.
 
-    They do not come again, and are counted in `clew.stats()` as ``runs_refused``.
+    `export` does not get these runs again. They are counted in `clew.stats()` as ``runs_refused``.
 
     Args:
-        message: why.
-        count: how many of the runs.
+        message: the reason.
+        count: how many runs can never be delivered.
     """
 
     def __init__(self, message: str, count: int) -> None:
@@ -106,11 +106,11 @@ class RunsRefusedError(ClewError, ValueError):
 
 class TreeMismatchError(ClewError, AssertionError):
     """
-    Say where a recorded tree differs from the expected one.
+    A recorded tree differs from the expected one. The message shows where.
     """
 
 
 class WrongContextError(ClewError, ValueError):
     """
-    Say that a block was left in another context than the one in which it was entered.
+    A block was left in another context than the one in which it was entered.
     """

@@ -303,7 +303,7 @@ def test_a_tree_that_cannot_be_drawn_keeps_no_failure_from_being_reported(pytest
         """,
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E * what is wrong", HEADLINE, "(they could not be drawn: TypeError(*"])
+    result.stdout.fnmatch_lines(["E * what is wrong", HEADLINE, "(the runs could not be drawn: TypeError(*"])
 
 
 def test_pytest_finds_the_fixtures_and_loads_nothing_before_one_is_used(

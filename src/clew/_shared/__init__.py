@@ -1,3 +1,3 @@
 """
-What every room may use: a lock that survives a fork, and the counters behind `clew.stats()`.
+What all parts of clew use: locks that survive a fork, the counters behind `clew.stats()`, blocks for one use.
 """

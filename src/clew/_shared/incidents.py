@@ -1,5 +1,5 @@
 """
-What went wrong inside clew and was kept from the traced program: counted here, logged once.
+Errors inside clew that must not reach the traced program: each kind is counted, and logged once.
 
 Errors in the *use* of clew are raised instead; they are in `clew.errors`.
 """
@@ -18,7 +18,7 @@ _guard = ForkSafeLock()
 
 def report(kind: str, remedy: str, *, error: Optional[BaseException] = None) -> None:
     """
-    Count one incident, and log the first one of its kind with what to do about it.
+    Count one incident, and log the first one of its kind together with the remedy.
 
     The log goes to the logger ``clew`` and never through `warnings`, which ``-W error`` would turn
     into a failure of the traced program.
@@ -34,12 +34,12 @@ def report(kind: str, remedy: str, *, error: Optional[BaseException] = None) -> 
     if seen:
         return
     try:
-        import logging  # here, as a program in which nothing goes wrong needs none
+        import logging  # here, as most programs never need it
 
         logging.getLogger("clew").warning(
             "%s (counted as %r in clew.stats(), logged once)", remedy, kind, exc_info=error
         )
-    except Exception:  # noqa: BLE001, S110  a handler of the user's that raises must not reach the traced program; the count stands
+    except Exception:  # noqa: BLE001, S110  a user's log handler may raise; the count stands
         pass
 
 

@@ -1,5 +1,5 @@
 """
-A lock that a forked child finds free.
+A lock that is free in a forked child.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ __all__ = ("ForkSafeLock",)
 
 class ForkSafeLock:
     """
-    Hold a lock that is replaced in a forked child, where the thread that held it does not exist.
+    A lock that is replaced in a forked child, where the thread that held it does not exist.
 
-    For locks of a module, which live as long as the process. Use it as ``with guard.lock:``: the
-    attribute is read once, so that what was acquired is what is released, also across a fork.
+    It is for module-level locks, which live as long as the process. Use it as ``with guard.lock:``. That reads the
+    attribute once, so the lock that was acquired is also the one that is released, even if the block forks.
 
-    The lock is re-entrant: a finaliser or a signal handler may come by on the thread that holds it.
+    The lock is re-entrant, as a finaliser or a signal handler may need it on the thread that holds it.
     """
 
     __slots__ = ("lock",)

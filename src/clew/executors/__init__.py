@@ -1,3 +1,3 @@
 """
-Where the context is carried across: executors that run each job in the context of its submitter.
+Executors and threads that run each job in the context of its submitter.
 """

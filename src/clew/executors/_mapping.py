@@ -1,5 +1,5 @@
 """
-`map` by way of `submit`: captured once, in order, and lazily where there is a `buffersize`.
+`map` by way of `submit`: one capture for all jobs, results in order, lazy with a `buffersize`.
 """
 
 from __future__ import annotations
@@ -34,19 +34,29 @@ def map_by_submitting(
     submit: Callable[..., Future[Any]] = _submit,
 ) -> Iterator[T]:
     """
-    Return what `executor.map` is to return; `submit(executor, ...)` captures the context that this call captures.
+    Submit `fn(*row)` for each row of the iterables, and return an iterator over the results in order.
+
+    Every job runs in the context that is captured at this call, also a job that is submitted later.
+
+    Args:
+        executor: where the jobs go.
+        fn: the function.
+        iterables: for each argument of `fn`, its values.
+        timeout: the seconds from this call after which `next` raises `TimeoutError`.
+        buffersize: how many jobs may be ahead of the results taken; None to submit all jobs at once.
+        submit: submits a job to run in a copy of the context in which `submit` is called.
     """
     _check_buffersize(buffersize)
     deadline = None if timeout is None else timeout + time.monotonic()
-    # Entered below for as long as one submit takes, on one thread: by this call and then by the
-    # iterator, a generator, which cannot run twice at once.
+    # This one context is entered for each submit. Nobody else is in it then: first this call enters it, later the
+    # iterator, and a generator cannot run twice at once.
     run = runner(prepare_to_keep(copy_context()), capture_carried())
     rows = zip(*iterables)
     futures = deque(run(submit, executor, fn, *row) for row in islice(rows, buffersize))
     if buffersize is None:
         return _results(futures, deadline, lambda: None)
 
-    # Like the stdlib's, the iterator keeps no executor alive that nobody else wants.
+    # As in the stdlib, the iterator does not keep the executor alive.
     executor_ref = weakref.ref(executor)
 
     def submit_next() -> None:
@@ -62,7 +72,7 @@ def _results(futures: Deque[Future[T]], deadline: Optional[float], submit_next: 
     try:
         while futures:
             submit_next()
-            # The popped future is in no variable of this frame while the consumer has control.
+            # No variable of this frame may keep a future alive while the generator is suspended.
             yield _take(futures.popleft(), deadline)
     finally:
         for future in futures:
@@ -73,14 +83,14 @@ def _take(future: Future[T], deadline: Optional[float]) -> T:
     try:
         return future.result(None if deadline is None else deadline - time.monotonic())
     finally:
-        # After a timeout nobody can ask for this result any more. A finished future ignores it.
+        # After a timeout nobody can ask for this result any more. A finished future ignores the cancellation.
         future.cancel()
-        # A failed future's exception has a traceback, which has this frame: break the cycle.
+        # Breaks a reference cycle: future, its exception, the exception's traceback, this frame.
         del future
 
 
 def _check_buffersize(buffersize: object) -> None:
-    # The openings are the words of 3.14's own messages.
+    # The messages begin as those of 3.14 do.
     if buffersize is None:
         return
     remedy = "pass how many jobs may be ahead of the results, or leave it out to submit all at once"

@@ -1,5 +1,12 @@
 """
-The opt-in reach into the stdlib's own classes, for code that one cannot edit. Nothing is patched unless asked for.
+`install()`: patches of the stdlib's own threads and pools, for code that you cannot edit.
+
+Nothing is patched before `install` is called.
+
+Guarantees:
+    - The last `uninstall` puts back the very objects that were there before the first `install`.
+    - A patch that cannot be taken away, as somebody has patched the same method since, calls only what it replaced.
+    - clew's own classes, and pools that pickle their jobs, are left alone.
 """
 
 from __future__ import annotations
@@ -31,16 +38,16 @@ def install() -> None:
     """
     Make the stdlib's own threads, timers and thread pools carry the context, in the whole process.
 
-    It is for code that you cannot edit, a library that has a pool of its own, say. In your own code
-    use `ContextThreadPoolExecutor`, `ContextThread` and the others: they say what they do.
+    It is for code that you cannot edit, for example a library with a pool of its own. In your own code use
+    `ContextThreadPoolExecutor`, `ContextThread` and the others, which show a reader what they do.
 
-    From this call on, `threading.Thread` and `Timer` run in a copy of the context of whoever calls
-    `start`; the jobs of `concurrent.futures.ThreadPoolExecutor`, asyncio's default executor included,
-    and of `multiprocessing.pool.ThreadPool` in one of whoever submits. The threads of the stdlib's own
-    pools and queues start empty: a worker that kept the context of the job that happened to need it
-    would give all later ones the wrong parent.
+    From this call on, a `threading.Thread` or `Timer` runs in a copy of the context of the caller of
+    `start`. A job of `concurrent.futures.ThreadPoolExecutor` (asyncio's default executor is one) or of
+    `multiprocessing.pool.ThreadPool` runs in a copy of the context of its submitter. The threads of the
+    stdlib's own pools and queues start with an empty context: a worker that kept the context of the job
+    for which it was started would give all later jobs the wrong parent.
 
-    Calls are counted: what is patched stays so until each `install` had its `uninstall`.
+    Calls are counted. The patches stay until `uninstall` was called as often as `install`.
 
     Context:
         *When*: nothing at this call; later at `start`, `submit`, `map` and the like. *What the callee
@@ -59,20 +66,19 @@ def install() -> None:
     global _times_installed
     with _guard.lock:
         if not _times_installed:
-            _patches.extend(_Patch(*what) for what in _what_to_patch())
+            _patches.extend(_Patch(*method) for method in _methods_to_patch())
         _times_installed += 1
 
 
 def uninstall() -> None:
     """
-    Undo one `install`. The last one puts back exactly what was there before the first.
+    Undo one `install`. The last `uninstall` puts back exactly what was there before the first `install`.
 
-    Where somebody has patched the same method since, theirs stays, and so does the way down from it
-    to the stdlib's; what is clew's in between does nothing any more. That is logged, and counted in
-    `clew.stats()` as ``patches_left_behind``.
+    If somebody has patched the same method since, their patch stays, and clew's stays beneath it but does
+    nothing any more. That is logged, and counted in `clew.stats()` as ``patches_left_behind``.
 
     Raises:
-        NotInstalledError: there is no `install` left to undo.
+        NotInstalledError: every `install` was undone already.
     """
     global _times_installed
     with _guard.lock:
@@ -99,8 +105,8 @@ def installed() -> ContextManager[None]:
 
     Context:
         *When*: as `install`, from the entry of the block to its exit, in all threads. *What the callee
-        sees*: the caller's values, in a copy of its own. *What comes back*: nothing. An instance is
-        for one block; blocks may be nested and overlap.
+        sees*: the caller's values, in a copy of its own. *What comes back*: nothing. Each instance is for
+        one block; blocks may be nested and may overlap.
 
     Raises:
         AlreadyEnteredError: the block was entered before.
@@ -135,7 +141,7 @@ class _Installed(EnteredOnce):
 
 class _Patch:
     """
-    Hold one method of a class that was replaced, and whether the replacement is to do anything.
+    One replaced method of a class.
     """
 
     __slots__ = ("_name", "_native", "_owner", "_replacement", "is_active")
@@ -155,7 +161,7 @@ class _Patch:
 
     def remove(self) -> bool:
         """
-        Put back what was there; return whether that could be done.
+        Put the old method back. Return False if somebody has replaced the method since.
         """
         self.is_active = False
         if vars(self._owner).get(self._name) is not self._replacement:
@@ -172,8 +178,8 @@ _times_installed = 0
 _patches: List[_Patch] = []
 
 
-def _what_to_patch() -> List[Any]:
-    what: List[Any] = [
+def _methods_to_patch() -> List[Any]:
+    methods: List[Any] = [
         (Thread, "start", _start),
         (ThreadPoolExecutor, "submit", _submit),
         (ThreadPool, "apply_async", _apply_async),
@@ -181,15 +187,15 @@ def _what_to_patch() -> List[Any]:
         (ThreadPool, "starmap_async", _map_async),
         (ThreadPool, "_guarded_task_generation", _generate_tasks),
     ]
-    # 3.14+: with its buffersize, jobs are submitted after the call.
+    # 3.14+: map has a buffersize, with which it submits jobs after the call.
     if sys.version_info >= (3, 14):
-        what.append((ThreadPoolExecutor, "map", _map))
-    return what
+        methods.append((ThreadPoolExecutor, "map", _map))
+    return methods
 
 
 def _start(patch: _Patch, native: Any) -> Any:
     def start(self: Thread) -> None:
-        # 3.14+: `_context` is what the thread was given as context=.
+        # 3.14+: `_context` is the argument context= of the thread.
         if not patch.is_active or isinstance(self, ContextStart) or getattr(self, "_context", None) is not None:
             native(self)
         elif _serves_the_stdlib(self):
@@ -200,23 +206,23 @@ def _start(patch: _Patch, native: Any) -> Any:
     return start
 
 
-# Their threads live for longer than a job, and none of it is about whoever happened to start them.
-_SERVED = ("concurrent.futures.", "multiprocessing.", "logging.")
+# Modules whose threads serve many callers in turn, so that none of them should give the thread its context.
+_SERVICES = ("concurrent.futures.", "multiprocessing.", "logging.")
 
 
 def _serves_the_stdlib(thread: Any) -> bool:
     target = getattr(thread, "_target", None)
-    of = type(thread) if target is None else target
+    code = type(thread) if target is None else target
     try:
-        module = getattr(of, "__module__", "")
-    except Exception:  # noqa: BLE001  somebody's proxy must not keep a thread from starting
+        module = getattr(code, "__module__", "")
+    except Exception:  # noqa: BLE001  a target may be a proxy that raises; the thread must start all the same
         return False
-    return f"{module}.".startswith(_SERVED)
+    return f"{module}.".startswith(_SERVICES)
 
 
 def _submit(patch: _Patch, native: Any) -> Any:
     def submit(self: ThreadPoolExecutor, /, *args: Any, **kwargs: Any) -> Any:
-        if not patch.is_active or _sees_to_it_itself(self):
+        if not patch.is_active or _carries_by_itself(self):
             return native(self, *args, **kwargs)
         if args:
             return submit_in_copy(partial(native, self), args[0], args[1:], kwargs)
@@ -237,14 +243,15 @@ def _map(patch: _Patch, native: Any) -> Any:
         chunksize: int = 1,
         buffersize: Any = None,
     ) -> Any:
-        if not patch.is_active or _sees_to_it_itself(self) or native is not Executor.map:
+        if not patch.is_active or _carries_by_itself(self) or native is not Executor.map:
             return native(self, fn, *iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
         return map_by_submitting(self, fn, iterables, timeout=timeout, buffersize=buffersize)
 
     return map
 
 
-def _sees_to_it_itself(executor: ThreadPoolExecutor) -> bool:
+def _carries_by_itself(executor: ThreadPoolExecutor) -> bool:
+    # clew's own pool carries the context already. An interpreter pool pickles its jobs, so no context can go along.
     return isinstance(executor, ContextThreadPoolExecutor) or not runs_in_threads(executor)
 
 
@@ -253,7 +260,7 @@ def _apply_async(patch: _Patch, native: Any) -> Any:
         self: ThreadPool,
         func: Any,
         args: Any = (),
-        kwds: Any = {},  # noqa: B006  nobody changes it
+        kwds: Any = {},  # noqa: B006  it is never changed
         callback: Any = None,
         error_callback: Any = None,
     ) -> Any:
@@ -280,11 +287,11 @@ def _map_async(patch: _Patch, native: Any) -> Any:
     return map_async
 
 
-# What every `map`, `starmap` and `imap` calls; see `ContextThreadPool`.
+# Every `map`, `starmap` and `imap` calls this; see `ContextThreadPool`.
 def _generate_tasks(patch: _Patch, native: Any) -> Any:
     def _guarded_task_generation(self: ThreadPool, *args: Any) -> Any:
         tasks = native(self, *args)
-        sees_to_it_itself = not patch.is_active or isinstance(self, ContextThreadPool)
-        return tasks if sees_to_it_itself else tasks_in_copies(tasks)
+        carries_by_itself = not patch.is_active or isinstance(self, ContextThreadPool)
+        return tasks if carries_by_itself else tasks_in_copies(tasks)
 
     return _guarded_task_generation

@@ -23,16 +23,16 @@ P = ParamSpec("P")
 
 class ContextThreadPoolExecutor(ThreadPoolExecutor):
     """
-    Be a `concurrent.futures.ThreadPoolExecutor` that runs each job in the context of its submitter.
+    A `concurrent.futures.ThreadPoolExecutor` that runs each job in the context of its submitter.
 
-    A drop-in: same arguments, futures, errors, cancellation and shutdown. Every job has a copy of the
-    submitter's context to itself, so nothing of one job is seen by another, and nothing comes back.
+    A drop-in replacement: same arguments, futures, errors, cancellation and shutdown. Every job gets its own
+    copy of the submitter's context, so no job sees what another one has set.
 
     Context:
         *When*: at `submit` and at `map`, on the calling thread. *What the callee sees*: the values of
         the caller, in a copy of its own. `initializer` and an idle worker see an empty context, also
-        where threads inherit one by default, so that no job finds what another one left. *What comes
-        back*: the result or the exception, and no ContextVar change. Thread-safe and re-entrant.
+        where threads inherit one by default. *What comes back*: the result or the exception, and no
+        ContextVar change. Thread-safe and re-entrant.
 
     Example:
         >>> import contextvars
@@ -44,7 +44,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         'ada'
     """
 
-    # Whether it is the stdlib's own submit that comes next, and not that of a class mixed in between.
+    # Whether super().submit is the stdlib's, and not that of a class mixed in between.
     _is_on_the_stdlib = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -54,12 +54,12 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """
-        Schedule `fn(*args, **kwargs)` and return the `concurrent.futures.Future` of it.
+        Schedule `fn(*args, **kwargs)` and return its `concurrent.futures.Future`.
 
         Context:
             *When*: at this call. *What the callee sees*: the caller's values, in a copy of its own.
-            *What comes back*: nothing but the result. The future's callbacks run in a copy of the
-            context in which *they* were added. Thread-safe.
+            *What comes back*: only the result. Each callback of the future runs in a copy of the
+            context in which it was added. Thread-safe.
 
         Raises:
             RuntimeError: the executor or the interpreter is shutting down.
@@ -82,11 +82,11 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
             return self._submit(*args, **kwargs)
 
         submit.__doc__ = _submit.__doc__
-        # What `inspect.signature` shows is still the signature that people should use.
+        # `inspect.signature` still shows the signature that people should use.
         submit.__text_signature__ = ThreadPoolExecutor.submit.__text_signature__
 
-    # 3.14+: where this flag is set, a new thread starts with a copy of the context of whoever starts it.
-    # A worker would keep, for life, the context of the one job that happened to need a new thread.
+    # 3.14+: with this flag, a new thread starts with a copy of the context of the thread that starts it. A worker
+    # would keep the context of the one job for which it was started for its whole life.
     if getattr(sys.flags, "thread_inherit_context", False):
 
         def _adjust_thread_count(self) -> None:
@@ -110,12 +110,12 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         Context:
             *When*: once, at this call; also for items that are submitted later. *What the callee
             sees*: the caller's values at this call, each job in a copy of its own. The iterables
-            themselves are read in the context of whoever calls `map` or `next`. *What comes back*:
-            nothing but the results. Thread-safe; the returned iterator is for one thread at a time.
+            themselves are read in the context of the caller of `map` or `next`. *What comes back*:
+            only the results. Thread-safe; the returned iterator is for one thread at a time.
 
         Args:
             timeout: seconds, counted from this call, until `next` raises `TimeoutError`.
-            chunksize: accepted for the signature's sake; thread pools have no use for it.
+            chunksize: accepted, as the stdlib's signature has it; thread pools have no use for it.
             buffersize: how many jobs may be ahead of the results; an int greater than 0, or None.
 
         Raises:

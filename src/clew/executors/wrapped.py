@@ -1,7 +1,7 @@
 """
-`wrap_executor`: any executor made to run each job in the context of its submitter.
+`wrap_executor`: any executor, wrapped so that each job runs in the context of its submitter.
 
-A pool of threads that does so by itself is in `clew.executors.thread_pool`.
+The thread pool that does so by itself is in `clew.executors.thread_pool`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def wrap_executor(executor: ExecutorT) -> ExecutorT:
     """
     Return an executor that submits to `executor`, each job in the context of its submitter.
 
-    For executors that one does not make oneself, or of a kind that clew has no class for: loky's,
-    dask's, a framework's. The result passes for an instance of the class of `executor`, and has its
-    attributes. A copy of it, by `copy.copy`, submits to the same executor. Wrapping twice, or wrapping a
-    `ContextThreadPoolExecutor`, returns it as it is; `unwrap` gives back what was wrapped.
+    For executors that you do not make yourself, or for which clew has no class: loky's, dask's, a
+    framework's. To `isinstance`, the result is an instance of the class of `executor`, and it has its
+    attributes. `copy.copy` of it submits to the same executor. A wrapped executor and a
+    `ContextThreadPoolExecutor` are returned unchanged. `unwrap` gives back the wrapped executor.
 
     Context:
         *When*: at `submit` and at `map`, on the calling thread; nothing at this call. *What the callee
         sees*: the values of the caller, in a copy of its own. A job that is sent to another process
-        runs there without them, as it would have. *What comes back*: the result or the exception, and
-        no ContextVar change. Callbacks of the futures run in a copy of the context in which they were
-        added. Thread-safe and re-entrant.
+        runs there without them, as with the bare executor. *What comes back*: the result or the
+        exception, and no ContextVar change. Each callback of a future runs in a copy of the context in
+        which it was added. Thread-safe and re-entrant.
 
     Args:
         executor: an instance of a subclass of `concurrent.futures.Executor`.
@@ -65,13 +65,13 @@ def wrap_executor(executor: ExecutorT) -> ExecutorT:
         raise ArgumentTypeError(f"expected an instance of concurrent.futures.Executor, found {found}; {remedy}")
     if type(executor) is _WrappedExecutor or isinstance(executor, ContextThreadPoolExecutor):
         return executor
-    return cast("ExecutorT", _WrappedExecutor(executor))  # which passes for one, see below
+    return cast("ExecutorT", _WrappedExecutor(executor))  # to `isinstance` it is one, see below
 
 
 class _WrappedExecutor(Executor):
     def __init__(self, executor: Any) -> None:
         self._wrapped_executor = executor
-        # Whether nothing stands between us and the stdlib's own queue and threads.
+        # Whether the executor has the stdlib's own `submit`, queue and threads.
         self._is_native = type(executor).submit is ThreadPoolExecutor.submit and runs_in_threads(executor)
 
     # For `isinstance`: asyncio, for one, takes no other default executor than a ThreadPoolExecutor.
@@ -102,9 +102,9 @@ class _WrappedExecutor(Executor):
         **options: Any,
     ) -> Iterator[T]:
         executor = self._wrapped_executor
-        if type(executor).map is Executor.map:  # which knows no option but buffersize, and that not everywhere
+        if type(executor).map is Executor.map:  # the stdlib's takes one more option, buffersize, from 3.14 on
             options = {"buffersize": None, **options}
-            # By the executor itself and not by way of this object, which may be gone before the last job is submitted.
+            # The executor itself is passed, as this object may be gone before the last job is submitted.
             return map_by_submitting(executor, fn, iterables, timeout=timeout, submit=_submit_wrapped, **options)
         results: Iterator[T] = executor.map(
             _EachJob(capture(), fn), *iterables, timeout=timeout, chunksize=chunksize, **options

@@ -1,7 +1,7 @@
 """
-Where finished runs go: the protocol, the pipeline that feeds it, and one module for each kind of place.
+Exporters, which take finished runs somewhere: their protocol, the pipeline that feeds them, and a module for each.
 
-How one is chosen is in `clew.exporters.configuration`.
+`clew.configure`, which chooses exporters, is in `clew.exporters.configuration`.
 """
 
 from __future__ import annotations

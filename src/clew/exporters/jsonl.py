@@ -1,7 +1,7 @@
 """
-Finished runs in a file, one line of JSON each, and such a file read back as trees.
+An exporter that writes each finished run as one line of JSON, and a reader of such files.
 
-What stands in a line is in `clew.runs._tree.serialising`.
+The format of a line is in `clew.runs._tree.serialising`.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _HOW = os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CL
 
 class JSONLinesExporter:
     """
-    Append each finished run to a file, as one line.
+    Appends each finished run to a file, as one line.
 
-    Several processes may append to one file: a batch is written in one go, at the end of the file as it is then. A
-    line that a process has left half-written, as it was killed or the disk was full, stays alone on its line.
+    Several processes may append to one file: each batch is one write at the current end of the file. If a process
+    leaves a line half-written, because it is killed or the disk is full, the next batch begins on a new line.
 
     Args:
-        path: of the file, which is made when there are runs to write.
+        path: the file. It is created when there are runs to write.
 
     Raises:
-        ArgumentValueError: there is no folder to make the file in, or a folder is where the file should be.
+        ArgumentValueError: the folder of the file does not exist, or `path` is a folder.
     """
 
-    # It holds no open file: opening it for each batch costs next to nothing, and nothing has to be thought of when
-    # the process forks, the file is moved away, or nobody calls `shutdown`.
+    # The file is opened for each batch, which costs next to nothing. So a fork, a file that is moved away, and a
+    # missing call of `shutdown` need no special care.
     __slots__ = ("path",)
 
     path: str
@@ -69,7 +69,7 @@ class JSONLinesExporter:
         for run in runs:
             try:
                 lines.append(line_of(run))
-            except Exception as error:  # noqa: BLE001, PERF203  no reason to lose the others
+            except Exception as error:  # noqa: BLE001, PERF203  one bad run must not lose the others
                 refusal = error
         self._write("".join(lines).encode("ascii"))
         if refusal is not None:
@@ -91,13 +91,13 @@ class JSONLinesExporter:
 
     def shutdown(self, timeout: float) -> None:
         """
-        Do nothing: the file is closed.
+        Do nothing: the file is already closed.
         """
 
     def _open(self) -> int:
         try:
             return os.open(self.path, os.O_RDWR | _HOW, 0o666)
-        except PermissionError:  # which may be there to be written alone
+        except PermissionError:  # the file may be write-only
             return os.open(self.path, os.O_WRONLY | _HOW, 0o666)
 
 
@@ -108,19 +108,19 @@ def _ends_with_a_line(file: int) -> bool:
         size = os.lseek(file, 0, os.SEEK_END)
         if not size:
             return True
-        os.lseek(file, size - 1, os.SEEK_SET)  # where reading is; writing is at the end
+        os.lseek(file, size - 1, os.SEEK_SET)  # for the read; O_APPEND writes at the end all the same
         return os.read(file, 1) == b"\n"
-    except OSError:  # may not be read; an empty line more does no harm
+    except OSError:  # the file is not readable; an additional empty line does no harm
         return False
 
 
 class StoredRuns(NamedTuple):
     """
-    Hold what a file of runs has.
+    The content of a file of runs.
 
     Args:
-        roots: of the trees, as `trees_of` has them.
-        run_count: how many runs there are in all.
+        roots: the roots of the trees, as `trees_of` returns them.
+        run_count: how many runs the file has.
         broken_lines: how many lines are no runs.
     """
 
@@ -131,12 +131,12 @@ class StoredRuns(NamedTuple):
 
 def read_runs(path: Union[str, PathLike[str]]) -> StoredRuns:
     """
-    Return the trees of the runs in a file that `JSONLinesExporter` has written, and how many lines cannot be read.
+    Read a file that `JSONLinesExporter` has written: the trees of its runs, and how many lines cannot be read.
 
     Raises:
         OSError: the file cannot be read.
     """
-    runs: Dict[UUID, StoredRun] = {}  # of two lines of one run the last one holds
+    runs: Dict[UUID, StoredRun] = {}  # if a run has two lines, the last one counts
     broken_lines = 0
     with open(path, "rb") as file:
         for line in file:
@@ -144,7 +144,7 @@ def read_runs(path: Union[str, PathLike[str]]) -> StoredRuns:
                 continue
             try:
                 run = StoredRun(json.loads(line))
-            except (AttributeError, ValueError, RecursionError):  # no dict; no JSON or no run; nested without end
+            except (AttributeError, ValueError, RecursionError):  # no dict; no JSON or no run; nested too deeply
                 broken_lines += 1
             else:
                 runs[run.id] = run

@@ -1,7 +1,7 @@
 """
-Finished runs to LangSmith, through the client of its own package.
+An exporter that sends finished runs to LangSmith, with the client of LangSmith's own package.
 
-Headers in LangSmith's format are another matter: see `clew.propagation.langsmith`.
+Headers in LangSmith's format are in `clew.propagation.langsmith`.
 """
 
 from __future__ import annotations
@@ -26,29 +26,30 @@ __all__ = ("LangSmithExporter",)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _UUID_CHARS = 36
-# What LangSmith's server knows; one run of another type would have it refuse all that come with it.
+# The types that LangSmith's server knows. It refuses a whole request if one run in it has another type.
 _RUN_TYPES = frozenset({"chain", "embedding", "llm", "parser", "prompt", "retriever", "tool"})
-# A server takes 20 MiB in one request. What each run takes beside its JSON are the heads of its parts.
+# A server takes 20 MiB in one request. Each run takes its JSON and the headers of its parts.
 _MOST_BYTES = 20_000_000
-_HEADS_BYTES = 2_000
-# What a server says to that which it will never take: it is not valid, or too large.
+_PART_HEADERS_BYTES = 2_000
+# The HTTP status of a request that the server will never take: it is not valid, or too large.
 _FINAL = frozenset({400, 413, 422})
+# If the first runs, this many, are all refused, the server is taken to be broken, and the batch comes again.
 _MOST_REFUSED = 8
 
 
 class LangSmithExporter:
     """
-    Send finished runs to LangSmith, each once and whole, in batches.
+    Sends finished runs to LangSmith in batches, each run once and whole.
 
-    A run under a parent that W3C's headers name is a root there, as LangSmith's format has no place for that parent.
-    What LangSmith has no field for is in the metadata: ``clew.status`` where a run was cancelled, ``clew.run_type``
-    where it is none of LangSmith's, ``clew.service`` and ``clew.links``. Nothing else is added: neither what the
-    environment says nor the state of a repository, both of which the client adds to its own runs.
+    A run whose parent comes from W3C's headers is a root at LangSmith, as LangSmith's format has no place for such a
+    parent. The metadata has what LangSmith has no field for: ``clew.status`` for a cancelled run, ``clew.run_type``
+    for a type that LangSmith does not know, ``clew.service`` and ``clew.links``. The client adds variables of the
+    environment and the state of the git repository to its own runs; this exporter does not.
 
     Args:
-        client: a ``langsmith.Client``; by default one that is made of LangSmith's own variables of the environment,
-            ``LANGSMITH_API_KEY`` and ``LANGSMITH_ENDPOINT``. Its sampling and what it hides hold as ever.
-        project_name: of the runs that have none; by default ``LANGSMITH_PROJECT``.
+        client: a ``langsmith.Client``; by default a new one, with the environment's ``LANGSMITH_API_KEY`` and
+            ``LANGSMITH_ENDPOINT``. The client's own sampling and hiding apply.
+        project_name: the project of runs that have none; by default ``LANGSMITH_PROJECT``.
 
     Raises:
         MissingExtraError: the package `langsmith` is not installed.
@@ -72,14 +73,15 @@ class LangSmithExporter:
         self._default_project: Any = utils.get_tracer_project
         self._failures: Dict[str, Exception] = {}
         self._has_multipart = True
-        # Of a batch that is to come again: which runs need not, and why those among them that were refused were.
+        # For a batch that will come again: the ids of runs that need not be sent again, and the errors of those among
+        # them that the server refused.
         self._settled: Set[str] = set()
         self._refusals: List[Exception] = []
         self._use(Client(auto_batch_tracing=False) if client is None else client)
 
     def export(self, runs: Sequence[Run]) -> None:
         """
-        Send the runs, in one request if they are not too large. If the server refuses it, each half in one of its own.
+        Send the runs in one request, or in several if they are too large. Halve a request that the server refuses.
         """
         self._renew_after_fork()
         waiting = [run for run in runs if run._identity.id_text() not in self._settled]
@@ -95,7 +97,7 @@ class LangSmithExporter:
             ) from refusals[0]
 
     def _renew_after_fork(self) -> None:
-        if self._pid != os.getpid():  # a connection of the parent's is no good in a forked child
+        if self._pid != os.getpid():  # a forked child must not use its parent's connections
             if self._is_own:
                 self._use(self._make_client(auto_batch_tracing=False))
             else:
@@ -124,15 +126,15 @@ class LangSmithExporter:
 
     def _parts_of(self, runs: Sequence[Run]) -> Iterator[List[Run]]:
         """
-        Yield the runs in parts that a server takes in one request, and refuse those that have no form to be sent in.
+        Yield the runs in parts that fit into one request; refuse runs that cannot be written as JSON.
         """
         part: List[Run] = []
         part_bytes = 0
         for run in runs:
             try:
-                # Of plain ASCII, so rather more than what is sent.
-                run_bytes = len(encode_json(self._fields_of(run))) + _HEADS_BYTES
-            except Exception as error:  # noqa: BLE001  no reason to lose the others
+                # As pure ASCII, which is at least as long as what the client sends.
+                run_bytes = len(encode_json(self._fields_of(run))) + _PART_HEADERS_BYTES
+            except Exception as error:  # noqa: BLE001  one bad run must not lose the others
                 self._settle([run], error)
                 continue
             if part and part_bytes + run_bytes > _MOST_BYTES:
@@ -150,7 +152,7 @@ class LangSmithExporter:
             try:
                 self._send(runs)
             except _RefusalError as refusal:
-                # A server that has taken nothing at all may do so later: that is no fault of a run's.
+                # If the server has taken no run at all, the runs are not the reason: try all of them again later.
                 if len(self._refusals) >= _MOST_REFUSED and len(self._refusals) == len(self._settled):
                     raise refusal.error from None
                 if len(runs) > 1:
@@ -166,18 +168,18 @@ class LangSmithExporter:
             try:
                 self._call("multipart_ingest", runs)
                 return
-            except self._not_found:  # a server of one's own may be older
+            except self._not_found:  # an older, self-hosted server
                 self._has_multipart = False
         self._call("batch_ingest_runs", runs)
 
     def _call(self, method: str, runs: Sequence[Run]) -> None:
         self._failures.clear()
-        # Made anew for each try, as the client changes what it is given.
+        # Made again for each try, as the client changes the dicts that it gets.
         create = [self._fields_of(run) for run in runs]
         try:
             getattr(self._client, method)(create=create)
         except Exception as error:
-            if not self._failures:  # what hides inputs, for example, has failed with one of them
+            if not self._failures:  # the client failed before sending, in a user's `hide_inputs` for example
                 raise _RefusalError(error) from error
         failures = list(self._failures.values())
         for failure in failures:
@@ -207,21 +209,21 @@ class LangSmithExporter:
             "run_type": run.run_type if run.run_type in _RUN_TYPES else "chain",
             "start_time": _moment(run.start_time_ns),
             "end_time": None if run.end_time_ns is None else _moment(run.end_time_ns),
-            # An early `break` is no error, though it has a traceback.
+            # A cancelled run, by an early `break` for example, is no error although it has a traceback.
             "error": run.error if run.status == "error" else None,
             "inputs": dict(run.inputs),
             "outputs": None if run.outputs is None else dict(run.outputs),
             "tags": list(run.tags),
             "extra": {"metadata": metadata},
             "events": [_event(event) for event in run.events],
-            # A trace is in one project there, that of its root.
+            # At LangSmith a trace is in one project, that of its root.
             "session_name": _project_of_root(run) or self._project_name or self._default_project(),
         }
 
 
 class _RefusalError(Exception):
     """
-    Say that it is no use to send the same once more.
+    The server has refused a request for good; sending it again is useless.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -230,7 +232,7 @@ class _RefusalError(Exception):
 
 
 def _is_final(failure: Exception) -> bool:
-    # The client's own errors do not tell the status, but they are raised from one that does.
+    # The client's own errors have no status; one of the errors that caused them has.
     error: Optional[BaseException] = failure
     while error is not None:
         status = getattr(getattr(error, "response", None), "status_code", None)
@@ -250,7 +252,7 @@ def _project_of_root(run: Run) -> Optional[str]:
 
 
 def _moment(time_ns: int) -> datetime:
-    # In whole microseconds, cut as those of the dotted order are.
+    # In whole microseconds, rounded down as in the dotted order.
     return _EPOCH + timedelta(microseconds=time_ns // 1000)
 
 
@@ -258,27 +260,31 @@ def _event(event: Mapping[str, Any]) -> Dict[str, Any]:
     fields = dict(event)
     time_ns = fields.pop("time_ns", None)
     if type(time_ns) is int:
-        with suppress(OverflowError):  # it is whatever the program has said
+        with suppress(OverflowError):  # the program may have set any number
             fields["time"] = _moment(time_ns).isoformat()
     return fields
 
 
 def _watched(client: Client, failures: Dict[str, Exception], conflict: type) -> Any:
     """
-    Return a client that shares everything with `client` and notes what fails for good, which `client` but logs.
+    Return a copy of `client` that shares everything with it and also stores errors that `client` would only log.
 
-    What `client` adds of its own accord it leaves out: variables of the environment, and what ``git`` says of the
-    folder.
+    Unlike `client`, the copy adds no variables of the environment and no state of the git repository to runs.
+
+    Args:
+        client: the client to copy.
+        failures: where to store errors, by the path of the request.
+        conflict: the client's error for a run that is at the server already.
     """
     kind: Any = type(client)
 
-    # Newer clients turn from the one endpoint to the other by themselves, and try the first one more than once.
+    # Newer clients change from the multipart endpoint to the batch endpoint by themselves, after several tries.
     def request_with_retries(self: Any, method: str, pathname: str, **options: Any) -> Any:
         failures.pop(f"{pathname.rpartition('/')[0]}/multipart", None)
         try:
             return kind.request_with_retries(self, method, pathname, **options)
         except Exception as error:
-            # A run that is there already has been delivered by the last try, which was not answered.
+            # After a conflict the run is at the server: an earlier try delivered it, and only its answer was lost.
             if method == "POST" and not isinstance(error, conflict):
                 failures[pathname] = error
             raise

@@ -1,7 +1,7 @@
 """
-An exporter that keeps finished runs in memory, to look at.
+An exporter that keeps finished runs in memory.
 
-For the runs of one block of code there is `clew.record`.
+To record the runs of one block of code, use `clew.record`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ("MemoryExporter",)
 
 class MemoryExporter:
     """
-    Keep finished runs, the newest ones if there are too many.
+    Keeps finished runs in memory: the newest `max_runs` of them.
 
     Args:
-        max_runs: how many to keep.
+        max_runs: how many runs to keep.
 
     Raises:
         ArgumentValueError: `max_runs` is not a positive number.
@@ -48,7 +48,7 @@ class MemoryExporter:
     @property
     def runs(self) -> Tuple[Run, ...]:
         """
-        The runs so far, in the order in which they ended.
+        The kept runs, in the order in which they ended.
         """
         return tuple(self._runs.copy())
 
@@ -66,5 +66,5 @@ class MemoryExporter:
 
     def shutdown(self, timeout: float) -> None:
         """
-        Do nothing: what was kept can still be read.
+        Do nothing: the kept runs can still be read.
         """

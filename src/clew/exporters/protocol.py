@@ -1,7 +1,7 @@
 """
-What an exporter is: something that finished runs are handed to.
+The protocol of an exporter.
 
-When it is called, and what becomes of what it raises, is in `clew.exporters.pipeline`.
+When exporters are called is in `clew.exporters.pipeline`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ __all__ = ("Exporter",)
 
 class Exporter(Protocol):
     """
-    Take finished runs to where they are kept. Any object with these methods is one; it need not derive from this.
+    Takes finished runs to where they are kept.
 
-    They are called one at a time, in an empty context in which nothing is recorded, and from one daemon thread until
-    `clew.configure` names exporters anew. One that also has ``export_starts(runs)`` is told of runs that have started
-    and have not ended yet, as they are at the time of the call.
+    Any object with these methods is an exporter; it need not derive from this.
+
+    The methods are called one at a time, in an empty context in which nothing is recorded. The caller is one daemon
+    thread, until `clew.configure` sets exporters again. An exporter may also have ``export_starts(runs)``, which gets
+    runs that have started and not ended yet, in their state at the time of the call.
     """
 
     def export(self, runs: Sequence[Run]) -> None:
         """
-        Deliver finished runs; raise, whatever it is, if they were not delivered, and they will come again.
+        Deliver finished runs. After any exception, `export` gets the same runs again, up to a limit.
 
-        `clew.errors.RunsRefusedError` says that all but some of them were, and that those are not to come again.
+        After `clew.errors.RunsRefusedError` it does not: that error says that some of the runs can never be delivered
+        and that all others are delivered.
         """
 
     def shutdown(self, timeout: float) -> None:
         """
-        Let go of what the exporter holds, in so many seconds at most; no runs will come any more.
+        Release all resources, within `timeout` seconds. `export` is not called after this.
         """

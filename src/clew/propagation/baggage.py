@@ -312,7 +312,7 @@ def _written(baggage: Baggage) -> Optional[str]:
     if len(kept) < len(members):
         report(
             "baggage_members_dropped",
-            f"expected at most {MOST_MEMBERS} valid members and {MOST_BYTES:,} bytes of baggage; the others are not sent",
+            f"expected at most {MOST_MEMBERS} valid members and {MOST_BYTES:,} bytes; the other members are not sent",
         )
     return ",".join(kept) or None
 

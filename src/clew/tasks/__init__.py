@@ -1,5 +1,5 @@
 """
-Tasks and task groups in the context that they are given: a module for each event loop, with the same verbs in each.
+Tasks and task groups that run in a given context: one module for each event loop, with the same verbs in each.
 
 Nothing is imported here: `clew.tasks.asyncio`, `clew.tasks.anyio` and `clew.tasks.trio` each import their own loop.
 """

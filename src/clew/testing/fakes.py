@@ -1,7 +1,7 @@
 """
-A clock that stands still and ids that are counted, for runs whose times and ids are to be known beforehand.
+A clock that stands still and counted ids, for tests that compare the times and ids of runs.
 
-Nothing else is faked: not `time`, not `uuid`, not the clock of an event loop.
+Only clew's runs see them. `time`, `uuid` and the clocks of event loops stay as they are.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _START_NS = 1_577_836_800_000_000_000  # the first second of 2020, in UTC
 
 class _Faked:
     """
-    Replace a function of `clew.runs._tree.ids` by that of the block that was entered last.
+    A function of `clew.runs._tree.ids`, and the fakes of the open blocks. The newest fake is in use.
 
-    The modules that call it have it under its own name, for speed. So it is replaced in each, and put back in each,
-    one that was loaded in between included.
+    Modules import the function under its own name, for speed. So it is replaced, and later put back, in every module
+    of clew that is loaded at that time.
     """
 
     __slots__ = ("_fakes", "_name", "native")
@@ -54,7 +54,7 @@ class _Faked:
         for name, module in list(sys.modules.items()):
             if name.startswith("clew."):
                 found = getattr(module, "__dict__", {}).get(self._name)
-                # What somebody else has put there is theirs.
+                # A function that somebody else has put there stays.
                 if any(found is each for each in known):
                     setattr(module, self._name, current)
 
@@ -67,15 +67,15 @@ _new_random_digits = _Faked("new_random_digits")
 
 class FakeClock(EnteredOnce):
     """
-    Be the clock of all runs for a ``with`` block: it stands still until it is told otherwise.
+    The clock of all runs for a ``with`` block. It stands still until `advance` or `set` is called.
 
     Context:
         *When*: nothing is captured; the block is process-wide, for the runs of every thread, task and context.
-        *What the callee sees*: no change but in the times of runs. *What comes back*: at the exit, runs have the
+        *What the callee sees*: only the times of runs change. *What comes back*: after the exit, runs have the
         system's clock again, or that of a block which is still open. Thread-safe. An instance is for one block.
 
     Args:
-        start_ns: where it stands, in nanoseconds since the epoch; at the beginning of 2020, if not said.
+        start_ns: the first time, in nanoseconds since the epoch; by default the beginning of 2020.
 
     Raises:
         AlreadyEnteredError: the instance was used for a block before.
@@ -93,19 +93,19 @@ class FakeClock(EnteredOnce):
 
     def __init__(self, *, start_ns: int = _START_NS) -> None:
         self._now_ns = _check_time(start_ns)
-        self._read: Callable[[], int] = lambda: self._now_ns  # one object, to be found again
+        self._read: Callable[[], int] = lambda: self._now_ns  # one object, as `remove` looks for it
         self._is_entered = False
 
     @property
     def now_ns(self) -> int:
         """
-        The time that it shows, in nanoseconds since the epoch.
+        The current time of this clock, in nanoseconds since the epoch.
         """
         return self._now_ns
 
     def advance(self, seconds: float) -> None:
         """
-        Let time go by.
+        Move the clock forward.
 
         Raises:
             ArgumentTypeError: `seconds` is no number.
@@ -117,7 +117,7 @@ class FakeClock(EnteredOnce):
 
     def set(self, time_ns: int) -> None:
         """
-        Put the clock to a time in nanoseconds since the epoch, which may be one before that it shows.
+        Set the clock to a time in nanoseconds since the epoch. It may go backwards.
 
         Raises:
             ArgumentTypeError: `time_ns` is no int.
@@ -146,17 +146,17 @@ class FakeClock(EnteredOnce):
 
 class CountedIds(EnteredOnce):
     """
-    Have the ids of runs counted for a ``with`` block: the first is 1, in the form of a UUIDv7, the next one 2.
+    Gives runs the ids 1, 2, 3 and so on, in the form of a UUIDv7, for a ``with`` block.
 
-    A run has its id from when it is first asked for, by a header, an exporter or you, and they are counted in that
-    order. Ids that were there before stay. To a sampler's ratio such ids are the lowest that there are: less than 1
-    records none of their traces.
+    A run gets its id when it is first read, by a header, an exporter or you, and the ids are counted in that order.
+    Runs that have an id keep it. To a sampler these ids are the lowest possible ones: a ratio less than 1 records
+    none of their traces.
 
     Context:
         *When*: nothing is captured; the block is process-wide, for the runs of every thread, task and context.
-        *What the callee sees*: no change but in the ids of runs. *What comes back*: at the exit, ids are random
+        *What the callee sees*: only the ids of runs change. *What comes back*: after the exit, ids are random
         again, or those of a block which is still open. Thread-safe. An instance is for one block. A forked process
-        goes on counting by itself.
+        continues to count on its own.
 
     Raises:
         AlreadyEnteredError: the instance was used for a block before.
@@ -176,12 +176,12 @@ class CountedIds(EnteredOnce):
     def __init__(self) -> None:
         self._count = 0
         self._is_entered = False
-        # One object each, to be found again.
+        # Bound methods kept as one object each, as `remove` looks for them.
         self._fakes = ((_new_id_text, self._text), (_new_random_digits, self._digits))
 
     def nth(self, number: int) -> UUID:
         """
-        Return the id that is the nth to be given, from 1 on, whether it was given yet or not.
+        Return the id with this number, from 1 on, whether a run has it yet or not.
 
         Raises:
             ArgumentTypeError: `number` is no int.

@@ -1,9 +1,9 @@
 """
-Fixtures for pytest, which finds them wherever clew is installed: `clew_runs`, `clew_clock` and `clew_ids`.
+The pytest fixtures `clew_runs`, `clew_clock` and `clew_ids`. pytest finds them wherever clew is installed.
 
-Nothing of clew's is loaded, and nothing changes, before a test asks for one of them.
+Until a test asks for one of them, no other module of clew is loaded and nothing changes.
 
-PYTEST_DONT_REWRITE, as for clew itself.
+PYTEST_DONT_REWRITE: pytest imports this module early; see the package's own docstring.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ else:
     # For the hints of the fixtures: every session of pytest loads this module, most without any of these.
     CountedIds = FakeClock = Recording = Any
 
-__all__ = ("clew_clock", "clew_ids", "clew_runs", "pytest_runtest_makereport")
+__all__ = ("clew_clock", "clew_ids", "clew_runs")
 
 _MOST_LINES = 500
 
@@ -30,7 +30,7 @@ _recordings: WeakKeyDictionary[Any, Recording] = WeakKeyDictionary()
 @pytest.fixture
 def clew_runs(request: pytest.FixtureRequest) -> Iterator[Recording]:
     """
-    Record the runs of the test, as `clew.record` does; if it fails, their tree is part of the report.
+    Record the runs of the test, as `clew.record` does. If the test fails, the report shows their tree.
     """
     from clew.runs.recording import record
 
@@ -42,7 +42,7 @@ def clew_runs(request: pytest.FixtureRequest) -> Iterator[Recording]:
 @pytest.fixture
 def clew_clock() -> Iterator[FakeClock]:
     """
-    Give runs a clock that stands still until the test calls its `advance` or `set`.
+    Give all runs a clock that stands still until the test calls its `advance` or `set`.
     """
     from clew.testing.fakes import FakeClock
 
@@ -53,7 +53,7 @@ def clew_clock() -> Iterator[FakeClock]:
 @pytest.fixture
 def clew_ids() -> Iterator[CountedIds]:
     """
-    Count the ids of runs: 1, 2, 3 and so on, as UUIDs, in the order in which they are first asked for.
+    Give runs the ids 1, 2, 3 and so on, as UUIDs, in the order in which the ids are first read.
     """
     from clew.testing.fakes import CountedIds
 
@@ -61,14 +61,14 @@ def clew_ids() -> Iterator[CountedIds]:
         yield ids
 
 
-# First, so that it comes last and sees what others have made of the report: a test that was expected to fail.
+# tryfirst makes this the outermost hook, which sees the report as other hooks leave it: an xfail is no failure.
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """
-    Add the tree of what was recorded to the report of a failure.
+    Add the tree of the recorded runs to the report of a failure.
     """
     outcome: Any = yield
-    # The items are there until the session ends; what a test has recorded, until all of it is reported.
+    # pytest keeps the items until the session ends; a recording is released after its test's last report.
     runs = _recordings.pop(item, None) if call.when == "teardown" else _recordings.get(item)
     if runs is None or outcome.excinfo is not None:
         return
@@ -80,8 +80,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def _drawn(runs: Recording) -> str:
     try:
         lines = runs.tree(details=True).splitlines()
-    except Exception as error:  # noqa: BLE001  the report is of the test's failure, and that is to be read
-        return f"(they could not be drawn: {error!r})"
+    except Exception as error:  # noqa: BLE001  the report of the test's own failure must not be lost
+        return f"(the runs could not be drawn: {error!r})"
     left_out = len(lines) - _MOST_LINES
     if left_out > 0:
         lines[_MOST_LINES:] = [f"... and {left_out} more"]
