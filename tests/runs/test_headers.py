@@ -17,6 +17,7 @@ import clew
 from clew.propagation.baggage import Baggage
 from clew.propagation.formats import add_format, remove_format
 from clew.propagation.langsmith import DottedOrder
+from clew.runs.headers import extract, inject
 from tests.edges._threads import DEADLINE, in_empty_context
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -293,6 +294,30 @@ def test_names_of_headers_are_in_any_case(name: str) -> None:
     parent = clew.RunTree.from_headers({name: W3C["traceparent"]})
     assert parent is not None
     assert parent.span_id == SPAN
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"accept": "*/*"}, W3C, LANGSMITH, SAME_RUN, OTHER_SPAN, OTHER_SPAN_OF_THE_TRACE, UNSAMPLED]
+)
+def test_extracted_headers_are_the_same_parent(recording: clew.Recording, headers: Dict[str, str]) -> None:
+    extracted = extract([(name.title().encode(), value.encode()) for name, value in headers.items()])
+    assert all(name.islower() for name in extracted)
+    with clew.trace("of another request"):
+        seen = []
+        for parent in (headers, extracted):
+            with clew.tracing_context(parent=parent), clew.trace("serve") as run:
+                tree = run.parent_id, run.parent_span_id, run.links, run.tags, run.metadata, run.project_name
+                seen.append((tree, clew.get_baggage()))
+    assert seen[0] == seen[1]
+
+
+def test_inject_adds_the_headers_of_the_current_run(recording: clew.Recording) -> None:
+    headers = {"accept": "*/*", "traceparent": "old"}
+    with clew.trace("call"):
+        assert inject(headers) is None
+        assert headers == {"accept": "*/*", **clew.get_current_headers()}
+    in_empty_context(inject, empty := {})
+    assert empty == {}
 
 
 def test_jobs_and_generators_send_the_headers_of_their_run(recording: clew.Recording) -> None:
