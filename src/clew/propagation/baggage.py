@@ -7,7 +7,7 @@ The keys that LangSmith uses are in `clew.propagation.langsmith`.
 from __future__ import annotations
 
 import re
-from typing import Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Container, Iterable, List, Optional, Sequence, Tuple, Union
 from urllib.parse import quote, unquote
 
 from clew._shared.incidents import report
@@ -160,7 +160,7 @@ class Baggage:
         return cls._parse(text if type(text) is str else text_of(text, "baggage_refused"))
 
     @classmethod
-    def _parse(cls, header: str) -> Baggage:
+    def _parse(cls, header: Optional[str]) -> Baggage:
         if not header:
             return NO_BAGGAGE
         if len(header) > MOST_CHARS:
@@ -240,6 +240,9 @@ class Baggage:
         """
         Return a baggage without the members that have one of those keys.
         """
+        return self._without(keys)
+
+    def _without(self, keys: Container[str]) -> Baggage:
         entries = [entry for entry in self._entries if entry[0] not in keys]
         if not entries:
             return NO_BAGGAGE
@@ -312,7 +315,7 @@ def _written(baggage: Baggage) -> Optional[str]:
     if len(kept) < len(members):
         report(
             "baggage_members_dropped",
-            f"expected at most {MOST_MEMBERS} valid members and {MOST_BYTES:,} bytes; the other members are not sent",
+            f"expected at most {MOST_MEMBERS} valid members of baggage in {MOST_BYTES:,} bytes; the rest is not sent",
         )
     return ",".join(kept) or None
 

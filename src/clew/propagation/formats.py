@@ -92,7 +92,7 @@ def write_added(headers: Dict[str, str], baggage: Optional[Baggage]) -> None:
     if "traceparent" not in headers:
         return
     w3c: Dict[str, str] = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
-    own_baggage = None if baggage is None else baggage.without(*KEYS).to_header()
+    own_baggage = None if baggage is None else baggage._without(KEYS).to_header()
     if own_baggage is not None:
         w3c["baggage"] = own_baggage
     for header_format in added:

@@ -24,7 +24,7 @@ TAGS = "langsmith-tags"
 PROJECT = "langsmith-project"
 INHERITED_KEYS = (PROJECT, TAGS, METADATA)
 # The last two say where runs are stored. A caller must neither choose that nor learn it.
-KEYS = (*INHERITED_KEYS, "langsmith-address", "langsmith-replicas")
+KEYS = frozenset((*INHERITED_KEYS, "langsmith-address", "langsmith-replicas"))
 
 # Longer than the dotted order of any run that is as deep as the stack.
 MOST_CHARS = 1 << 16
@@ -101,7 +101,9 @@ class DottedOrder:
         return cls._parse(text if type(text) is str else text_of(text, _REFUSED))
 
     @classmethod
-    def _parse(cls, header: str) -> Optional[DottedOrder]:
+    def _parse(cls, header: Optional[str]) -> Optional[DottedOrder]:
+        if not header:
+            return None
         if len(header) <= MOST_CHARS:
             order = header
             is_valid = _FORMAT.fullmatch(order) is not None
@@ -302,7 +304,7 @@ class LangSmithBaggage(NamedTuple):
         """
         Return the baggage without any key of LangSmith's.
         """
-        return baggage.without(*KEYS)
+        return baggage._without(KEYS)
 
     def __reduce__(self) -> Tuple[Any, ...]:
         # The default of `metadata`, a mappingproxy, cannot be pickled.

@@ -71,7 +71,9 @@ class TraceParent(NamedTuple):
         return cls._parse(text if type(text) is str else text_of(text, _REFUSED))
 
     @classmethod
-    def _parse(cls, header: str) -> Optional[TraceParent]:
+    def _parse(cls, header: Optional[str]) -> Optional[TraceParent]:
+        if not header:
+            return None
         if len(header) == CHARS and _FORMAT.fullmatch(header) is not None:
             return tuple.__new__(cls, (header[3:35], header[36:52], _FLAGS[header[53:]]))  # faster than `cls(...)`
         found = None

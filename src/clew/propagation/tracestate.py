@@ -80,17 +80,14 @@ class TraceState:
         return cls._parse(text if type(text) is str else text_of(text, _REFUSED))
 
     @classmethod
-    def _parse(cls, header: str) -> TraceState:
+    def _parse(cls, header: Optional[str]) -> TraceState:
         if not header:
             return _EMPTY
         members: Optional[Dict[str, str]] = dict(_MEMBERS.findall(header)) if len(header) <= MOST_CHARS else {}
         if not members or not len(members) == header.count(",") + 1 <= MOST_MEMBERS:
             members = _members_of(header)
             if members is None:
-                report(
-                    _REFUSED,
-                    f"expected a valid tracestate, got {header[:SHOWN_CHARS]!a}; all of its members are left out",
-                )
+                report(_REFUSED, f"expected a valid tracestate, got {header[:SHOWN_CHARS]!a}; it is ignored")
         state = cls.__new__(cls)
         state._members = members or {}
         return state

@@ -20,6 +20,9 @@ from clew.runs._tree.ids import new_id_text, now_ns
 
 __all__ = ("extract", "get_current_headers", "inject")
 
+_SAMPLED_FLAGS = f"{SAMPLED:02x}"
+_RANDOM_FLAGS = f"{SAMPLED | RANDOM:02x}"
+_UNSAMPLED_FLAGS = f"{RANDOM:02x}"
 _ID_OF_ROOT = slice(22, 58)  # of a dotted order
 # Servers accept some 8,190 bytes of a header, and refuse a request with a longer one.
 MOST_ORDER_CHARS = 8_000
@@ -93,7 +96,7 @@ def extract(headers: Any) -> Dict[str, str]:
     Example:
         >>> import clew
         >>> from clew.runs.headers import extract
-        >>> parent = extract({"X": "y", "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
+        >>> parent = extract({"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
         >>> with clew.record(), clew.tracing_context(parent=parent), clew.trace("serve") as run:
         ...     run.parent_span_id
         '00f067aa0ba902b7'
@@ -138,22 +141,23 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
         identity = identity.parent
     own_baggage = current_baggage.get()
     if identity is None:
-        return write(baggage=own_baggage) if own_baggage else {}
+        return {} if own_baggage is None else write(baggage=own_baggage)
     inherited = identity.inherited
     upstream = None
     baggage = own_baggage
     if inherited is not None:
         upstream = inherited.upstream
-        if own_baggage is None and upstream is not None:
-            own_baggage = upstream.baggage
-        baggage = _with_inherited(inherited, own_baggage or NO_BAGGAGE)
+        # Most requests are sent with the same two objects as the one before. Both are immutable.
+        written = inherited.written
+        if written is not None and written[0] is own_baggage:
+            baggage = written[1]
+        else:
+            baggage = _with_inherited(inherited, own_baggage)
     if isinstance(identity, Remote):
         return _headers_of_remote(identity, span_id, baggage)
     if not identity.is_sampled:
-        return write(identity.trace_hex(), identity.span_id, RANDOM, baggage=baggage)
+        return write(identity.trace_hex(), identity.span_id, _UNSAMPLED_FLAGS, baggage=baggage)
     order = identity.dotted_order
-    # The ids are cut out of the dotted order, which is faster than their properties.
-    span_id = order[-17:-13] + order[-12:]
     langsmith_trace: Optional[str] = order
     if len(order) > MOST_ORDER_CHARS:
         langsmith_trace = None
@@ -162,17 +166,12 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
             f"expected a dotted order of at most {MOST_ORDER_CHARS:,} characters, got {len(order):,}; "
             f"the run is sent as a traceparent only",
         )
+    # The ids are cut out of the dotted order, which is faster than their properties.
+    span_id = f"{order[-17:-13]}{order[-12:]}"
     if upstream is None:
-        trace_id: Optional[str] = order[_ID_OF_ROOT].replace("-", "")
-        return write(trace_id, span_id, SAMPLED | RANDOM, langsmith_trace=langsmith_trace, baggage=baggage)
-    return write(
-        upstream.trace_id,
-        span_id,
-        SAMPLED | RANDOM if upstream.is_random else SAMPLED,
-        trace_state=upstream.trace_state,
-        langsmith_trace=langsmith_trace,
-        baggage=baggage,
-    )
+        return write(order[_ID_OF_ROOT].replace("-", ""), span_id, _RANDOM_FLAGS, None, langsmith_trace, baggage)
+    flags = _RANDOM_FLAGS if upstream.is_random else _SAMPLED_FLAGS
+    return write(upstream.trace_id, span_id, flags, upstream.trace_state, langsmith_trace, baggage)
 
 
 def _headers_of_remote(remote: Remote, span_id: Optional[str], baggage: Optional[Baggage]) -> Dict[str, str]:
@@ -183,21 +182,21 @@ def _headers_of_remote(remote: Remote, span_id: Optional[str], baggage: Optional
     if span_id is None:
         span_id = new_id_text(now_ns())[-17:].replace("-", "")
     trace_id, _, flags = upstream.trace_parent
-    return write(trace_id, span_id, flags, trace_state=upstream.trace_state, baggage=baggage)
+    return write(trace_id, span_id, f"{flags:02x}", trace_state=upstream.trace_state, baggage=baggage)
 
 
-def _with_inherited(inherited: Inherited, own_baggage: Baggage) -> Baggage:
-    # Most requests are sent with the same two objects as the one before. Both are immutable.
-    written = getattr(inherited, "written", None)
-    if written is not None and written[0] is own_baggage:
-        cached: Baggage = written[1]
-        return cached
+def _with_inherited(inherited: Inherited, own_baggage: Optional[Baggage]) -> Baggage:
+    own = own_baggage
+    if own is None and inherited.upstream is not None:
+        own = inherited.upstream.baggage
+    if own is None:
+        own = NO_BAGGAGE
     if isinstance(inherited, InheritedFromHeaders):
-        baggage = inherited.upstream.with_inherited(own_baggage)
+        baggage = inherited.upstream.with_inherited(own)
     else:
         options = LangSmithBaggage(inherited.metadata, inherited.tags, inherited.project_name)
-        baggage = options.added_to(own_baggage)
-        if own_baggage:
+        baggage = options.added_to(own)
+        if own:
             return baggage  # not cached: `inherited` may serve all requests, `own_baggage` only one of them
     inherited.written = own_baggage, baggage
     return baggage

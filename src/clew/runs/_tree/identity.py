@@ -18,6 +18,7 @@ from clew.runs._tree.options import check_mapping, check_project_name, check_tag
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
     from clew.propagation.carrier import Incoming
+    from clew.propagation.langsmith import LangSmithBaggage
 
 __all__ = (
     "Identity",
@@ -43,7 +44,8 @@ class Inherited:
     project_name: Optional[str]
     tags: Tuple[str, ...]
     upstream: Optional[Incoming]
-    written: Tuple[Baggage, Baggage]  # a cache: the program's baggage, and the same with these options added
+    # A cache: the program's baggage, and the same with these options added.
+    written: Optional[Tuple[Optional[Baggage], Baggage]]
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Inherited:
         self.tags = tags
         self.metadata = metadata
         self.upstream = upstream
+        self.written = None
 
     def overlaid(self, own: Inherited) -> Inherited:
         """
@@ -74,19 +77,26 @@ class InheritedFromHeaders(Inherited):
     What the children of a run in another process inherit: read from the baggage in its headers when first needed.
     """
 
-    __slots__ = ()
+    __slots__ = ("_decoded",)
 
     upstream: Incoming
+    _decoded: Optional[LangSmithBaggage]
 
     def __init__(self, upstream: Incoming) -> None:
         self.upstream = upstream
+        self.written = None
+        self._decoded = None
 
-    def __getattr__(self, name: str) -> Any:
-        # Called only while a slot is empty.
-        if name not in ("metadata", "project_name", "tags"):
-            raise AttributeError(name)
-        self.metadata, self.tags, self.project_name = self.upstream.langsmith
-        return getattr(self, name)
+    def _decode(self) -> LangSmithBaggage:
+        decoded = self._decoded
+        if decoded is None:
+            self._decoded = decoded = self.upstream.langsmith
+        return decoded
+
+    # Properties, not `__getattr__`: a class that has one is slower at all its attributes.
+    metadata = property(lambda self: self._decode().metadata)
+    project_name = property(lambda self: self._decode().project_name)
+    tags = property(lambda self: self._decode().tags)
 
 
 def hand_down(
