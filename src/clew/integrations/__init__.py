@@ -1,5 +1,5 @@
 """
-clew and one other package at a time: a module for each, which alone imports it.
+Use clew together with other packages. Each one is imported by its own module here, and nowhere else.
 """
 
 from __future__ import annotations

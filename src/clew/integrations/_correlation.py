@@ -1,7 +1,7 @@
 """
-The ids of the run in which a line of a log is written.
+Find the ids that the log integrations add to each log line.
 
-How they get into the line is each logging library's own.
+Adding them is up to the module for each logging library.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = ("current_ids",)
 
 def current_ids() -> Optional[Tuple[str, str, str]]:
     """
-    Return the ids of the current trace, span and run as they are written; None where there is none.
+    Return the ids of the current trace, span and run as text; None if there is no current run.
 
-    Where the headers of a request are the parent and no run has begun yet, the run is an empty string.
+    If the parent is in the headers of a request and no run has started yet, the id of the run is empty.
     """
     identity = current_identity.get()
     if identity is None:
@@ -27,6 +27,6 @@ def current_ids() -> Optional[Tuple[str, str, str]]:
     try:
         run_id = "" if isinstance(identity, Remote) else identity.id_text()
         return identity.trace_hex(), identity.span_id, run_id
-    except Exception as error:  # noqa: BLE001  the line is to be written all the same
-        report("log_lines_failed", "the ids of a run could not be added to a line of the log", error=error)
+    except Exception as error:  # noqa: BLE001  the log line is written without the ids
+        report("log_lines_failed", "the ids of a run could not be added to a log line", error=error)
         return None

@@ -1,7 +1,7 @@
 """
-The ids of the current run in each record of the standard library's `logging`: by a filter, or in the whole process.
+Add the ids of the current run to the records of the standard library's `logging`: by a filter, or in the whole process.
 
-Nothing here formats or sends a record, and no handler is touched.
+Nothing here formats or sends a record, and no handler is changed.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ _NO_IDS = ("", "", "")
 
 class RunContextFilter(logging.Filter):
     """
-    Give each record that comes by ``trace_id``, ``span_id`` and ``run_id``: those of the current run.
+    Add ``trace_id``, ``span_id`` and ``run_id`` of the current run to each record that passes the filter.
 
-    They are strings, written as in W3C's headers and, for ``run_id``, as a UUID. All three are always there, so that no
-    format that names them fails: where there is no run they are empty, and so is ``run_id`` under the headers of
-    a request in which no run has begun. What a record has already, by ``extra=`` say, it keeps.
+    They are strings: the first two as in W3C's headers, ``run_id`` as a UUID. A record always has all three, so that
+    a format string may name them: without a current run they are empty, and ``run_id`` is empty if the parent is in
+    the headers of a request and no run has started yet. Attributes that the record already has, for example from
+    ``extra=``, are kept.
 
     Context:
-        *When*: as the filter is asked, which is on the thread and in the context of whoever logs if it is on
-        a logger or on an ordinary handler, a `QueueHandler` included. A `QueueListener` and its handlers are too late:
-        they have a thread of their own. Thread-safe.
+        *When*: at the call of the filter. On a logger, an ordinary handler or a `QueueHandler`, that is on the thread
+        and in the context of the code that logs. The handlers of a `QueueListener` run on a thread of their own, where
+        the filter finds no run. Thread-safe.
 
     Args:
-        name: as of any `logging.Filter`: let pass only what is logged under that name.
+        name: as for any `logging.Filter`: only records of the logger with that name, and of those below it, pass.
 
     Source:
-        OpenTelemetry's and Datadog's log correlation, which also fill in their fields where there is no span.
+        The log correlation of OpenTelemetry and Datadog, which also add empty fields if there is no span.
 
     Example:
         >>> import logging, sys, clew
@@ -55,7 +56,7 @@ class RunContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """
-        Add the ids, and let the record pass.
+        Add the ids. Return whether the record passes.
         """
         _fill(record.__dict__)
         return bool(super().filter(record))
@@ -63,17 +64,17 @@ class RunContextFilter(logging.Filter):
 
 def install_record_factory() -> None:
     """
-    Give every record of the process the fields that `RunContextFilter` gives to those that come by it.
+    Add the same ids as `RunContextFilter` to every record of the process.
 
-    The factory that is there makes the records, as before. Calls are counted: the fields are added until each
-    call had its `uninstall_record_factory`. If somebody has put another factory in the place of clew's since, one
-    more call has it on top of that one.
+    The previous record factory still creates the records. Calls are counted: the ids are added until there was one
+    `uninstall_record_factory` for each call. If other code has replaced clew's factory in the meantime, a further call
+    installs clew's again, on top of that one.
 
-    ``extra=`` may have the same names, and goes over what is clew's.
+    Values under the same names in ``extra=`` replace clew's.
 
     Context:
-        *When*: nothing at this call; later as a record is made, on the thread and in the context of whoever logs.
-        Thread-safe.
+        *When*: nothing is captured at this call. The ids are found when a record is created, on the thread and in the
+        context of the code that logs. Thread-safe.
 
     Example:
         >>> import logging, clew
@@ -97,13 +98,13 @@ def install_record_factory() -> None:
 
 def uninstall_record_factory() -> None:
     """
-    Undo one `install_record_factory`. The last one puts back the factory that was there before the first.
+    Undo one `install_record_factory`. The last call restores the factory from before the first one.
 
-    Where somebody has put another factory in the place of clew's since, theirs stays, and clew's, should theirs call
-    it, does nothing any more. That is logged, and counted in `clew.stats()` as ``patches_left_behind``.
+    If other code has replaced clew's factory in the meantime, its factory stays. If it calls clew's, that one adds no
+    ids any more. This is logged, and counted in `clew.stats()` as ``patches_left_behind``.
 
     Raises:
-        NotInstalledError: there is no `install_record_factory` left to undo.
+        NotInstalledError: each `install_record_factory` has been undone already.
     """
     with _guard.lock:
         if not _installed:
@@ -119,18 +120,18 @@ def uninstall_record_factory() -> None:
         is_on_top = logging.getLogRecordFactory() is factory
         if is_on_top:
             logging.setLogRecordFactory(_below(factory))
-    # Not under the lock: a handler of the log may want to install something, too.
+    # Not under the lock: the report is logged, and a log handler may call `install_record_factory`.
     if not is_on_top:
         report(
             "patches_left_behind",
-            "logging's record factory was replaced by somebody else after install_record_factory(), so theirs stays "
-            "and clew's does nothing any more; call uninstall_record_factory() after they have undone theirs",
+            "expected clew's record factory in logging, found another one that was set after install_record_factory(); "
+            "it stays, and clew's adds no ids any more; call uninstall_record_factory() after the other one was undone",
         )
 
 
 class _Factory:
     """
-    Make records as `native` does, and add the ids for as long as it is installed.
+    A record factory that calls `native`, and adds the ids while it is installed.
     """
 
     __slots__ = ("native", "times")
@@ -145,17 +146,17 @@ class _Factory:
             try:
                 record.__dict__ = fields = _Fields(record.__dict__)
                 _fill(fields)
-            except Exception as error:  # noqa: BLE001  a record of somebody's own kind, which is to be logged all the same
-                report("log_lines_failed", "the ids of a run could not be added to a line of the log", error=error)
+            except Exception as error:  # noqa: BLE001  a record of an unusual class is logged without the ids
+                report("log_lines_failed", "the ids of a run could not be added to a log line", error=error)
         return record
 
 
 class _Fields(Dict[str, Any]):
     """
-    Be the attributes of a record, and say of clew's that they are not there.
+    The attributes of a record. ``in`` returns False for clew's.
 
-    For `logging` asks just that of each key in ``extra=``, and raises if it is; programs that have been passing
-    their own ``trace_id`` must go on doing so. What is said last holds.
+    `logging` raises an error if a key of ``extra=`` is already ``in`` the attributes. A program that passes its own
+    ``trace_id`` must still work: its value replaces clew's.
     """
 
     __slots__ = ()
@@ -164,16 +165,16 @@ class _Fields(Dict[str, Any]):
         return name not in _NAMES and super().__contains__(name)
 
     def __reduce__(self) -> Any:
-        # A record that is sent to another process is read there without clew.
+        # Pickled as a plain dict: the process that receives the record may not have clew.
         return dict, (dict(self),)
 
 
 _guard = ForkSafeLock()
-_installed: List[_Factory] = []  # more than one where somebody has replaced clew's in between
+_installed: List[_Factory] = []  # more than one if other code replaced clew's in between
 
 
 def _below(factory: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
-    # Past what is left of clew's own, so that taking turns with somebody else makes no chain of them.
+    # Skip factories of clew's that are no longer installed. Otherwise alternating with other code makes a long chain.
     while isinstance(factory, _Factory) and not factory.times:
         factory = factory.native
     return factory

@@ -1,7 +1,7 @@
 """
-The ids of the current run in each event of structlog's, by a processor.
+Add the ids of the current run to each structlog event, by a processor.
 
-It is a plain function, and structlog itself is not imported.
+The processor is a plain function; structlog is not imported.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ __all__ = ("add_run_context",)
 
 
 def add_run_context(
-    logger: Any,  # noqa: ARG001  what structlog calls a processor with
+    logger: Any,  # noqa: ARG001  structlog passes it to each processor
     method_name: str,  # noqa: ARG001  as above
     event_dict: MutableMapping[str, Any],
 ) -> MutableMapping[str, Any]:
     """
-    Add ``trace_id``, ``span_id`` and ``run_id`` of the current run to an event: a processor of structlog's.
+    Add ``trace_id``, ``span_id`` and ``run_id`` of the current run to an event. This is a structlog processor.
 
-    They are strings, written as in W3C's headers and, for ``run_id``, as a UUID. What there is none of is left out: all
-    three where there is no run, and ``run_id`` under the headers of a request in which no run has begun. What an event
-    has already, it keeps.
+    They are strings: the first two as in W3C's headers, ``run_id`` as a UUID. Without a current run, none of them is
+    added. If the parent is in the headers of a request and no run has started yet, ``run_id`` is not added. Fields that
+    the event already has are kept.
 
     Context:
-        *When*: as the processor is called, in the context of whoever logs; structlog's methods for async code, such
-        as ``ainfo``, take that along to their thread. Thread-safe.
+        *When*: at the call of the processor, in the context of the code that logs. Methods for async code, such as
+        ``ainfo``, run the processor in a thread, in a copy of that context. Thread-safe.
 
     Example:
         >>> import clew, structlog
