@@ -179,6 +179,7 @@ def bench_smoke(session):
     """Run every benchmark once, to see that it runs."""
     session.install(*group("bench"), ".[all]")
     session.run("python", "-m", "benchmarks", "--smoke")
+    session.run("python", "-m", "benchmarks", "--smoke", "--against", "src")
 
 
 @nox.session(python=MAIN)

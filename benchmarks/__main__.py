@@ -1,5 +1,5 @@
 """
-The command: choose groups, run them through pyperf in rounds, print a table for each.
+The command: choose groups, run them through pyperf in rounds, print a table for each. Or compare two builds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import List, Optional, Sequence
 
-from benchmarks._cases import TIMED_GROUPS, sections_of
+from benchmarks._against import print_ratios
+from benchmarks._cases import HOT_PATHS, TIMED_GROUPS, sections_of
 from benchmarks._table import machine, memory_table, timing_table
 from benchmarks.memory import OPERATIONS, footprints
 
@@ -24,17 +25,27 @@ GROUPS = (*TIMED_GROUPS, "memory")
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(GROUPS)}; all without any")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join((*GROUPS, *HOT_PATHS))}")
+    parser.add_argument("--against", metavar="BUILD", help="compare with this directory or revision, by the hot paths")
+    parser.add_argument("--instructions", action="store_true", help="count instructions, with --against (valgrind)")
+    parser.add_argument("--cases", default="", metavar="TEXT", help="only those with this in the title, with --against")
     parser.add_argument("--fast", action="store_true", help="take fewer values")
     parser.add_argument("--smoke", action="store_true", help="only see that every case runs, and measure nothing")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="keep pyperf's raw results")
     options = parser.parse_args(argv)
-    unknown = sorted({*options.groups} - {*GROUPS})
+    unknown = sorted({*options.groups} - {*GROUPS, *HOT_PATHS})
     if unknown:
-        parser.error(f"expected groups out of {', '.join(GROUPS)}, found {', '.join(unknown)}")
+        parser.error(f"expected groups out of {', '.join((*GROUPS, *HOT_PATHS))}, found {', '.join(unknown)}")
+    if (options.instructions or options.cases) and not options.against:
+        parser.error("expected --against with --instructions and --cases")
     if options.output and options.output.exists():
         parser.error(f"expected a new file, found that {options.output} exists")
-    groups = options.groups or GROUPS
+    groups = options.groups or (HOT_PATHS if options.against else GROUPS)
+    if options.against:
+        if "memory" in groups:
+            parser.error("expected timed groups with --against, found memory")
+        print_ratios(groups, options.against, part=options.cases, counts=options.instructions, smoke=options.smoke)
+        return
     if options.smoke:
         smoke(groups)
         return

@@ -23,7 +23,7 @@ from clew.testing.fakes import CountedIds, FakeClock
 from tests.edges._threads import DEADLINE
 
 SECOND = 1_000_000_000
-FAKED = ("now_ns", "new_id_text", "new_random_digits")
+FAKED = ("now_ns", "new_id_text", "new_random_digits", "next_random_number")
 
 
 def placed() -> List[Any]:

@@ -12,7 +12,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.identity import Inherited, Unsampled
-from clew.runs._tree.ids import new_random_digits, now_ns
+from clew.runs._tree.ids import digits_of, draw_numbers, next_random_number, number_of
 
 __all__ = (
     "Filing",
@@ -59,7 +59,7 @@ class Settings:
     Hold what `clew.configure` has said: the one default configuration of the process.
     """
 
-    __slots__ = ("_sampler", "_threshold", "filing", "is_sampling")
+    __slots__ = ("_sampler", "threshold", "filing", "is_sampling")
 
     filing: Optional[Filing]  # None, which a run does not have to remember, where nothing was said
     is_sampling: bool  # whether there is a sampler
@@ -67,7 +67,7 @@ class Settings:
     def __init__(self) -> None:
         self.filing = None
         self._sampler: Optional[Sampler] = None
-        self._threshold: Optional[str] = None  # what is sampled is not below; that of a ratio
+        self.threshold: Optional[int] = None  # of a ratio: a trace whose random number is below is not sampled
         self.is_sampling = False
 
     @property
@@ -117,51 +117,57 @@ class Settings:
                 f"pass a number from 0 to 1, or a function that gets a TraceRoot"
             )
         self._sampler = sampler
-        self._threshold = threshold
+        self.threshold = threshold
         self.is_sampling = sampler is not None
 
     def decide(
         self, name: str, run_type: str, inherited: Optional[Inherited] = None, id_text: Optional[str] = None
     ) -> Union[Unsampled, str]:
         """
-        Return who the root of a trace is that is not recorded; of one that is, the random digits of its id.
+        Decide whether to sample a new trace. Return its random id digits if so, or an `Unsampled` root if not.
 
-        If the id is given, its digits decide. A sampler that fails records the trace, and is counted as
+        A given id decides by its own digits. A sampler that fails records the trace, and is counted as
         ``"samplers_failed"`` in `clew.stats()`.
 
         Source:
             W3C Trace Context, level 2, section 3.2.2.3.2: the last 7 bytes of the trace id are random; and
-            OpenTelemetry's consistent sampling, which records what is not below the threshold.
+            OpenTelemetry's consistent sampling, which records a trace unless these are below the threshold.
         """
-        digits = new_random_digits() if id_text is None else id_text[19:23] + id_text[24:]
-        # As text, the digits of two numbers of one length compare as these do.
-        if digits[2:] >= (self._threshold or self._threshold_for(name, run_type)):
-            return digits
-        # Filled in here, as a run is in `open_run`, and for the same reason.
-        identity = _new(Unsampled)
-        identity.name = name
-        identity.inherited = inherited
-        identity.start_time_ns = now_ns()
-        identity._digits = digits
-        identity._id_text = id_text
-        identity._order = None
-        return identity
+        if id_text is not None:
+            number = number_of(id_text[19:23] + id_text[24:])
+        else:
+            try:
+                number = next_random_number()
+            except IndexError:
+                number = draw_numbers()
+        threshold = self.threshold
+        if threshold is None:
+            threshold = self._threshold_for(name, run_type)
+        if number >= threshold:
+            return digits_of(number)
+        # Filled in here instead of in an `__init__`, as the two objects in `open_run`.
+        root = _new(Unsampled)
+        root.name = name
+        root.inherited = inherited
+        root._number = number
+        root._id_text = id_text
+        return root
 
-    def _threshold_for(self, name: str, run_type: str) -> str:
+    def _threshold_for(self, name: str, run_type: str) -> int:
         try:
             sampler: Any = self._sampler
             return _threshold_of(float(sampler(TraceRoot(name, run_type, self.service))))
         except Exception as error:  # noqa: BLE001  it is the program's own function, and its call to be made
             report("samplers_failed", "a sampler failed, and the trace is recorded", error=error)
-            return ""
+            return 0
 
 
-def _threshold_of(ratio: float) -> str:
+def _threshold_of(ratio: float) -> int:
     if isnan(ratio):
         raise ArgumentValueError(f"expected a ratio from 0 to 1 of the sampler, got {ratio!r}; return 1 to record")
-    # Not by what 1 less the ratio is, which is 1 for a small one.
+    # Not computed as 1 - ratio, which is 1 for a small ratio.
     recorded = round(min(max(ratio, 0), 1) * _RANDOM_SPACE)
-    return f"{_RANDOM_SPACE - recorded:014x}" if recorded else "g"  # above every digit
+    return _RANDOM_SPACE - recorded << 8  # the place of these bits in a random number: see `digits_of`
 
 
 settings: Settings = Settings()

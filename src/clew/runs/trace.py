@@ -142,7 +142,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         if self._around is not None:
             self._around.__exit__(exc_type, exc, traceback)
         if exc is None or isinstance(exc, self._handled):
-            run._close("success")
+            if run._status == "pending":  # else it has ended, or is not recorded
+                run._close("success")
         else:
             run._fail(exc, traceback)
 

@@ -31,7 +31,7 @@ from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import blocks as _blocks, hooks as _hooks
 from clew.runs._tree.blocks import leave_call, report_foreign_exit
-from clew.runs._tree.identity import hand_down
+from clew.runs._tree.identity import Unsampled, hand_down
 from clew.runs._tree.options import (
     check_run_type,
     metadata_of_extra,
@@ -235,6 +235,22 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
         if run is None:
             return in_place(await fn(*args, **kwargs), recipe)
         token = None
+        if type(run) is Unsampled:  # type: ignore[comparison-overlap]  # see `Recipe.start`
+            try:
+                token = _blocks.set_current(run)
+                result = await fn(*args, **kwargs)
+            except BaseException:
+                leave_call(run, token)
+                raise
+            try:
+                _blocks.reset_current(token)
+            except ValueError:
+                report_foreign_exit()
+            kind = type(result)
+            if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
+                stream = streamed(result, recipe, run)
+                return result if stream is None else stream
+            return result
         try:
             token = _blocks.set_current(run._identity)
             result = await fn(*args, **kwargs)
@@ -282,6 +298,22 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
         if run is None:
             return in_place(fn(*args, **kwargs), recipe)
         token = None
+        if type(run) is Unsampled:  # type: ignore[comparison-overlap]  # see `Recipe.start`
+            try:
+                token = _blocks.set_current(run)
+                result = fn(*args, **kwargs)
+            except BaseException:
+                leave_call(run, token)
+                raise
+            try:
+                _blocks.reset_current(token)
+            except ValueError:
+                report_foreign_exit()
+            kind = type(result)
+            if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
+                stream = streamed(result, recipe, run)
+                return result if stream is None else stream
+            return result
         try:
             token = _blocks.set_current(run._identity)
             result = fn(*args, **kwargs)

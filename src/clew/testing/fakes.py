@@ -63,6 +63,7 @@ _guard = ForkSafeLock()
 _now_ns = _Faked("now_ns")
 _new_id_text = _Faked("new_id_text")
 _new_random_digits = _Faked("new_random_digits")
+_next_random_number = _Faked("next_random_number")
 
 
 class FakeClock(EnteredOnce):
@@ -177,7 +178,11 @@ class CountedIds(EnteredOnce):
         self._count = 0
         self._is_entered = False
         # Bound methods kept as one object each, as `remove` looks for them.
-        self._fakes = ((_new_id_text, self._text), (_new_random_digits, self._digits))
+        self._fakes = (
+            (_new_id_text, self._text),
+            (_new_random_digits, self._digits),
+            (_next_random_number, self._number),
+        )
 
     def nth(self, number: int) -> UUID:
         """
@@ -193,6 +198,9 @@ class CountedIds(EnteredOnce):
         with _guard.lock:
             self._count += 1
             return _as_digits(self._count)
+
+    def _number(self) -> int:
+        return _ids.number_of(self._digits())
 
     def _text(self, time_ns: int, digits: Optional[str] = None) -> str:
         if digits is not None and digits > _as_digits(self._count):

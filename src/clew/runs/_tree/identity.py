@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, List, Mapping, Optional, Sequen
 from uuid import UUID
 
 from clew._shared.locks import ForkSafeLock
-from clew.runs._tree.ids import new_id_text, now_ns
+from clew.runs._tree.ids import digits_of, new_id_text, now_ns
 from clew.runs._tree.kept.copier import copy_value
 from clew.runs._tree.options import check_mapping, check_project_name, check_tags
 
@@ -274,21 +274,38 @@ class Remote(Identity):
 class Unsampled(Identity):
     """
     The root of a trace that is not sampled. A traced call uses it in place of a run, at a lower cost.
+
+    It is created for each such call, so whatever few of them need is created when it is needed.
     """
 
-    __slots__ = ("_digits",)
+    __slots__ = ("_number", "_start_time_ns")
 
     is_sampled: ClassVar[bool] = False
     parent: ClassVar[None] = None  # type: ignore[misc]  # a root has no parent; a class attribute costs nothing
     status = _status = "unsampled"
 
-    _digits: str
+    _number: int  # the random bits that the sampler decided by
+    _start_time_ns: int
 
     def id_text(self) -> str:
         """
-        Return the given id, or a UUIDv7 with the random digits that the sampler decided by.
+        Return the given id, or a UUIDv7 with the random bits that the sampler decided by.
         """
-        return self._id_text or new_id_text(self.start_time_ns, self._digits)
+        return self._id_text or new_id_text(self.start_time_ns, digits_of(self._number))
+
+    @property
+    def start_time_ns(self) -> int:  # type: ignore[override]  # read from the clock when first needed
+        """
+        When the start was first needed, in nanoseconds since the epoch.
+        """
+        with _id_guard.lock:  # two threads must get the same time, and the same id
+            if not hasattr(self, "_start_time_ns"):
+                self._start_time_ns = now_ns()
+            return self._start_time_ns
+
+    @property
+    def _order(self) -> str:  # type: ignore[override]  # as `start_time_ns`
+        return _dotted_part(self)
 
     @property
     def _identity(self) -> Unsampled:

@@ -11,9 +11,13 @@ import time
 from typing import Callable, List, Optional
 
 __all__ = (
+    "digits_of",
+    "draw_numbers",
     "new_id_text",
     "new_random_digits",
+    "next_random_number",
     "now_ns",
+    "number_of",
 )
 
 
@@ -33,8 +37,45 @@ _RANDOM_BITS = int("3fffffffffffffff" * _MOST_DRAWN, 16)
 _VARIANT_BITS = int("8000000000000000" * _MOST_DRAWN, 16)
 
 
+# Random bits of the next trace ids whose sampling is decided: numbers of 64 bits. They are not written as digits, as
+# few of these ids are ever needed.
+_random_numbers: List[int] = []
+
+
+# Raises IndexError if there are none left: the caller draws more. `pop` is atomic: two threads never get the same one.
+next_random_number: Callable[[], int] = _random_numbers.pop
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_random_digits.clear)
+    os.register_at_fork(after_in_child=_random_numbers.clear)
+
+
+def draw_numbers() -> int:
+    """
+    Draw more random numbers at once, and return one of them.
+    """
+    number: int
+    number, *others = memoryview(os.urandom(8 * _MOST_DRAWN)).cast("Q").tolist()
+    _random_numbers.extend(others)
+    return number
+
+
+def digits_of(number: int) -> str:
+    """
+    Return the last 64 bits of an id as hexadecimal digits, from a random number.
+
+    The high 56 bits of the number are the low 56 bits of the id, which decide whether the trace is sampled. So numbers
+    compare as these do.
+    """
+    return f"{number & 0x3F | 0x80:02x}{number >> 8:014x}"
+
+
+def number_of(digits: str) -> int:
+    """
+    Return the number that `digits_of` makes these digits of.
+    """
+    return int(digits[2:] + digits[:2], 16)
 
 
 def new_random_digits() -> str:

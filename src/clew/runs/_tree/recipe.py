@@ -29,7 +29,7 @@ from clew.runs import run as _run
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import ambient, current_identity
 from clew.runs._tree.identity import Inherited, Nobody, Unsampled, hand_down
-from clew.runs._tree.ids import new_id_text, now_ns
+from clew.runs._tree.ids import digits_of, draw_numbers, new_id_text, next_random_number, now_ns
 from clew.runs._tree.kept.copier import call_without_tracing, copy_value, process_payload
 from clew.runs._tree.kept.signature import input_reader
 from clew.runs._tree.options import (
@@ -51,6 +51,7 @@ _RUN_TREE = "run_tree"
 
 _around = ambient.get
 _current = current_identity.get
+_new = object.__new__
 
 # The traced functions whose `run_tree` parameter is filled in.
 filling_functions: WeakSet[Any] = WeakSet()
@@ -179,10 +180,25 @@ class Recipe:
             return None
         digits = None
         if parent is None and settings.is_sampling:
-            decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
-            if not isinstance(decided, str):
-                return decided  # type: ignore[return-value]  # an Unsampled, which has the methods that the wrappers call
-            digits = decided
+            threshold = settings.threshold
+            if threshold is None or self._id_text is not None:
+                decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
+                if type(decided) is not str:
+                    return decided  # type: ignore[return-value]  # an Unsampled, which the wrappers know
+                digits = decided
+            else:  # what `decide` does, written out: most calls of a sampled service take this way
+                try:
+                    number = next_random_number()
+                except IndexError:
+                    number = draw_numbers()
+                if number < threshold:
+                    root = _new(Unsampled)
+                    root.name = self._name
+                    root.inherited = self._own
+                    root._number = number
+                    root._id_text = None
+                    return root  # type: ignore[return-value]  # as above
+                digits = digits_of(number)
         run = None
         try:
             read = self._read_inputs or self._make_reader()
