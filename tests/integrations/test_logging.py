@@ -98,7 +98,7 @@ def filtered(log: logging.Logger, kept: Kept) -> Kept:
 
 @pytest.fixture
 def factory() -> Iterator[Callable[..., Any]]:
-    """Undo at the end whatever a test has installed; the value is the factory that was there."""
+    """Yield the current record factory. After the test, undo each installation."""
     before = logging.getLogRecordFactory()
     yield before
     after = logging.getLogRecordFactory()
@@ -395,7 +395,7 @@ def test_the_factory_is_there_until_each_install_had_its_uninstall(factory: Call
 
 
 class TheirRecord(logging.LogRecord):
-    """Be a record of somebody else's."""
+    """A record class of another library."""
 
 
 def test_the_factory_that_was_there_makes_the_records(factory: object) -> None:
@@ -424,7 +424,7 @@ def test_what_the_factory_that_was_there_raises_is_raised(factory: Callable[...,
 
 
 class Slotted:
-    """Be a record, to whoever is content with little."""
+    """A record to which no attributes can be added."""
 
     __slots__ = ()
 

@@ -22,7 +22,7 @@ HEADERS = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 
 
 class Log:
-    """Be a logger of structlog's, and keep its events."""
+    """A structlog logger that keeps its events."""
 
     def __init__(self, *before: Any) -> None:
         self._captured = structlog.testing.LogCapture()

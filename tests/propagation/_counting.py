@@ -12,7 +12,7 @@ import clew
 
 @contextmanager
 def counting() -> Iterator[Dict[str, int]]:
-    """Yield a dict that has, after the block, what has been counted in it."""
+    """Yield a dict. After the block it holds the incidents that were counted in the block."""
     before = clew.stats()
     counted: Dict[str, int] = {}
     yield counted

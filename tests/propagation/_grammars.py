@@ -29,7 +29,7 @@ def _consists_of(text: str, chars: str, length: int) -> bool:
 
 
 def is_traceparent(text: str) -> bool:
-    """Tell whether the text is one of version 00, with no other flags than are defined."""
+    """Return whether the text is a traceparent of version 00 in which only defined flags are set."""
     version, *fields = text.split("-")
     if version != "00" or len(fields) != 3:
         return False
@@ -39,7 +39,7 @@ def is_traceparent(text: str) -> bool:
 
 
 def is_tracestate(text: str) -> bool:
-    """Tell whether the text is one that may be sent: no empty member, no key twice, no white space around."""
+    """Return whether the text is a tracestate that may be sent: no empty member, repeated key or outer white space."""
     pairs = [member.partition("=") for member in text.split(",")]
     return len({key for key, _, _ in pairs}) == len(pairs) <= 32 and all(map(_is_state_pair, pairs))
 
@@ -51,7 +51,7 @@ def _is_state_pair(pair: Tuple[str, str, str]) -> bool:
 
 
 def is_baggage(text: str) -> bool:
-    """Tell whether the text is one that everybody has to pass on, with no white space in it."""
+    """Return whether the text is a baggage without white space that every system must pass on."""
     members = text.split(",")
     return len(members) <= 64 and len(text.encode()) <= 8192 and all(map(_is_baggage_member, members))
 
@@ -70,7 +70,7 @@ def _is_property(text: str) -> bool:
 
 
 def is_dotted_order(text: str) -> bool:
-    """Tell whether LangSmith can read each part."""
+    """Return whether LangSmith can read each part."""
     parts = text.split(".")
     return len(moments_of(text)) == len(parts) and all(
         len(part) == 22 + 36 and str(UUID(part[-36:])) == part[-36:] for part in parts

@@ -43,14 +43,14 @@ def members_of(baggage: Baggage) -> List[Member]:
         ),
         ("userId=Am%C3%A9lie", [("userId", "Am\u00e9lie", ())]),
         ("userId =   alice", [("userId", "alice", ())]),
-        # White space, around every sign.
+        # White space around `=`, `;` and `,`.
         ("\t a \t=\t 1 \t;\t p \t=\t 2 \t;\t q \t,\t b=3\t ", [("a", "1", (("p", "2"), ("q", None))), ("b", "3", ())]),
-        # A value may be empty, and may have further signs of equality.
+        # A value may be empty, and may contain `=`.
         ("a=", [("a", "", ())]),
         ("a==", [("a", "=", ())]),
         ("a=b=c==;p=q=r", [("a", "b=c==", (("p", "q=r"),))]),
         ("a=1;p=", [("a", "1", (("p", ""),))]),
-        # What is encoded, in either case, and what only looks so.
+        # Percent-encoding in either letter case, and texts that only look like it.
         ("a=%e2%82%AC", [("a", "\u20ac", ())]),
         ("a=%2C%3B%5C%22%25%20%09", [("a", ',;\\"% \t', ())]),
         ("a=%41", [("a", "A", ())]),
@@ -60,17 +60,17 @@ def members_of(baggage: Baggage) -> List[Member]:
         ("a=1+2%2B3", [("a", "1+2+3", ())]),
         # Keys are not decoded.
         ("a%20b+c=1", [("a%20b+c", "1", ())]),
-        # What is no UTF-8 is replaced: a lone byte, one that is cut off, one too long, a surrogate.
+        # Bytes that are no UTF-8 are replaced: a single byte, a cut sequence, an overlong one, a surrogate.
         ("a=%FF", [("a", "\ufffd", ())]),
         ("a=x%C3y", [("a", "x\ufffdy", ())]),
         ("a=%C3%A9%E9", [("a", "\u00e9\ufffd", ())]),
         ("a=%C0%80", [("a", "\ufffd\ufffd", ())]),
         ("a=%ED%A0%80", [("a", "\ufffd\ufffd\ufffd", ())]),
         ("a=1;p=%FF", [("a", "1", (("p", "\ufffd"),))]),
-        # Keys may be there twice, also one after the other, and keep their order.
+        # A key may occur twice. Members keep their order.
         ("a=1,b=2,a=3,a=3", [("a", "1", ()), ("b", "2", ()), ("a", "3", ()), ("a", "3", ())]),
         ("a=1;p=2;p=3", [("a", "1", (("p", "2"), ("p", "3")))]),
-        # All characters that there may be.
+        # All characters that are allowed.
         (
             f"{TOKEN_CHARS}={BAGGAGE_CHARS};{TOKEN_CHARS}={BAGGAGE_CHARS}",
             [(TOKEN_CHARS, BAGGAGE_CHARS, ((TOKEN_CHARS, BAGGAGE_CHARS),))],
@@ -125,7 +125,7 @@ def test_member_that_is_not_valid_is_left_out_alone(member: str) -> None:
 @pytest.mark.parametrize(
     ("text", "value", "written"),
     [
-        # Only what has to be encoded was not; it is clear what was meant.
+        # Characters that should have been encoded. The meaning is clear.
         ("a=b c", "b c", "a=b%20c"),
         ("a=b\t\tc", "b\t\tc", "a=b%09%09c"),
         ('a="b"', '"b"', "a=%22b%22"),
@@ -136,7 +136,7 @@ def test_member_that_is_not_valid_is_left_out_alone(member: str) -> None:
         ("a=\u00e9", "\u00e9", "a=%C3%A9"),
         ("a=b\x00\r\nx: y", "b\x00\r\nx: y", "a=b%00%0D%0Ax:%20y"),
         ("a=\ud800", "\ud800", "a=?"),
-        # A property that is none is left out.
+        # A property that is not valid is left out.
         ("a=%62;c d=2;;=;e=%66 ;g=h i", "b", "a=b;e=f;g=h%20i"),
     ],
     ids=lambda value: repr(value)[:40],
@@ -166,7 +166,7 @@ def test_8192_bytes_are_passed_on_and_no_more(others: Tuple[str, ...]) -> None:
     header = header.replace("a=", "a=" + "x" * (8192 - len(header)), 1)
     assert len(header) == 8192
     assert Baggage.from_header(header).to_header() == header
-    # Whole members only: the one that does not fit is left out, here the last.
+    # Only whole members are written. The last one does not fit.
     assert Baggage.from_header(f"a{header}").to_header() == (",".join(f"a{header}".split(",")[:-1]) or None)
 
 
@@ -192,7 +192,7 @@ def test_limit_is_one_of_bytes_as_they_are_written() -> None:
         "a=1" + ";p" * MEGABYTE,
         "a=1," * MEGABYTE,
         f"a=1,b={'x' * MEGABYTE}",
-        # Where a part of it would be one, too.
+        # Texts of which a part would be a valid member.
         f"{' ' * 16379},a=1234567",
         f"{' ' * 16379},a=1;p=567",
     ],
@@ -206,7 +206,7 @@ def test_header_that_is_too_large_has_no_member_in_part(text: str) -> None:
 @pytest.mark.parametrize("part", ["x", "%41", "%", ";p", ";p=x", ";p=%41", "x%41", " ", "=", ";", "\u00e9", "%C3"])
 @pytest.mark.parametrize("end", ["", '"', " y", "%", ";", "\x00"])
 def test_time_to_read_grows_with_the_text_only(part: str, end: str) -> None:
-    # A pattern that tries everything twice at each place would still be at it tomorrow.
+    # A pattern with exponential backtracking would not end.
     text = f"a={part * (16_000 // len(part))}{end}"
     assert len(Baggage.from_header(text).members) == 1
 
@@ -230,7 +230,7 @@ def test_member_with_a_key_that_cannot_be_written_is_left_out(key: Any) -> None:
 
 
 class Unspeakable:
-    """Be a value that cannot even be printed."""
+    """A value whose `__str__` raises."""
 
     def __str__(self) -> str:
         raise KeyError("nothing to say")
@@ -250,10 +250,10 @@ def test_member_that_cannot_be_made_text_is_left_out() -> None:
         ("\r\nx: y", "%0D%0Ax:%20y"),
         ("\x00\x7f", "%00%7F"),
         ("\u00e9\u20ac\U0001f642", "%C3%A9%E2%82%AC%F0%9F%99%82"),
-        # Some readers take the one for a space, and the other for the end.
+        # Some readers decode `+` as a space, and end the value at a second `=`.
         ("1+1=2", "1%2B1%3D2"),
         (BAGGAGE_CHARS, BAGGAGE_CHARS.replace("+", "%2B").replace("=", "%3D")),
-        # Half of a pair of surrogates is no character.
+        # A single surrogate is no character.
         ("\ud800", "?"),
         ("a\udfff\u00e9%", "a?%C3%A9%25"),
         (12, "12"),
@@ -284,7 +284,7 @@ def test_member_that_is_changed_keeps_its_place() -> None:
 def test_member_that_is_made_takes_the_place_of_all_that_are_read() -> None:
     baggage = Baggage.from_header("a=1,b=2,a=3")
     assert baggage.updated("a", "4").updated("a", "4").to_header() == "a=4,b=2"
-    # Also where a member like the new one is there already.
+    # Also if an equal member is there already.
     assert baggage.updated("a", "4").updated("a", "5").updated("c", "6").to_header() == "a=5,b=2,c=6"
 
 
@@ -338,7 +338,7 @@ def test_opentelemetry_and_clew_read_each_other() -> None:
     for key, value in values.items():
         baggage = baggage.updated(key, value)
     assert read_baggage({"baggage": baggage.to_header()}) == values
-    # A space is a plus to them, which the specification does not say.
+    # OpenTelemetry writes a space as `+`, against the specification.
     plain = {key: value for key, value in values.items() if " " not in value}
     assert [(member.key, member.value) for member in Baggage.from_header(written_baggage(plain)).members] == list(
         plain.items()

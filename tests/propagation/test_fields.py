@@ -45,7 +45,7 @@ REPEATED: Pairs = [
     ("Accept", "*/*"),
     ("BAGGAGE", "k=1;p"),
     ("User-Agent", "x" * 11),
-    # An empty header is as good as none.
+    # An empty header counts as no header.
     ("baggage", ""),
     ("traceparent", " \t "),
     ("Baggage", "l=%32"),
@@ -65,7 +65,7 @@ READ_SINGLE = Fields(PARENT, "a=1,b=2", "k=1;p,l=%32", f"{ROOT_RUN}.{CHILD_RUN}"
 
 
 def in_bytes(pairs: Pairs) -> List[Tuple[bytes, bytes]]:
-    """Return them as ASGI has them."""
+    """Return the headers in the form of ASGI."""
     return [(key.lower().encode(), value.encode()) for key, value in pairs]
 
 
@@ -115,7 +115,7 @@ def message(kind: Any) -> Callable[[Pairs], Any]:
         message(Message),
         message(http.client.HTTPMessage),
         lambda pairs: added_to(urllib3.HTTPHeaderDict())(pairs),
-        # What aiohttp has, in its clients and its servers.
+        # The headers of aiohttp, in its clients and servers.
         multidict.CIMultiDict,
         lambda pairs: multidict.CIMultiDictProxy(multidict.CIMultiDict(pairs)),
     ],
@@ -129,7 +129,7 @@ def test_repeated_headers_are_read_from_every_shape(shape: Callable[[Pairs], Any
 
 
 def environ_of(pairs: Pairs) -> Dict[str, Any]:
-    """Return them as WSGI has them, which joins those that are repeated."""
+    """Return the headers in the form of WSGI, which joins repeated ones."""
     environ: Dict[str, Any] = {}
     setup_testing_defaults(environ)
     environ.update({f"HTTP_{key.upper().replace('-', '_')}": value for key, value in pairs})
@@ -271,7 +271,7 @@ def test_all_values_of_what_cannot_be_read_are_those_before() -> None:
 
 
 class Raising:
-    """Raise whatever one does with it."""
+    """Raises at every operation."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error

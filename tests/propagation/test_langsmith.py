@@ -32,7 +32,7 @@ def run_of(moment: str) -> str:
     [
         (ROOT_RUN, [(START_NS, ROOT_ID)]),
         (f"{ROOT_RUN}.{CHILD_RUN}", [(START_NS, ROOT_ID), (START_NS + 1000, CHILD_ID)]),
-        # A child may start with its parent.
+        # A child may start at the same time as its parent.
         (f"{ROOT_RUN}.{ROOT_RUN}", [(START_NS, ROOT_ID)] * 2),
         (f"\t {ROOT_RUN} \t", [(START_NS, ROOT_ID)]),
         (run_of("19700101T000000000000Z"), [(0, ROOT_ID)]),
@@ -74,7 +74,7 @@ def test_id_in_upper_case_is_the_same_id() -> None:
         f"{ROOT_RUN}\n",
         f"{ROOT_RUN}\x00",
         f"{ROOT_RUN},{ROOT_RUN}",
-        # Times that there are not.
+        # Times that do not exist.
         run_of("20260230T030405000006Z"),
         run_of("20250229T030405000006Z"),
         run_of("20260431T030405000006Z"),
@@ -87,7 +87,7 @@ def test_id_in_upper_case_is_the_same_id() -> None:
         run_of("20260102T036005000006Z"),
         run_of("20260102T030460000006Z"),
         run_of("00000102T030405000006Z"),
-        # Before anybody could trace anything.
+        # Before 1970.
         run_of("19691231T235959999999Z"),
         run_of("00010101T000000000000Z"),
         # Times in another form.
@@ -100,7 +100,7 @@ def test_id_in_upper_case_is_the_same_id() -> None:
         run_of("+0260102T030405000006Z"),
         run_of("2026010 T030405000006Z"),
         run_of("\u0662\u0660\u0662\u06660102T030405000006Z"),
-        # Ids that are none.
+        # Ids that are not valid.
         ROOT_RUN.replace("018f", "018\u0661"),
         ROOT_RUN.replace("018f", "018g"),
         ROOT_RUN.replace("018f0000-", "018f00000"),
@@ -202,7 +202,7 @@ def test_runs_that_are_given_are_named_as_those_that_are_read() -> None:
     for order in (made, read):
         assert order.runs == tuple(runs)
         assert (order.trace_id, order.run_id, order.start_ns) == (ROOT_ID.hex, CHILD_ID.hex, START_NS + 1000)
-    # Also where they are none that a header may have.
+    # Also if a header may not have them.
     late = DottedOrder([(START_NS, ROOT_ID), (0, CHILD_ID)])
     assert (late.trace_id, late.run_id, late.start_ns) == (ROOT_ID.hex, CHILD_ID.hex, 0)
     assert late.parent == DottedOrder.from_header(ROOT_RUN)
@@ -217,7 +217,7 @@ def test_order_is_a_value() -> None:
     assert read != ROOT_RUN
     assert read != ((START_NS, ROOT_ID),)
     assert DottedOrder([(-1, ROOT_ID)]) != DottedOrder([(-2, ROOT_ID)])
-    # What the header cannot tell apart is the same.
+    # Orders with the same header are equal.
     assert read == DottedOrder([(START_NS + 999, ROOT_ID)])
     assert pickle.loads(pickle.dumps(read)) == read
     assert copy.deepcopy(made) == made
@@ -249,9 +249,9 @@ def test_time_is_written_to_the_microsecond() -> None:
         ("langsmith-tags=%2Ca%2C%2C", LangSmithBaggage(tags=("a",))),
         ("langsmith-project=My%20project", LangSmithBaggage(project_name="My project")),
         ("langsmith-project=", LangSmithBaggage()),
-        # Spaces, and members of other people, which make LangSmith's own SDK lose its keys.
+        # Spaces and members of others. LangSmith's own SDK loses its keys here.
         ("a=1;p, langsmith-tags=b , langsmith-project = c", LangSmithBaggage(tags=("b",), project_name="c")),
-        # What is not valid in one key leaves the others alone.
+        # A value that is not valid does not affect the other keys.
         ("langsmith-metadata=garbage,langsmith-tags=a", LangSmithBaggage(tags=("a",))),
         ("langsmith-metadata=,langsmith-tags=a", LangSmithBaggage(tags=("a",))),
         ("langsmith-metadata=[1],langsmith-tags=a", LangSmithBaggage(tags=("a",))),
@@ -259,7 +259,7 @@ def test_time_is_written_to_the_microsecond() -> None:
         ("langsmith-metadata=%FF,langsmith-tags=a", LangSmithBaggage(tags=("a",))),
         (f"langsmith-metadata={'[' * 16_000},langsmith-tags=a", LangSmithBaggage(tags=("a",))),
         ("langsmith-metadata=" + "{%22a%22:" * 1800 + ",langsmith-tags=a", LangSmithBaggage(tags=("a",))),
-        # Of several members with one key the last one that is valid, as in LangSmith's own SDK.
+        # If a key is repeated, the last valid member is read, as in LangSmith's own SDK.
         (
             "langsmith-tags=a,langsmith-tags=b,langsmith-project=c,langsmith-project=d,langsmith-tags=%2C",
             LangSmithBaggage(tags=("b",), project_name="d"),
@@ -267,7 +267,7 @@ def test_time_is_written_to_the_microsecond() -> None:
         ("langsmith-project=c,langsmith-project=", LangSmithBaggage(project_name="c")),
         ("langsmith-metadata={},langsmith-metadata={%22k%22:1},langsmith-metadata=[", LangSmithBaggage({"k": 1})),
         ("langsmith-metadata={%22k%22:1},langsmith-metadata={}", LangSmithBaggage()),
-        # What is LangSmith's and not ours is never trusted.
+        # LangSmith's other keys are never read.
         ("langsmith-replicas=[],langsmith-address=x", LangSmithBaggage()),
     ],
     ids=lambda value: repr(value)[:60],
@@ -333,7 +333,7 @@ def test_what_is_no_text_is_written_valid_or_not_at_all(tags: Any, project_name:
 
 
 class Unspeakable:
-    """Be a value that cannot even be printed."""
+    """A value whose `__str__` raises."""
 
     def __str__(self) -> str:
         raise KeyError("nothing to say")
@@ -349,7 +349,7 @@ class Unspeakable:
         ({"k": ROOT_ID}, {"k": str(ROOT_ID)}),
         ({"k": float("nan"), "l": [float("inf"), -float("inf")]}, {"k": None, "l": [None, None]}),
         ({"k": "NaN", "l": "Infinity"}, None),
-        # What cannot be JSON leaves the metadata out, and nothing else.
+        # Metadata that cannot be written as JSON is left out; the rest is written.
         ({("a", "b"): 1}, {}),
         ({"k": Unspeakable()}, {}),
         (5, {}),

@@ -28,7 +28,7 @@ def client() -> langsmith.Client:
 
 
 def read_by_langsmith(headers: Mapping[str, str], client: langsmith.Client) -> Tuple[Any, ...]:
-    """Return what the SDK has found."""
+    """Return the values that the SDK reads."""
     run = in_empty_context(lambda: RunTree.from_headers(headers, client=client))
     return run.dotted_order, run.trace_id, run.id, run.parent_run_id, run.session_name, run.tags, run.extra
 

@@ -31,7 +31,7 @@ class RaisingAtAll:
 
 
 class RaisingText(str):
-    """Be a text that raises in whatever method a reader could call."""
+    """A str that raises in every method that a reader could call."""
 
     __slots__ = ()
 
@@ -190,7 +190,7 @@ def test_what_one_baggage_drops_is_counted_once_however_often_it_is_written() ->
 
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], List[str]]:
-    """Have each kind of incident logged once more, and return how to get at what is."""
+    """Log each kind of incident once more. Return a function that returns the messages."""
     monkeypatch.setattr(incidents, "_counts", {})
     caplog.set_level(logging.WARNING, "clew")
     return lambda: [record.getMessage() for record in caplog.records]
@@ -219,7 +219,7 @@ def test_log_shows_the_start_of_what_is_refused_and_no_more(
 
 
 def work_of(function: Callable[[], object]) -> int:
-    """Return how many functions of Python and of C are called, and lines of Python begun."""
+    """Return the number of calls of Python and C functions plus the number of executed Python lines."""
     count = 0
 
     def on_event(*_: Any) -> Any:

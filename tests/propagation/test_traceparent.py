@@ -23,7 +23,7 @@ HUGE = "x" * (1 << 20)
         (f"00-{TRACE}-{SPAN}-00", 0),
         (f"00-{TRACE}-{SPAN}-02", RANDOM),
         (f"00-{TRACE}-{SPAN}-03", SAMPLED | RANDOM),
-        # Flags that are not defined are neither read nor handed on.
+        # Undefined flags are neither read nor passed on.
         (f"00-{TRACE}-{SPAN}-ff", SAMPLED | RANDOM),
         (f"00-{TRACE}-{SPAN}-fc", 0),
         # Optional white space.
@@ -32,7 +32,7 @@ HUGE = "x" * (1 << 20)
         (f"{PARENT} ", SAMPLED),
         (f"{PARENT}\t", SAMPLED),
         (f"\t {PARENT} \t", SAMPLED),
-        # Later versions, as far as this one goes: what `RANDOM` is to them is not known.
+        # Later versions: the ids and `SAMPLED` are read. The meaning of the other flags is unknown.
         (f"cc-{TRACE}-{SPAN}-02", 0),
         (f"01-{TRACE}-{SPAN}-ff-more", SAMPLED),
         (f"01-{TRACE}-{SPAN}-01", SAMPLED),
@@ -48,7 +48,7 @@ def test_header_that_is_valid_is_read(text: str, flags: int) -> None:
     assert parent == (TRACE, SPAN, flags)
     assert parent.is_sampled is (flags in {1, 3})
     assert parent.is_random is (flags in {2, 3})
-    # The highest version that we know is the one that we write.
+    # Version 00 is written, whichever was read.
     assert parent.to_header() == f"00-{TRACE}-{SPAN}-{flags:02x}"
 
 
@@ -95,7 +95,7 @@ def test_header_that_is_valid_is_read(text: str, flags: int) -> None:
         f"00-{TRACE[1:]}-{SPAN}-01",
         f"00-{TRACE.upper()}-{SPAN}-01",
         f"00-{TRACE[:-1]}g-{SPAN}-01",
-        # Other people's digits are none.
+        # Digits of other scripts.
         f"00-{TRACE[:-1]}\u0661-{SPAN}-01",
         f"00-{TRACE[:-1]}\uff11-{SPAN}-01",
         # The id of the span.
@@ -113,12 +113,12 @@ def test_header_that_is_valid_is_read(text: str, flags: int) -> None:
         f"00-{TRACE}-{SPAN}-",
         f"00-{TRACE}-{SPAN}-0A",
         f"00-{TRACE}-{SPAN}-+1",
-        # The signs between them.
+        # The dashes.
         PARENT.replace("-", "_"),
         PARENT.replace("-", ""),
         f"00--{TRACE}-{SPAN}-01",
         f"00 -{TRACE}-{SPAN}-01",
-        # White space that HTTP does not know.
+        # White space that HTTP does not allow.
         f"\n{PARENT}",
         f"\u00a0{PARENT}",
         f"\v{PARENT}",
@@ -168,7 +168,7 @@ def test_flags_are_written_as_far_as_they_are_defined(flags: int) -> None:
 
 
 class AndMore:
-    """Be something that has bits, and is no number."""
+    """Has bits, but is no number."""
 
     def __and__(self, other: object) -> int:
         return 0xFFF

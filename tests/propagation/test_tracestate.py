@@ -26,11 +26,11 @@ def text_of(pairs: Pairs) -> str:
     [
         ("foo=1", [("foo", "1")]),
         ("foo=1,bar=2", [("foo", "1"), ("bar", "2")]),
-        # White space around a member is no part of it, and that at the start of a value is one.
+        # White space around a member is removed, but not at the start of a value.
         ("foo=1 \t , \t bar=2, \t baz=3", [("foo", "1"), ("bar", "2"), ("baz", "3")]),
         ("\t foo=1 \t", [("foo", "1")]),
         ("foo= 1 2 ", [("foo", " 1 2")]),
-        # Members may be empty, as one of several headers may be.
+        # Members may be empty, because one of several joined headers may be.
         ("", []),
         (" \t ", []),
         (",,", []),
@@ -38,14 +38,14 @@ def text_of(pairs: Pairs) -> str:
         (",foo=1", [("foo", "1")]),
         ("foo=1,, \t ,bar=2", [("foo", "1"), ("bar", "2")]),
         ("," * 1000 + "foo=1", [("foo", "1")]),
-        # Of several with one key, the first one stays.
+        # If a key is repeated, the first member is kept.
         ("foo=1,foo=1", [("foo", "1")]),
         ("foo=1,bar=2,foo=3", [("foo", "1"), ("bar", "2")]),
-        # As long, and as many, as they may be.
+        # Members of the greatest length and number.
         (f"{'z' * 256}=1", [("z" * 256, "1")]),
         (f"foo={'v' * 256}", [("foo", "v" * 256)]),
         (text_of(FULL), FULL),
-        # The keys of level 2, which may have any sign anywhere but at the start.
+        # Keys of level 2: punctuation is allowed everywhere except at the start.
         ("foo@=1,bar=2", [("foo@", "1"), ("bar", "2")]),
         ("foo@@bar=1", [("foo@@bar", "1")]),
         ("foo@bar@baz=1", [("foo@bar@baz", "1")]),
@@ -92,7 +92,7 @@ def test_header_that_is_valid_is_read_and_written(text: str, pairs: Pairs) -> No
         f"{'z' * 257}=1",
         f"bar={'v' * 257}",
         text_of(FULL),
-        # Each counts, also where one key is there twice.
+        # Each member counts, also if a key is repeated.
         text_of([("bar", "1")] * 32),
         "x" * (1 << 20),
         "," * (1 << 20),

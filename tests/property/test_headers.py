@@ -49,7 +49,7 @@ VALID = [
 
 @st.composite
 def damaged(draw: Callable[[Any], Any]) -> str:
-    """Have a header that is valid, but for a few places."""
+    """Return a valid header with changes at a few places."""
     text: str = draw(st.sampled_from(VALID))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))
@@ -98,7 +98,7 @@ chains = st.lists(st.tuples(moments_ns, st.uuids()), min_size=1, max_size=6).map
 
 
 def read_all(value: Any) -> List[Any]:
-    """Return what each reader makes of the value."""
+    """Return the result of each reader for the value."""
     baggage = Baggage.from_header(value)
     order = DottedOrder.from_header(value)
     return [
@@ -118,7 +118,7 @@ def read_all(value: Any) -> List[Any]:
 
 
 def check_written(reader: Any, is_valid: Callable[[str], bool], value: Any) -> None:
-    """Check that what is written, if it is, is valid, and read again is what is written again."""
+    """Check that a written header is valid, and that reading and writing it again does not change it."""
     text = None if value is None else value.to_header()
     if text is None:
         return

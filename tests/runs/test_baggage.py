@@ -148,7 +148,7 @@ class Key(str, enum.Enum):
 
 
 class Liar(str):
-    """Say something else than it is."""
+    """A str whose methods return another text."""
 
     __slots__ = ()
 

@@ -89,7 +89,7 @@ def test_run_under_a_w3c_parent_is_of_its_trace(recording: clew.Recording) -> No
     run = serve(W3C)
     assert (run.trace_id, run.parent_span_id, run.parent_id) == (UUID(TRACE), SPAN, UUID(int=int(SPAN, 16)))
     assert run.links == ()
-    # Which is no run of LangSmith's, and its id not random, as far as is known.
+    # The parent is no run in LangSmith, and its trace id is not known to be random.
     assert run.dotted_order.count(".") == 0
     assert run.to_headers() == {
         "traceparent": f"00-{TRACE}-{run.span_id}-01",
@@ -176,7 +176,7 @@ def test_nothing_is_recorded_under_a_parent_that_is_not(recording: clew.Recordin
             child.post()
             with clew.tracing_context(tags=["t"]):  # which does not name the parent
                 sent = [run.to_headers(), child.to_headers(), clew.get_current_headers(), work()]
-            # Whoever reads them goes on as unsampled, and knows that somebody stood between.
+            # The receiver continues as unsampled, under a span of this process.
             spans = {headers.pop("traceparent").split("-")[2] for headers in sent}
             assert sent == [{"tracestate": UNSAMPLED["tracestate"]}] * 4
             assert len(spans) == 4
@@ -283,7 +283,7 @@ def test_headers_of_a_chain_deeper_than_the_stack(recording: clew.Recording) -> 
         run = run.create_child(f"{number}")
     assert run.dotted_order.count(".") == depth
     assert run.create_child("last").dotted_order.startswith(f"{run.dotted_order}.")
-    # No server takes so long a header.
+    # No server accepts such a long header.
     before = counted("langsmith_trace_dropped")
     assert {*run.to_headers()} == {"traceparent"}
     assert counted("langsmith_trace_dropped") == before + 1
