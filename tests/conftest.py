@@ -10,7 +10,7 @@ from typing import Iterator
 import pytest
 
 from clew.runs._tree.hooks import is_enabled, set_enabled
-from clew.runs.sampling import settings
+from clew.runs._tree.settings import settings
 
 # Other people's suites run when they are named: `pytest tests/suites`, or the nox session `suites`.
 collect_ignore = ["suites"]

@@ -17,7 +17,7 @@ from clew.exporters.configuration import configure_from_environment
 from clew.exporters.jsonl import read_runs
 from clew.exporters.memory import MemoryExporter
 from clew.runs._tree.hooks import is_enabled
-from clew.runs.sampling import settings
+from clew.runs._tree.settings import settings
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import Keeping, counted, make_run
 

@@ -21,7 +21,7 @@ import clew
 import clew.errors
 from clew.integrations.logging import RunContextFilter, install_record_factory, uninstall_record_factory
 from clew.runs._tree import identity as identity_module
-from clew.runs.sampling import settings
+from clew.runs._tree.settings import settings
 from tests.edges._threads import DEADLINE, in_empty_context, settle
 
 FORMATS = [

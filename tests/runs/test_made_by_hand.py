@@ -15,7 +15,7 @@ import pytest
 
 import clew
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.runs.sampling import settings
+from clew.runs._tree.settings import settings
 from clew.testing.fakes import FakeClock
 from tests.edges._threads import DEADLINE, is_gone
 from tests.exporters._exporters import Keeping, exporting_to

@@ -13,7 +13,7 @@ import pytest
 
 import clew
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.runs.sampling import settings
+from clew.runs._tree.settings import settings
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import trio.lowlevel
 
 import clew
 from clew.runs._tree import hooks
-from clew.runs.sampling import settings
+from clew.runs._tree.settings import settings
 from tests.context._loops import ASYNCIO, Main, current_task, run_on_asyncio, run_on_trio
 from tests.edges._generators import pause, run_by_hand
 from tests.edges._threads import DEADLINE, in_empty_context

@@ -18,7 +18,7 @@ import clew
 import clew.errors
 from clew.runs import headers, run as run_module
 from clew.runs._tree import ids
-from clew.runs.sampling import settings
+from clew.runs._tree.settings import settings
 from clew.testing.fakes import CountedIds, FakeClock
 from tests.edges._threads import DEADLINE
 

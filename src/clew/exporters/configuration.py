@@ -19,7 +19,8 @@ from clew.exporters.pipeline import Pipeline
 from clew.exporters.protocol import Exporter
 from clew.runs._tree.attributes import Unset, unset
 from clew.runs._tree.hooks import set_enabled
-from clew.runs.sampling import Sampler, Settings, settings
+from clew.runs._tree.settings import Settings, settings
+from clew.runs.sampling import Sampler
 
 __all__ = ("configure", "configure_from_environment", "flush", "shutdown")
 

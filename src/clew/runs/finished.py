@@ -13,7 +13,7 @@ from clew.errors import ArgumentTypeError
 from clew.runs._tree.attributes import MutableRun
 from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.kept.errors import ErrorText, text_of
-from clew.runs.sampling import Filing, settings
+from clew.runs._tree.settings import Filing, settings
 
 __all__ = ("Link", "Run")
 

@@ -28,8 +28,8 @@ from clew.runs._tree.options import (
     ignore_langsmith_options,
     metadata_of_extra,
 )
+from clew.runs._tree.settings import settings
 from clew.runs.finished import Run
-from clew.runs.sampling import settings
 
 __all__ = ("RunTree",)
 

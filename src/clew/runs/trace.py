@@ -18,9 +18,9 @@ from clew.runs._tree.identity import Identity, Unsampled, hand_down
 from clew.runs._tree.kept.copier import copy_payload
 from clew.runs._tree.options import check_id, check_name, check_run_type, metadata_of_extra
 from clew.runs._tree.parents import Parent
+from clew.runs._tree.settings import settings
 from clew.runs.current import block_under
 from clew.runs.run import RunTree
-from clew.runs.sampling import settings
 
 __all__ = ("trace",)
 

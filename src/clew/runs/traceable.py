@@ -217,7 +217,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
     start, copy_result = recipe.start, recipe.copy_result
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
-    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  written out, see above
+    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
         if kwargs and recipe.is_addressed(kwargs):
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:
@@ -280,7 +280,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
     start, copy_result = recipe.start, recipe.copy_result
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  written out, see above
+    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
         if kwargs and recipe.is_addressed(kwargs):
             context, recipe_of_call = recipe.with_extra(kwargs)
             with context:

@@ -298,10 +298,13 @@ class Unsampled(Identity):
         """
         When the start was first needed, in nanoseconds since the epoch.
         """
-        with _id_guard.lock:  # two threads must get the same time, and the same id
-            if not hasattr(self, "_start_time_ns"):
-                self._start_time_ns = now_ns()
+        try:
             return self._start_time_ns
+        except AttributeError:
+            with _id_guard.lock:  # two threads must get the same time, and the same id
+                if not hasattr(self, "_start_time_ns"):
+                    self._start_time_ns = now_ns()
+                return self._start_time_ns
 
     @property
     def _order(self) -> str:  # type: ignore[override]  # as `start_time_ns`

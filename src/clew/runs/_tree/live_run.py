@@ -22,8 +22,8 @@ from clew.runs._tree.options import (
     check_mapping,
     event_fields,
 )
+from clew.runs._tree.settings import Filing, settings
 from clew.runs.finished import Identified
-from clew.runs.sampling import Filing, settings
 
 __all__ = ("LiveRun",)
 

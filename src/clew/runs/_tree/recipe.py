@@ -39,9 +39,9 @@ from clew.runs._tree.options import (
     metadata_of_extra,
     options_of_config,
 )
+from clew.runs._tree.settings import settings
 from clew.runs.current import block_under, get_current_run_tree
 from clew.runs.run import RunTree, open_run
-from clew.runs.sampling import settings
 
 __all__ = ("Recipe", "filling_functions", "name_of")
 
@@ -164,7 +164,7 @@ class Recipe:
             return chunks  # they are copies
         return self.copy_result(value)
 
-    def start(  # noqa: C901  written out, as every call runs it
+    def start(  # noqa: C901, PLR0912  written out, as every call runs it
         self, args: Tuple[Any, ...], kwargs: Dict[str, Any], *, later: bool = False
     ) -> Optional[RunTree]:
         """
