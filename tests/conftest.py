@@ -59,7 +59,7 @@ def no_collector() -> Iterator[None]:
 @pytest.fixture
 def settings_as_they_were() -> Iterator[None]:
     """Put back what was said of all runs of the process."""
-    before, was_enabled = {name: getattr(settings, name) for name in ("filing", "sampler")}, is_enabled()
+    before, was_enabled = {name: getattr(settings, name) for name in ("resource", "sampler")}, is_enabled()
     yield
     for name, value in before.items():
         setattr(settings, name, value)

@@ -78,7 +78,7 @@ def test_none_takes_back_what_was_configured(monkeypatch: pytest.MonkeyPatch) ->
     assert (settings.project_name, settings.service, settings.sampler, is_enabled()) == (None, "s", None, True)
     make_run("first")
     clew.configure(service=None)
-    assert settings.filing is None
+    assert settings.resource is None
     clew.configure(exporter=None)
     assert (exporter.names, len(exporter.shutdowns)) == (["first"], 1)
     make_run("second")

@@ -124,7 +124,7 @@ def test_sampler_is_asked_for_each_root_and_for_nothing_else(
         asked.append(root)
         return root.name != "outer"
 
-    settings.file_under(project_name=None, service="shop")
+    settings.set_resource(project_name=None, service="shop")
     sample(by_name)
     outer()
     with clew.trace("kept", "tool"):
@@ -203,7 +203,7 @@ def test_wrong_sampler_is_refused(sample: Callable[[Any], None]) -> None:
 
 
 def test_project_and_service_are_those_of_the_process(runs: clew.Recording, sample: Callable[[Any], None]) -> None:
-    settings.file_under(project_name="shop", service="web")
+    settings.set_resource(project_name="shop", service="web")
     outer()
     with clew.tracing_context(project_name="own"):
         outer()

@@ -94,7 +94,7 @@ def configure(
     with _guard.lock:
         if "sampler" in checked:
             settings.sampler = checked["sampler"]
-        settings.file_under(
+        settings.set_resource(
             project_name=checked.get("project_name", settings.project_name),
             service=checked.get("service", settings.service),
         )

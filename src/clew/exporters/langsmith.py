@@ -247,8 +247,10 @@ def _project_of_root(run: Run) -> Optional[str]:
     while identity.parent is not None:
         identity = identity.parent
     inherited = identity.inherited
-    filing = run._filing
-    return (None if inherited is None else inherited.project_name) or (None if filing is None else filing.project_name)
+    resource = run._resource
+    return (None if inherited is None else inherited.project_name) or (
+        None if resource is None else resource.project_name
+    )
 
 
 def _moment(time_ns: int) -> datetime:

@@ -30,7 +30,7 @@ from clew._shared.locks import ForkSafeLock
 from clew.exporters._delivery import Delivery
 from clew.exporters.protocol import Exporter
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.blocks import Ambient, ambient
+from clew.runs._tree.blocks import ScopeOptions, current_options
 from clew.runs.run import RunTree
 
 __all__ = ("Pipeline",)
@@ -377,7 +377,7 @@ class Pipeline:
 
 
 def _record_nothing() -> None:
-    ambient.set(Ambient(None, is_enabled=False))
+    current_options.set(ScopeOptions(None, is_enabled=False))
 
 
 class _Marker:

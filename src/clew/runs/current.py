@@ -13,15 +13,15 @@ from typing import Any, Callable, List, Literal, Mapping, Optional, Sequence, Tu
 from clew._shared.one_use import EnteredOnce
 from clew.context._stepping.seams import Tracer, tracers
 from clew.runs._tree.blocks import (
-    Ambient,
-    ambient,
+    ScopeOptions,
     current_baggage,
     current_identity,
+    current_options,
     report_exit_out_of_order,
     report_foreign_exit,
     skip_left_blocks,
 )
-from clew.runs._tree.identity import Identity, Unsampled, hand_down
+from clew.runs._tree.identity import Identity, UnsampledRoot, make_inherited
 from clew.runs._tree.options import ignore_langsmith_options
 from clew.runs._tree.parents import Parent, resolve_parent
 from clew.runs.run import RunTree, non_recording_run
@@ -55,29 +55,29 @@ def get_current_run_tree() -> Optional[RunTree]:
     live: Optional[RunTree] = getattr(identity, "live", None)
     if live is not None:
         return live
-    return non_recording_run(identity) if isinstance(identity, Unsampled) else RunTree._detached(identity)
+    return non_recording_run(identity) if isinstance(identity, UnsampledRoot) else RunTree._detached(identity)
 
 
 def _has_parent() -> bool:
     if current_identity.get() is not None:
         return True
-    around = ambient.get()
+    around = current_options.get()
     return around.under is None and bool(around.linked)
 
 
 def _detach(*, link: bool) -> Callable[[], None]:
     identity = current_identity.get()
-    around = ambient.get()
+    around = current_options.get()
     linked: Tuple[Identity, ...] = () if identity is None else (identity,)
     if identity is None and around.under is None:
         linked = around.linked
-    detached = Ambient(None, around.inherited, linked if link else (), is_enabled=around.is_enabled)
-    ambient_token = ambient.set(detached)
+    detached = ScopeOptions(None, around.inherited, linked if link else (), is_enabled=around.is_enabled)
+    ambient_token = current_options.set(detached)
     token = current_identity.set(None)
 
     def undo() -> None:
         current_identity.reset(token)
-        ambient.reset(ambient_token)
+        current_options.reset(ambient_token)
 
     return undo
 
@@ -129,7 +129,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
         ('00f067aa0ba902b7', ('api',))
     """
 
-    __slots__ = ("_ambient", "_enabled", "_own", "_parent", "_tokens")
+    __slots__ = ("_enabled", "_options", "_own", "_parent", "_tokens")
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
         if options:
             ignore_langsmith_options(options, "tracing_context")
         self._parent = None if parent is None else resolve_parent(parent, trusted=trusted)
-        self._own = hand_down(tags, metadata, project_name)
+        self._own = make_inherited(tags, metadata, project_name)
         self._enabled = enabled
         self._tokens: List[Tuple[ContextVar[Any], Token[Any]]] = []
         self._is_entered = False
@@ -153,7 +153,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
     def __enter__(self) -> None:
         self._enter_once("tracing_context")
         parent, own = self._parent, self._own
-        identity, around = current_identity.get(), ambient.get()
+        identity, around = current_identity.get(), current_options.get()
         before = identity, around, current_baggage.get()
         is_enabled, is_sampled, linked = around.is_enabled, around.is_sampled, around.linked
         # A run that began between the outer block and this one has inherited the outer block's options already.
@@ -169,9 +169,9 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
             own = around.inherited if own is None else around.inherited.overlaid(own)
         if self._enabled is not None:
             is_enabled = bool(self._enabled)
-        self._ambient = Ambient(identity, own, linked, is_enabled=is_enabled, is_sampled=is_sampled)
-        self._ambient.before = before
-        self._set(ambient, self._ambient)
+        self._options = ScopeOptions(identity, own, linked, is_enabled=is_enabled, is_sampled=is_sampled)
+        self._options.before = before
+        self._set(current_options, self._options)
 
     def _set(self, variable: ContextVar[Any], value: object) -> None:
         self._tokens.append((variable, variable.set(value)))
@@ -185,30 +185,30 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
         tokens, self._tokens = self._tokens, []
         if not tokens:
             return
-        if ambient.get() is not self._ambient:
+        if current_options.get() is not self._options:
             # A block inside this one is still open. Its exit restores what was current before this one.
-            self._ambient.is_left = True
+            self._options.is_left = True
             report_exit_out_of_order("a tracing_context")
             return
-        if current_identity.get() is not self._ambient.under:
+        if current_identity.get() is not self._options.under:
             report_exit_out_of_order("a tracing_context")
             tokens = [(variable, token) for variable, token in tokens if variable is not current_identity]
         try:
             for variable, token in reversed(tokens):
                 variable.reset(token)
         except ValueError:
-            if not self._ambient.is_carried:
+            if not self._options.is_carried:
                 report_foreign_exit()
                 return
             # The block is open inside a generator whose consumer continued it in another context.
-            before = dict(zip((current_identity, ambient, current_baggage), self._ambient.before))
+            before = dict(zip((current_identity, current_options, current_baggage), self._options.before))
             for variable, _ in tokens:
                 variable.set(before[variable])
-        around = ambient.get()
+        around = current_options.get()
         while around.is_left:
             identity, around, baggage = around.before
             current_identity.set(identity)
-            ambient.set(around)
+            current_options.set(around)
             current_baggage.set(baggage)
         skip_left_blocks(current_identity.get())
 

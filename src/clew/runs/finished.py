@@ -13,7 +13,7 @@ from clew.errors import ArgumentTypeError
 from clew.runs._tree.attributes import MutableRun
 from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.kept.errors import ErrorText, text_of
-from clew.runs._tree.settings import Filing, settings
+from clew.runs._tree.settings import Resource, settings
 
 __all__ = ("Link", "Run")
 
@@ -120,16 +120,16 @@ class Identified:
         own = None if inherited is None else inherited.project_name
         if own:
             return own
-        filing: Optional[Filing] = getattr(self, "_filing", settings.filing)
-        return None if filing is None else filing.project_name
+        resource: Optional[Resource] = getattr(self, "_resource", settings.resource)
+        return None if resource is None else resource.project_name
 
     @property
     def service(self) -> Optional[str]:
         """
         The name of the program, as set with `clew.configure` when the run ended; None if it was not set.
         """
-        filing: Optional[Filing] = getattr(self, "_filing", settings.filing)
-        return None if filing is None else filing.service
+        resource: Optional[Resource] = getattr(self, "_resource", settings.resource)
+        return None if resource is None else resource.service
 
 
 class Run(Identified):
@@ -153,8 +153,8 @@ class Run(Identified):
 
     __slots__ = (
         "_error",
-        "_filing",
         "_identity",
+        "_resource",
         "children",
         "end_time_ns",
         "events",
@@ -167,7 +167,7 @@ class Run(Identified):
     )
 
     _error: Union[str, ErrorText, None]
-    _filing: Optional[Filing]
+    _resource: Optional[Resource]
     children: Tuple[Run, ...]
     end_time_ns: Optional[int]
     events: Tuple[Mapping[str, Any], ...]
@@ -181,7 +181,7 @@ class Run(Identified):
     def __init__(self, run: MutableRun, children: Tuple[Run, ...]) -> None:
         fill = super().__setattr__
         fill("_identity", run._identity)
-        fill("_filing", settings.filing if run._status == "pending" else getattr(run, "_filing", None))
+        fill("_resource", settings.resource if run._status == "pending" else getattr(run, "_resource", None))
         fill("run_type", run._run_type)
         fill("status", run._status)
         fill("_error", run._error)

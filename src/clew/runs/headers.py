@@ -15,7 +15,7 @@ from clew.propagation.langsmith import DottedOrder, LangSmithBaggage
 from clew.propagation.traceparent import RANDOM, SAMPLED
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_baggage, current_identity
-from clew.runs._tree.identity import Identity, Inherited, InheritedFromHeaders, Remote, Unsampled
+from clew.runs._tree.identity import Identity, Inherited, InheritedFromHeaders, Remote, UnsampledRoot
 from clew.runs._tree.ids import new_id_text, now_ns
 
 __all__ = ("extract", "get_current_headers", "inject")
@@ -136,7 +136,7 @@ def headers_of(identity: Optional[Identity], *, is_recorded: bool = True) -> Dic
     If the run is not recorded, its own parent is named instead.
     """
     span_id = None
-    if not is_recorded and identity is not None and not isinstance(identity, (Remote, Unsampled)):
+    if not is_recorded and identity is not None and not isinstance(identity, (Remote, UnsampledRoot)):
         span_id = identity.span_id
         identity = identity.parent
     own_baggage = current_baggage.get()

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.blocks import Ambient, ambient
+from clew.runs._tree.blocks import ScopeOptions, current_options
 from clew.runs._tree.forks import register_fork_hooks
 from clew.runs._tree.hooks import notify_start
-from clew.runs._tree.identity import Identity, Inherited, Remote, Unsampled, hand_down
+from clew.runs._tree.identity import Identity, Inherited, Remote, UnsampledRoot, make_inherited
 from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.kept.copier import copy_payload
 from clew.runs._tree.live_run import LiveRun
@@ -89,7 +89,7 @@ class RunTree(LiveRun):
     ) -> RunTree:
         metadata = metadata_of_extra(options, metadata, "RunTree")
         above = None if parent_run is None else _checked_parent(parent_run)
-        run = _draft(above, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time, id)
+        run = _draft(above, name, run_type, inputs, make_inherited(tags, metadata, project_name), start_time, id)
         run._fill_in(outputs, error, end_time, events)
         return run
 
@@ -175,7 +175,7 @@ class RunTree(LiveRun):
         The options are those of `RunTree`.
         """
         metadata = metadata_of_extra(options, metadata, "create_child")
-        run = _draft(self, name, run_type, inputs, hand_down(tags, metadata, project_name), start_time, run_id)
+        run = _draft(self, name, run_type, inputs, make_inherited(tags, metadata, project_name), start_time, run_id)
         run._fill_in(outputs, error, end_time)
         return run
 
@@ -296,7 +296,7 @@ _new = object.__new__
 
 def open_run(
     parent: Optional[Identity],
-    around: Ambient,
+    around: ScopeOptions,
     name: str,
     run_type: str,
     inputs: Dict[str, Any],
@@ -361,14 +361,14 @@ def _draft(
     Return a new run that is built by hand and not posted yet.
     """
     id_text = None if run_id is None else check_id(run_id)
-    name, run_type, around = check_name(name), check_run_type(run_type), ambient.get()
+    name, run_type, around = check_name(name), check_run_type(run_type), current_options.get()
     start_time_ns = None if start_time is None else check_time(start_time, "start_time")
     is_ignored = above is not None and above._is_non_recording
     parent, linked = None if above is None else above._identity.parent if is_ignored else above._identity, None
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
     decided = settings.decide(name, run_type, own, id_text) if parent is None and settings.is_sampling else None
-    if isinstance(decided, Unsampled):
+    if isinstance(decided, UnsampledRoot):
         run = non_recording_run(decided)
     else:
         run = open_run(parent, around, name, run_type, copy_payload(inputs, "input"), own, decided)

@@ -13,8 +13,8 @@ from clew._shared.one_use import already_entered
 from clew.errors import ArgumentTypeError
 from clew.runs import run as _run
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.blocks import ambient, current_identity, leave_block, leave_call
-from clew.runs._tree.identity import Identity, Unsampled, hand_down
+from clew.runs._tree.blocks import current_identity, current_options, leave_block, leave_call
+from clew.runs._tree.identity import Identity, UnsampledRoot, make_inherited
 from clew.runs._tree.kept.copier import copy_payload
 from clew.runs._tree.options import check_id, check_name, check_run_type, metadata_of_extra
 from clew.runs._tree.parents import Parent
@@ -64,7 +64,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         {'answer': 42}
     """
 
-    __slots__ = ("_around", "_handled", "_id_text", "_inputs", "_name", "_own", "_run", "_run_type", "_token")
+    __slots__ = ("_handled", "_id_text", "_inputs", "_name", "_own", "_parent_block", "_run", "_run_type", "_token")
 
     def __init__(
         self,
@@ -82,29 +82,29 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
     ) -> None:
         metadata = metadata_of_extra(options, metadata, "trace")
         self._handled = _checked_exceptions(exceptions_to_handle)
-        self._around = None if parent is None else block_under(parent)
+        self._parent_block = None if parent is None else block_under(parent)
         self._id_text = None if run_id is None else check_id(run_id)
         # The checks run for every block: ask for the usual type first.
         self._name = name if type(name) is str else _checked_name(name)
         self._run_type = run_type if type(run_type) is str else check_run_type(run_type)
         self._inputs = inputs
-        self._own = hand_down(tags, metadata, project_name)
+        self._own = make_inherited(tags, metadata, project_name)
         self._run: Optional[RunTree] = None
         self._token: Optional[Token[Optional[Identity]]] = None
 
     def __enter__(self) -> RunTree:
         if self._run is not None:
             raise already_entered(f"trace({self._name!r})")
-        if self._around is not None:
-            self._around.__enter__()
+        if self._parent_block is not None:
+            self._parent_block.__enter__()
         inputs, self._inputs = self._inputs, None
         parent = current_identity.get()
-        around = ambient.get()
+        around = current_options.get()
         is_recorded = bool(_hooks.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
         decided = None
         if is_recorded and parent is None and settings.is_sampling:
             decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
-        if isinstance(decided, Unsampled):
+        if isinstance(decided, UnsampledRoot):
             run = _run.non_recording_run(decided)
         else:
             copied = copy_payload(inputs, "input") if is_recorded else {}
@@ -122,8 +122,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         except BaseException as interrupt:  # Python calls no `__exit__` after a failed `__enter__`
             leave_call(run._identity, self._token)
             run._fail(interrupt, interrupt.__traceback__)
-            if self._around is not None:
-                self._around.__exit__(type(interrupt), interrupt, interrupt.__traceback__)
+            if self._parent_block is not None:
+                self._parent_block.__exit__(type(interrupt), interrupt, interrupt.__traceback__)
             raise
         return run
 
@@ -139,8 +139,8 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
             return
         if token is not None:
             leave_block(run._identity, token)
-        if self._around is not None:
-            self._around.__exit__(exc_type, exc, traceback)
+        if self._parent_block is not None:
+            self._parent_block.__exit__(exc_type, exc, traceback)
         if exc is None or isinstance(exc, self._handled):
             if run._status == "pending":  # else it has ended, or is not recorded
                 run._close("success")

@@ -31,7 +31,7 @@ from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import blocks as _blocks, hooks as _hooks
 from clew.runs._tree.blocks import leave_call, report_foreign_exit
-from clew.runs._tree.identity import Unsampled, hand_down
+from clew.runs._tree.identity import UnsampledRoot, make_inherited
 from clew.runs._tree.options import (
     check_run_type,
     metadata_of_extra,
@@ -167,7 +167,7 @@ def traceable(
             rewrapped: F = rewrap(decorate(fn.__func__))
             return rewrapped
         _check(fn)
-        recipe = Recipe(fn, name, kind, hand_down(tags, metadata, project_name))
+        recipe = Recipe(fn, name, kind, make_inherited(tags, metadata, project_name))
         recipe.process(process_inputs, process_outputs, process_chunk, reduce_fn)
         recipe.is_enabled = enabled is None or bool(enabled)
         traced: F = _traced(fn, recipe)
@@ -235,7 +235,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
         if run is None:
             return in_place(await fn(*args, **kwargs), recipe)
         token = None
-        if type(run) is Unsampled:  # type: ignore[comparison-overlap]  # see `Recipe.start`
+        if type(run) is UnsampledRoot:  # type: ignore[comparison-overlap]  # see `Recipe.start`
             try:
                 token = _blocks.set_current(run)
                 result = await fn(*args, **kwargs)
@@ -298,7 +298,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
         if run is None:
             return in_place(fn(*args, **kwargs), recipe)
         token = None
-        if type(run) is Unsampled:  # type: ignore[comparison-overlap]  # see `Recipe.start`
+        if type(run) is UnsampledRoot:  # type: ignore[comparison-overlap]  # see `Recipe.start`
             try:
                 token = _blocks.set_current(run)
                 result = fn(*args, **kwargs)

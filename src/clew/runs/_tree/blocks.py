@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
 
 __all__ = (
-    "Ambient",
-    "ambient",
+    "ScopeOptions",
     "current_baggage",
     "current_identity",
+    "current_options",
     "leave_block",
     "leave_call",
     "report_exit_out_of_order",
@@ -36,7 +36,7 @@ __all__ = (
 )
 
 
-class Ambient:
+class ScopeOptions:
     """
     The options of the `tracing_context` and `detached` blocks around the current code.
 
@@ -63,7 +63,7 @@ class Ambient:
     is_sampled: bool
     is_recorded: bool
     # Only in a `tracing_context`: the run, the options and the baggage that were current before the block.
-    before: Tuple[Optional[Identity], Ambient, Optional[Baggage]]
+    before: Tuple[Optional[Identity], ScopeOptions, Optional[Baggage]]
     is_left: bool  # the block exited before a block inside it did
     is_carried: bool  # a generator was suspended inside the block, so the block may exit in another context
 
@@ -85,7 +85,7 @@ class Ambient:
         self.is_left = self.is_carried = False
 
 
-_OUTSIDE = Ambient(None)
+_OUTSIDE = ScopeOptions(None)
 
 # None at the top of a program, and wherever the context was lost.
 current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run", default=None)
@@ -94,22 +94,22 @@ set_current = current_identity.set
 reset_current = current_identity.reset
 # None until the program sets baggage; then the baggage of the received headers applies, if there is any.
 current_baggage: ContextVar[Optional[Baggage]] = ContextVar("clew_baggage", default=None)
-ambient: ContextVar[Ambient] = ContextVar("clew_ambient", default=_OUTSIDE)
+current_options: ContextVar[ScopeOptions] = ContextVar("clew_scope_options", default=_OUTSIDE)
 
-_UNRECORDED = Ambient(None, is_enabled=False)
+_UNRECORDED = ScopeOptions(None, is_enabled=False)
 
 
 def _call_without_tracing(fn: Callable[..., Any], *args: Any) -> Any:
-    before = ambient.get()
+    before = current_options.get()
     token = None
     try:
-        token = ambient.set(_UNRECORDED)
+        token = current_options.set(_UNRECORDED)
         return fn(*args)
     finally:
         if token is None:  # an interrupt arrived between `set` and the assignment
-            ambient.set(before)
+            current_options.set(before)
         else:
-            ambient.reset(token)
+            current_options.reset(token)
 
 
 set_untraced_caller(_call_without_tracing)

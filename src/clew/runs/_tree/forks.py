@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from clew.runs._tree.blocks import ambient, current_identity
+from clew.runs._tree.blocks import current_identity, current_options
 
 __all__ = ("register_fork_hooks",)
 
@@ -25,7 +25,7 @@ def _create_ids() -> None:
     # the same run, and the child's runs have an unknown parent. Only the current runs matter: the child goes on with
     # nothing else. An error, of a time that has no date for example, must not prevent the fork.
     with suppress(Exception):
-        for tip in (current_identity.get(), *ambient.get().linked):
+        for tip in (current_identity.get(), *current_options.get().linked):
             _ = None if tip is None else tip.dotted_order  # creates the ids of all runs above
             root = tip
             while root is not None:

@@ -24,10 +24,10 @@ __all__ = (
     "Identity",
     "Inherited",
     "InheritedFromHeaders",
-    "Nobody",
+    "NoRun",
     "Remote",
-    "Unsampled",
-    "hand_down",
+    "UnsampledRoot",
+    "make_inherited",
 )
 
 _id_guard = ForkSafeLock()
@@ -99,7 +99,7 @@ class InheritedFromHeaders(Inherited):
     tags = property(lambda self: self._decode().tags)
 
 
-def hand_down(
+def make_inherited(
     tags: Optional[Sequence[str]], metadata: Optional[Mapping[str, Any]], project_name: Optional[str]
 ) -> Optional[Inherited]:
     """
@@ -271,7 +271,7 @@ class Remote(Identity):
         return 0 if self.upstream.order is None else self.upstream.order.start_ns
 
 
-class Unsampled(Identity):
+class UnsampledRoot(Identity):
     """
     The root of a trace that is not sampled. A traced call uses it in place of a run, at a lower cost.
 
@@ -311,7 +311,7 @@ class Unsampled(Identity):
         return _dotted_part(self)
 
     @property
-    def _identity(self) -> Unsampled:
+    def _identity(self) -> UnsampledRoot:
         return self
 
     def _fail(self, error: BaseException, traceback: object) -> None:
@@ -320,7 +320,7 @@ class Unsampled(Identity):
         """
 
 
-class Nobody(Identity):
+class NoRun(Identity):
     """
     The identity behind a ``run_tree`` argument where no run is current. As a parent, it begins a new trace.
     """

@@ -22,7 +22,7 @@ from clew.runs._tree.options import (
     check_mapping,
     event_fields,
 )
-from clew.runs._tree.settings import Filing, settings
+from clew.runs._tree.settings import Resource, settings
 from clew.runs.finished import Identified
 
 __all__ = ("LiveRun",)
@@ -41,15 +41,15 @@ class LiveRun(MutableRun, Identified):
     __slots__ = (
         "__weakref__",
         "_by_hand",
-        "_filing",
         "_identity",
         "_is_draft",
         "_is_unreported",
+        "_resource",
     )
 
     end_time_ns: Optional[int]
     _identity: Identity
-    _filing: Filing  # set at the end of the run, if `clew.configure` has set one
+    _resource: Resource  # set at the end of the run, if `clew.configure` has set one
     # Only runs that were built by hand have these three. Deleting a slot is atomic: it decides between two threads.
     _by_hand: bool
     _is_draft: bool  # unset once the run is posted
@@ -105,9 +105,9 @@ class LiveRun(MutableRun, Identified):
                 end_time_ns = attributes.end_time_ns
         self._error = error
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
-        filing = settings.filing
-        if filing is not None:
-            self._filing = filing  # a later `configure` applies to later runs only
+        resource = settings.resource
+        if resource is not None:
+            self._resource = resource  # a later `configure` applies to later runs only
         self._status = status
         if attributes is not None and attributes.on_end is not None:
             attributes.on_end(self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, NamedTuple, Optional, Tuple, Union
 
 from clew.errors import ArgumentTypeError
-from clew.runs._tree.identity import Identity, Nobody, Remote
+from clew.runs._tree.identity import Identity, NoRun, Remote
 from clew.runs.finished import Run
 from clew.runs.run import RunTree, loaded_headers
 
@@ -45,7 +45,7 @@ def resolve_parent(parent: Any, *, trusted: bool) -> ResolvedParent:
     """
     if type(parent) is dict or type(parent) is list:  # first: every request takes this path
         return _from_headers(parent, trusted=trusted)
-    if parent is False or (isinstance(parent, RunTree) and isinstance(parent._identity, Nobody)):
+    if parent is False or (isinstance(parent, RunTree) and isinstance(parent._identity, NoRun)):
         return ResolvedParent(None)
     if isinstance(parent, RunTree) and parent._is_non_recording:
         # The run is not recorded, and neither are the runs below it. Its own parent goes into their headers.

@@ -27,8 +27,8 @@ from clew.context._stepping.kinds import Signature
 from clew.errors import ArgumentTypeError
 from clew.runs import run as _run
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.blocks import ambient, current_identity
-from clew.runs._tree.identity import Inherited, Nobody, Unsampled, hand_down
+from clew.runs._tree.blocks import current_identity, current_options
+from clew.runs._tree.identity import Inherited, NoRun, UnsampledRoot, make_inherited
 from clew.runs._tree.ids import digits_of, draw_numbers, new_id_text, next_random_number, now_ns
 from clew.runs._tree.kept.copier import call_without_tracing, copy_value, process_payload
 from clew.runs._tree.kept.signature import input_reader
@@ -49,7 +49,7 @@ __all__ = ("Recipe", "filling_functions", "name_of")
 _EXTRA = "langsmith_extra"
 _RUN_TREE = "run_tree"
 
-_around = ambient.get
+_get_options = current_options.get
 _current = current_identity.get
 _new = object.__new__
 
@@ -168,11 +168,11 @@ class Recipe:
         self, args: Tuple[Any, ...], kwargs: Dict[str, Any], *, later: bool = False
     ) -> Optional[RunTree]:
         """
-        Open the run of a call. Return None if it is not recorded, and the `Unsampled` root of an unsampled trace.
+        Open the run of a call. Return None if it is not recorded, and the `UnsampledRoot` root of an unsampled trace.
 
         With `later`, call `start_late` afterwards to start the run.
         """
-        around = _around()
+        around = _get_options()
         if not around.is_recorded:
             return None
         parent = _current()
@@ -184,7 +184,7 @@ class Recipe:
             if threshold is None or self._id_text is not None:
                 decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
                 if type(decided) is not str:
-                    return decided  # type: ignore[return-value]  # an Unsampled, which the wrappers know
+                    return decided  # type: ignore[return-value]  # an UnsampledRoot, which the wrappers know
                 digits = decided
             else:  # what `decide` does, written out: most calls of a sampled service take this way
                 try:
@@ -192,7 +192,7 @@ class Recipe:
                 except IndexError:
                     number = draw_numbers()
                 if number < threshold:
-                    root = _new(Unsampled)
+                    root = _new(UnsampledRoot)
                     root.name = self._name
                     root.inherited = self._own
                     root._number = number
@@ -263,10 +263,10 @@ class Recipe:
         is_passed = self._is_passed(args)
         if kwargs.get(_RUN_TREE) is not None or (is_passed and args[place] is not None):
             return args, kwargs
-        if isinstance(run, Unsampled):
+        if isinstance(run, UnsampledRoot):
             run = _run.non_recording_run(run)
         if run is None:
-            run = get_current_run_tree() or _run.non_recording_run(Nobody(self._name))
+            run = get_current_run_tree() or _run.non_recording_run(NoRun(self._name))
         if is_passed:
             return (*args[:place], run, *args[place + 1 :]), kwargs
         return args, {**kwargs, _RUN_TREE: run}
@@ -320,7 +320,7 @@ class Recipe:
         run_id, on_end = options.pop("run_id", None), options.pop("on_end", None)
         if parent is None:
             parent = options.pop("run_tree", None)  # the name in older releases of LangSmith
-        own = hand_down(tags, metadata_of_extra(options, options.pop("metadata", None), _EXTRA), project_name)
+        own = make_inherited(tags, metadata_of_extra(options, options.pop("metadata", None), _EXTRA), project_name)
         if self._own is not None:
             own = self._own if own is None else self._own.overlaid(own)
         recipe = Recipe(self._fn, self._name if name is None else name, self._run_type, own)

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, Optional, Union
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.runs._tree.identity import Inherited, Unsampled
+from clew.runs._tree.identity import Inherited, UnsampledRoot
 from clew.runs._tree.ids import digits_of, draw_numbers, next_random_number, number_of
 from clew.runs.sampling import Sampler, TraceRoot
 
 __all__ = (
-    "Filing",
+    "Resource",
     "Settings",
     "settings",
 )
@@ -25,7 +25,7 @@ __all__ = (
 _new = object.__new__
 
 
-class Filing(NamedTuple):
+class Resource(NamedTuple):
     """
     The project and the service of the runs of the process. Immutable: `clew.configure` replaces the object.
     """
@@ -39,13 +39,13 @@ class Settings:
     The one configuration of the process, which `clew.configure` changes.
     """
 
-    __slots__ = ("_sampler", "filing", "is_sampling", "threshold")
+    __slots__ = ("_sampler", "is_sampling", "resource", "threshold")
 
-    filing: Optional[Filing]  # None until one of the two is set, so that a run need not store it
+    resource: Optional[Resource]  # None until one of the two is set, so that a run need not store it
     is_sampling: bool  # whether there is a sampler
 
     def __init__(self) -> None:
-        self.filing = None
+        self.resource = None
         self._sampler: Optional[Sampler] = None
         self.threshold: Optional[int] = None  # of a ratio: a trace whose random number is below is not sampled
         self.is_sampling = False
@@ -55,21 +55,21 @@ class Settings:
         """
         The project of runs without a project of their own.
         """
-        return None if self.filing is None else self.filing.project_name
+        return None if self.resource is None else self.resource.project_name
 
     @property
     def service(self) -> Optional[str]:
         """
         The name of this program.
         """
-        return None if self.filing is None else self.filing.service
+        return None if self.resource is None else self.resource.service
 
-    def file_under(self, *, project_name: Optional[str], service: Optional[str]) -> None:
+    def set_resource(self, *, project_name: Optional[str], service: Optional[str]) -> None:
         """
         File the runs that end from now on under these names.
         """
         is_said = project_name is not None or service is not None
-        self.filing = Filing(project_name, service) if is_said else None
+        self.resource = Resource(project_name, service) if is_said else None
 
     @property
     def sampler(self) -> Optional[Sampler]:
@@ -102,9 +102,9 @@ class Settings:
 
     def decide(
         self, name: str, run_type: str, inherited: Optional[Inherited] = None, id_text: Optional[str] = None
-    ) -> Union[Unsampled, str]:
+    ) -> Union[UnsampledRoot, str]:
         """
-        Decide whether to sample a new trace. Return its random id digits if so, or an `Unsampled` root if not.
+        Decide whether to sample a new trace. Return its random id digits if so, or an `UnsampledRoot` root if not.
 
         A given id decides by its own digits. A sampler that fails records the trace, and is counted as
         ``"samplers_failed"`` in `clew.stats()`.
@@ -126,7 +126,7 @@ class Settings:
         if number >= threshold:
             return digits_of(number)
         # Filled in here instead of in an `__init__`, as the two objects in `open_run`.
-        root = _new(Unsampled)
+        root = _new(UnsampledRoot)
         root.name = name
         root.inherited = inherited
         root._number = number

@@ -13,7 +13,7 @@ from typing import Any, AsyncGenerator, Callable, Generator, List
 
 from clew.context._stepping.async_drivers import StepHere, first_operation
 from clew.context._stepping.throwing import Exit, Thrown, without_steps, without_this_frame
-from clew.runs._tree.blocks import ambient, current_identity
+from clew.runs._tree.blocks import current_identity, current_options
 from clew.runs._tree.stream_run import StreamRun
 
 __all__ = ("drive_async_traced", "driver_for")
@@ -21,7 +21,7 @@ __all__ = ("drive_async_traced", "driver_for")
 _current = current_identity.get
 _set_current = current_identity.set
 _reset_current = current_identity.reset
-_around = ambient.get
+_get_options = current_options.get
 
 
 def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out: a call for each item would double its cost
@@ -35,7 +35,7 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out: a call for each 
     run = stream.begin()
     body = box.pop()
     send = step = body.send
-    get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _around
+    get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _get_options
     as_thrown, exit_of, as_ended, repeated = without_this_frame, Exit, without_steps, repeat
     before, around = get_current(), get_around()
     token: Any = None  # set only during a step: a token keeps its context alive
@@ -48,7 +48,7 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out: a call for each 
                 step = None
                 sent = yield box.pop()
                 if sent is None:
-                    identity, around, add = stream.identity, stream.ambient, stream.chunks.append
+                    identity, around, add = stream.identity, stream.options, stream.chunks.append
                     most, longest = stream.plain()
                     before = get_current()  # for an interrupt that arrives before there is a token
                     for _ in repeated(None, most):
@@ -62,7 +62,7 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out: a call for each 
                                 reset_current(token)
                             else:
                                 stream.leave(token, before, around)
-                                identity, around = stream.identity, stream.ambient
+                                identity, around = stream.identity, stream.options
                             token = None
                         if type(item) is str and len(item) < longest:
                             add(item)
@@ -120,7 +120,7 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
     """
     stream.begin()
     step, repeated, asend, thrown, as_thrown = StepHere, repeat, body.asend, Thrown, without_this_frame
-    get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _around
+    get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _get_options
     as_ended, next_ = without_steps, next
     operation, is_closed = first_operation(body), False
     # One awaitable for all steps that send nothing, of the operation that the list then holds: creating one takes as
@@ -151,7 +151,7 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                 stream.add(box[0])
                 sent = yield box.pop()
                 if sent is None:
-                    identity, around, add = stream.identity, stream.ambient, stream.chunks.append
+                    identity, around, add = stream.identity, stream.options, stream.chunks.append
                     most, longest = stream.plain()
                     for _ in repeated(None, most):
                         if get_around() is not around:
@@ -172,7 +172,7 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                                     stream.leave(token, before, around)
                             else:
                                 stream.leave(token, before, around)
-                                identity, around = stream.identity, stream.ambient
+                                identity, around = stream.identity, stream.options
                             token = None
                         if type(item) is str and len(item) < longest:
                             add(item)

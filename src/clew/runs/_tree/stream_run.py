@@ -22,7 +22,7 @@ from weakref import ref
 from clew.context._stepping.async_drivers import Step
 from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.throwing import Exit, from_body, step_codes
-from clew.runs._tree.blocks import Ambient, ambient, current_baggage, current_identity, report_foreign_exit
+from clew.runs._tree.blocks import ScopeOptions, current_baggage, current_identity, current_options, report_foreign_exit
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS
 
@@ -36,8 +36,8 @@ __all__ = ("StreamRun",)
 _current = current_identity.get
 _set_current = current_identity.set
 _reset_current = current_identity.reset
-_around = ambient.get
-_set_around = ambient.set
+_get_options = current_options.get
+_set_options = current_options.set
 
 # Items that are recorded without a `reduce_fn`. Further items are counted.
 MOST_CHUNKS = 10_000
@@ -60,16 +60,16 @@ class StreamRun(Collectable):
         "_recipe",
         "_run",
         "_starts",
-        "ambient",
         "chunks",
         "identity",
+        "options",
     )
 
-    ambient: Ambient
+    options: ScopeOptions
     identity: Optional[Identity]
     _run: Optional[RunTree]  # None once it has ended
     # The outermost `tracing_context` block open in the suspended body, and the baggage inside and outside of it.
-    _carried: Optional[Tuple[Ambient, Optional[Baggage], Optional[Baggage]]]
+    _carried: Optional[Tuple[ScopeOptions, Optional[Baggage], Optional[Baggage]]]
 
     def __init__(self, recipe: Recipe, run: Optional[RunTree], *, starts: bool, is_unseen: bool = False) -> None:
         self._reference = ref(self, CALLBACK)
@@ -78,7 +78,7 @@ class StreamRun(Collectable):
         self._starts = starts
         self._is_unseen = is_unseen  # nobody can have read the run's ids before it starts
         self.identity = self._bottom = _current() if run is None else run._identity
-        self.ambient = self._origin = _around()
+        self.options = self._origin = _get_options()
         self._carried = None
         self.chunks: List[Any] = []
         self._left_out = 0
@@ -97,7 +97,7 @@ class StreamRun(Collectable):
         """
         Make one step of a generator with the body's run current, and record the item or the end.
         """
-        before, around, token = _current(), _around(), None
+        before, around, token = _current(), _get_options(), None
         try:
             token = self.enter(around)
             chunk = fn(*args)
@@ -141,7 +141,7 @@ class StreamRun(Collectable):
             del operation  # it may hold an exception whose traceback holds this frame
 
     def _enter_copy(self, is_awaiting: bool) -> None:  # noqa: FBT001  passed through `Context.run`
-        here, block = _current(), _around()
+        here, block = _current(), _get_options()
         inside = here
         while is_awaiting and inside is not None and inside is not self.identity:
             inside = inside.parent
@@ -158,15 +158,15 @@ class StreamRun(Collectable):
         return None if self.is_collected() else token
 
     def _enter_block(self) -> None:
-        _set_around(self.ambient)
-        if self._carried is not None and self.ambient is not self._origin:
+        _set_options(self.options)
+        if self._carried is not None and self.options is not self._origin:
             block, inside, _ = self._carried
             self._carried = block, inside, current_baggage.get()
             current_baggage.set(inside)
 
-    def _leave_block(self, block: Ambient, around: Ambient) -> None:
-        self.ambient = block
-        _set_around(around)
+    def _leave_block(self, block: ScopeOptions, around: ScopeOptions) -> None:
+        self.options = block
+        _set_options(around)
         outermost = self._outermost(block)
         if outermost is None:
             return
@@ -176,7 +176,7 @@ class StreamRun(Collectable):
         self._carried = outermost, current_baggage.get(), outside
         current_baggage.set(outside)
 
-    def _outermost(self, block: Ambient) -> Optional[Ambient]:
+    def _outermost(self, block: ScopeOptions) -> Optional[ScopeOptions]:
         # The outermost of the blocks that the body has opened.
         while block is not self._origin and hasattr(block, "before"):
             _, around, _ = block.before
@@ -185,15 +185,17 @@ class StreamRun(Collectable):
             block = around
         return None
 
-    def enter(self, around: Ambient) -> Token[Optional[Identity]]:
+    def enter(self, around: ScopeOptions) -> Token[Optional[Identity]]:
         """
         Make the body's run current until `leave`.
         """
-        if around is not self.ambient:
+        if around is not self.options:
             self._enter_block()
         return _set_current(self.identity)
 
-    def leave(self, token: Optional[Token[Optional[Identity]]], before: Optional[Identity], around: Ambient) -> None:
+    def leave(
+        self, token: Optional[Token[Optional[Identity]]], before: Optional[Identity], around: ScopeOptions
+    ) -> None:
         """
         Restore the run that was current before `enter`, even if entering was interrupted.
         """
@@ -211,15 +213,15 @@ class StreamRun(Collectable):
                 _set_current(before)
             report_foreign_exit()
             return
-        block = _around()
-        if here is self.identity and block is around is self.ambient:
+        block = _get_options()
+        if here is self.identity and block is around is self.options:
             return
         self.identity = here
         self._carry(here, block)
-        if not (block is around is self.ambient):
+        if not (block is around is self.options):
             self._leave_block(block, around)
 
-    def _carry(self, here: Optional[Identity], block: Ambient) -> None:
+    def _carry(self, here: Optional[Identity], block: ScopeOptions) -> None:
         """
         Mark the blocks that are open in the suspended body: they may exit in another context than they entered.
         """

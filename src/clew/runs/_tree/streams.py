@@ -17,7 +17,7 @@ from clew.context._stepping.function_likes import FunctionLike
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames
 from clew.context.streams import StreamType, has_special, stand_in
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.blocks import ambient, current_identity
+from clew.runs._tree.blocks import current_identity, current_options
 from clew.runs._tree.stream_drivers import drive_async_traced, driver_for
 from clew.runs._tree.stream_run import StreamRun
 
@@ -34,7 +34,7 @@ __all__ = (
 _current = current_identity.get
 _set_current = current_identity.set
 _reset_current = current_identity.reset
-_around = ambient.get
+_get_options = current_options.get
 
 
 class TracedGeneratorFunction(FunctionLike):
@@ -127,7 +127,7 @@ class _StreamObject(StreamRun):
         Call a method of the stream with the run current, and record the item or the end.
         """
         self._called = name = getattr(fn, "__name__", "")
-        before, around, token = _current(), _around(), None
+        before, around, token = _current(), _get_options(), None
         try:
             token = self.enter(around)
             result = fn(*args, **kwargs)
@@ -163,7 +163,7 @@ class _StreamObject(StreamRun):
                 finally:
                     self._copied = copied
                     del args
-        before, around, token = _current(), _around(), None
+        before, around, token = _current(), _get_options(), None
         try:
             token = self.enter(around)
             return fn(*args)
@@ -181,7 +181,7 @@ class _StreamObject(StreamRun):
         """
         Await the result of an async method of the stream with the run current, and record the item or the end.
         """
-        name, before, around, token = self._called, _current(), _around(), None
+        name, before, around, token = self._called, _current(), _get_options(), None
         try:
             token = self.enter(around)
             result = await awaitable
