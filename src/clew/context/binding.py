@@ -32,13 +32,12 @@ def bind(fn: Callable[P, T]) -> Callable[P, T]: ...
 
 def bind(fn: Any) -> Any:
     """
-    Return a function like `fn` that always runs with the ContextVar values of this moment.
+    Return a function like `fn` that always runs with the current values of all ContextVars.
 
-    What comes back is of the kind of `fn`: a coroutine function for a coroutine function, a generator
-    function or async generator function for one of these, a method for a method, a partial for a
-    partial, a classmethod or staticmethod for one of these, and a function for anything else that can
-    be called. It has the name, signature and documentation of
-    `fn`. Binding what is bound returns it as it is: the first capture stays. `unwrap` undoes it.
+    The result is of the kind of `fn`: a coroutine function for a coroutine function, and likewise for generator
+    functions, async generator functions, methods, partials, classmethods and staticmethods; for any other
+    callable it is a function. It has the name, signature and documentation of `fn`. A bound function is returned
+    unchanged: the first capture stays. `unwrap` undoes it.
 
     A bound function stays in its process, as a Context cannot be pickled: give a pool of processes the function itself,
     ``unwrap(bound)``. A traceable function, or what `wrap_executor` submits, can be sent.

@@ -1,5 +1,9 @@
 """
 Drive an async generator whose body runs in a context of its own, in its consumer's task.
+
+Guarantees: as in `clew.context._stepping.drivers`. The event loop knows the driver only, and finalises it.
+
+Assumes: the interpreter refuses a second operation on the driver while one is pending.
 """
 
 from __future__ import annotations
@@ -31,10 +35,10 @@ S = TypeVar("S")
 
 
 async def delegate_async(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[Y, S]:
-    # What is of another make, Cython's or somebody's class, has no frame to tell whether it has ended.
+    # A generator of Cython's, or of a class, has no frame that shows whether it has ended.
     box: List[Any] = [generator.__anext__()]
     while True:
-        # In a box, so that neither an item nor what is sent or thrown in is kept alive.
+        # In a box, so that no variable keeps an item or a sent value alive.
         try:
             box.append(await box.pop())
         except StopAsyncIteration:
@@ -44,7 +48,7 @@ async def delegate_async(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[
         except GeneratorExit:
             await generator.aclose()
             raise
-        except BaseException as error:  # noqa: BLE001  it is for that generator
+        except BaseException as error:  # noqa: BLE001  passed on to the generator
             box.append(generator.athrow(error))
         else:
             box.append(generator.__anext__() if box[0] is None else generator.asend(box[0]))
@@ -52,28 +56,28 @@ async def delegate_async(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[
 
 
 if TYPE_CHECKING:
-    _Map = map[Any]  # which no class can be derived from before 3.9
+    _Map = map[Any]  # before 3.9, no class can be derived from it
 else:
     _Map = map
 
 
 class Step(_Map):
     """
-    Be awaitable for one operation on the body, in the body's context: a map of `run` to `next` and the operation.
+    An awaitable for one operation on the body, in the body's context: a `map` of `run` over `next` and the operation.
 
-    An operation is an iterator, too, and its end carries the item. So for a step that is sent None, as
-    most are, no Python code runs: that would take as long again, and make a frame object that lives as
-    long as the driver. There is no `close`: who closes the driver has its GeneratorExit raised in there.
+    An operation is an iterator, and the exception at its end carries the item. So a step that sends None, as most
+    steps do, runs no Python code. Python code would double its time and create a frame that lives as long as the
+    driver. There is no `close`: closing the driver raises GeneratorExit inside of the awaitable.
     """
 
     __slots__ = ()
 
-    # Itself; as a method of the type that is no Python function.
+    # Returns the map itself, by a method that is not a Python function.
     __await__: Any = map.__iter__
 
     def send(self, value: Any) -> Any:
         """
-        Resume the body with what its event loop has for it.
+        Resume the body with a value from the event loop.
         """
         try:
             return self._run("send", value)
@@ -82,12 +86,12 @@ class Step(_Map):
 
     def throw(self, *exception: Any) -> Any:
         """
-        Raise an exception, a cancellation in most cases, where the body awaits.
+        Raise an exception, in most cases a cancellation, where the body awaits.
         """
         try:
             return self._run("throw", *exception)
         finally:
-            del self, exception  # whose traceback holds this frame
+            del self, exception  # its traceback holds this frame
 
     def _run(self, name: str, *arguments: Any) -> Any:
         parts: Any = self.__reduce__()[1]
@@ -101,7 +105,7 @@ class Step(_Map):
 
 class StepHere(Step):
     """
-    Be awaitable for one operation on the body, in whichever context is current: a map of `next` to the operation.
+    An awaitable for one operation on the body, in the current context: a `map` of `next` over the operation.
     """
 
     __slots__ = ()
@@ -121,22 +125,22 @@ _NEXTS = repeat(next)
 
 async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, Any]:
     """
-    Drive the async generator `body`: what is awaited in it is awaited here, and what it yields yielded.
+    Drive the async generator `body`: await what it awaits, and yield what it yields.
 
-    An operation on the body is never asked for while another is under way: the interpreter refuses
-    that of this one first, with the error that a bare one gives.
+    No operation on the body starts while another one is pending: the interpreter refuses the second operation on the
+    driver first, with the error of a bare async generator.
     """
     run = beginning.begin()
     del beginning
-    # In variables, which are quicker to reach than what is global, and are still there when the interpreter exits.
+    # Local names are faster than globals, and exist at interpreter exit.
     step, nexts, repeated, asend, thrown, as_thrown = Step, _NEXTS, repeat, body.asend, Thrown, without_this_frame
     as_ended = without_steps
     operation, plain = first_operation(body), None
     try:
         while True:
             try:
-                # An item, a value that was sent, or an exception is in no variable while this is suspended
-                # at a yield: it would be kept alive. (The tuple is there to let go of the operation.)
+                # While the driver is suspended at a yield, no variable holds an item, a sent value or an exception.
+                # (The tuple lets go of the operation before the yield.)
                 sent = yield (await step(run, nexts, repeated(operation)), operation := None)[0]
                 while sent is None:
                     plain = asend(None)
@@ -144,23 +148,22 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
                 operation = asend(sent)
                 del sent
             except BaseException as error:  # noqa: PERF203  each may be caught by the body, which goes on
-                # It was thrown in, by the consumer, a cancellation or whoever closes this, unless it has ended
-                # the body. The body gets it when this block is over: while it is handled here, it would be
-                # the body's `sys.exc_info()`, too.
+                # Either it has ended the body, or the consumer, a cancellation or a close has thrown it in. Then the
+                # body gets it after this block: while it is handled here, it would be its `sys.exc_info()`, too.
                 if body.ag_frame is None or getattr(operation, "error", None) is not None:
-                    raise as_ended(error)  # noqa: B904  it is the same one
+                    raise as_ended(error)  # noqa: B904  the same exception
                 if body.ag_running:
                     operation = thrown.into(plain if operation is None else operation, as_thrown(error))
                 elif operation is None:
                     operation = thrown(body.athrow(as_thrown(error)))
                 else:
-                    # It comes from what the body awaits, before that could resume. This ends here.
+                    # The awaitable of the body has raised it before it could resume. End here.
                     await step(run, nexts, repeated(body.aclose()))
                     raise
     except StopAsyncIteration:
         pass
     finally:
-        del operation  # which may hold an exception, whose traceback holds this frame
+        del operation  # it may hold an exception whose traceback holds this frame
 
 
 driver_codes.add(drive_async.__code__)
@@ -171,10 +174,10 @@ step_codes.update(fn.__code__ for fn in (Step.send, Step.throw, Step._run, StepH
 
 def first_operation(body: Any) -> Any:
     """
-    Return the operation that starts the body, made such that no event loop hears of the body.
+    Return the operation that starts the body, hiding the body from the event loop.
 
-    The loop knows the driver, and finalises that. The body would be finalised by itself, in whichever
-    context is current, if there were no hooks for it: it gets one that leaves it alone.
+    The loop knows the driver and finalises it. Without hooks the interpreter would finalise the body itself, in the
+    current context, so the body gets a finaliser hook that does nothing.
     """
     firstiter, finalizer = sys.get_asyncgen_hooks()
     try:

@@ -1,7 +1,7 @@
 """
-Which generators can be driven by another one, which are drivers themselves, and what is told of the others.
+Check whether a generator can be wrapped, and recognise the drivers of clew.
 
-How they are driven is in `clew.context.generators`.
+How a generator is driven is in `clew.context._stepping.drivers`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ driver_codes: Set[CodeType] = set()
 
 def is_driver(generator: object) -> bool:
     """
-    Return whether a generator is one of clew's, which drives another.
+    Return whether a generator is a driver of clew's.
     """
     return getattr(generator, "gi_code", getattr(generator, "ag_code", None)) in driver_codes
 
 
 def _driven(generator: Any) -> Any:
     """
-    Return what a generator of clew's drives; any other, and one that has ended, as it is.
+    Return the generator that a driver drives. Other generators, and drivers that have ended, are returned unchanged.
     """
     frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
     if frame is None or not is_driver(generator):
@@ -46,21 +46,21 @@ unwrappers[GeneratorType] = unwrappers[AsyncGeneratorType] = _driven
 
 def is_unused(generator: object) -> bool:
     """
-    Return whether a native generator is one that can be wrapped.
+    Return whether a native generator can be wrapped.
     """
     return not is_driver(generator) and is_fresh(generator)
 
 
 def is_fresh(generator: object) -> bool:
     """
-    Return whether a native generator, one of clew's too, has made no step yet.
+    Return whether a native generator, which may be a driver, has made no step yet.
     """
     return _state_of(generator) is None
 
 
 def check_body(generator: object, kind: type, wrapper: str) -> None:
     """
-    Raise the error that says what to do, unless `generator` is an unused one of its kind, of no context yet.
+    Raise an error with the remedy, unless `generator` is of the kind, not started and not wrapped.
     """
     if not isinstance(generator, kind):
         word = "a generator" if kind is Generator else "an async generator"
@@ -81,7 +81,7 @@ def check_body(generator: object, kind: type, wrapper: str) -> None:
 
 
 def _remedy(given: object, wrapper: str) -> str:
-    # The function that was forgotten to be called is by far the most frequent one.
+    # By far the most frequent mistake is a function that was not called.
     if callable(given):
         fits = kind_of(given) == ("generator" if wrapper == "wrap_generator" else "async generator")
         return f"call it: {wrapper}(f()), or decorate it: @context_generator" if fits else "pass what its call returns"
@@ -96,7 +96,7 @@ def _remedy(given: object, wrapper: str) -> str:
 
 def _state_of(generator: object) -> Optional[str]:
     """
-    Return why a native generator cannot be wrapped any more, None if it can or if that cannot be told.
+    Return why a native generator can no longer be wrapped; None if it can, or if the state is unknown.
     """
     if isinstance(generator, GeneratorType):
         frame, is_running = generator.gi_frame, generator.gi_running
@@ -116,7 +116,7 @@ def _state_of(generator: object) -> Optional[str]:
 def _was_resumed(generator: Any) -> bool:
     if sys.version_info >= (3, 12):
         return inspect.getasyncgenstate(generator) != inspect.AGEN_CREATED
-    # 3.11 has neither that nor a position that is negative before the first step. Drop both with 3.11.
+    # 3.12+: getasyncgenstate. Before 3.11, the position is negative until the first step. Drop both with 3.11.
     frame = generator.ag_frame
     if sys.version_info < (3, 11) or sys.implementation.name != "cpython":
         return bool(frame.f_lasti >= 0)
@@ -127,7 +127,7 @@ def _was_resumed(generator: Any) -> bool:
 
 def named(driver: T, body: object) -> T:
     """
-    Return the driver, with the name of what it drives; a generator of another make may have none.
+    Give the driver the name of the wrapped generator, which may have none. Return the driver.
     """
     for name in ("__name__", "__qualname__"):
         value = getattr(body, name, None)

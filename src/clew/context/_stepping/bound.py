@@ -31,14 +31,14 @@ T = TypeVar("T")
 
 def is_bound(fn: Any) -> bool:
     """
-    Return whether `fn` was made by `bind`, or is a method or partial of what was.
+    Return whether `fn` is a bound function, or a method or partial of one.
     """
     inside = _inside(fn)
     return is_bound_directly(fn) if inside is None else is_bound(inside)
 
 
 def is_bound_directly(fn: Any) -> bool:
-    # By its type, as a method has its function's code, and some objects every attribute one asks for.
+    # By type: a method has its function's `__code__`, and some objects have every attribute.
     if type(fn) is FunctionType:
         return fn.__code__ in _BOUND_CODES
     return type(fn) is BoundGeneratorFunction
@@ -46,7 +46,7 @@ def is_bound_directly(fn: Any) -> bool:
 
 def bind_to(fn: Any, captured: Context, carried: Carried) -> Any:
     """
-    Return `fn`, which is not bound yet, bound to a context.
+    Bind `fn`, which is not bound yet, to a context.
     """
     if _inside(fn) is not None:
         return rebuilt(fn, lambda inside: bind_to(inside, captured, carried))
@@ -60,7 +60,7 @@ def bind_to(fn: Any, captured: Context, carried: Carried) -> Any:
 
 def _inside(fn: Any) -> Any:
     """
-    Return the function in a method, partial, classmethod or staticmethod, None in anything else.
+    Return the function inside of a method, partial, classmethod or staticmethod; None for other objects.
     """
     if isinstance(fn, (MethodType, classmethod, staticmethod)):
         return fn.__func__
@@ -76,12 +76,12 @@ def rebuilt(fn: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callable[..., T]:
-    first: Any = (*carried, fn)  # what `context.run` is to be given first
+    first: Any = (*carried, fn)  # the first arguments of `context.run`
     carried, copy = _Carried(carried), captured.copy
 
     def bound(*args: Any, **kwargs: Any) -> T:
         context = prepare_for_here(copy())
-        if not kwargs:  # by far the most frequent call, and an empty ** is not free
+        if not kwargs:  # the most frequent call; an empty ** costs time
             return context.run(*first, *args)  # type: ignore[no-any-return]  # it is what `fn` returns
         return runner(context, carried, kwargs)(fn, *args, **kwargs)  # type: ignore[no-any-return]  # the same
 
@@ -91,7 +91,7 @@ def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callabl
 def _bound_coroutine_function(fn: Callable[..., Any], captured: Context, carried: Carried) -> Any:
     carried, copy = _Carried(carried), captured.copy
 
-    # The call of `fn` is a part of the first step: a coroutine that is never started has made nothing.
+    # `fn` is called in the first step, so a coroutine that is never started has no effect.
     async def bound(*args: Any, **kwargs: Any) -> Any:
         context = prepare_for_here(copy())
         awaitable = runner(context, carried, kwargs)(fn, *args, **kwargs)
@@ -114,14 +114,14 @@ class _Carried(Tuple[Any, ...]):
         raise pickling_error("a bound function")
 
 
-# All bound functions share a code object. Unlike an attribute on the function, it is not copied by
-# functools.wraps to a wrapper that somebody puts around a bound function.
+# All bound functions share a code object. functools.wraps would copy an attribute to a wrapper around a bound
+# function; it does not copy the code.
 _BOUND_CODES = frozenset(make(print, Context(), ()).__code__ for make in (_bound, _bound_coroutine_function))
 
 
 def check_callable(fn: object) -> None:
     """
-    Raise the error that says what to pass, if `fn` is nothing that can be bound.
+    Raise an error with the remedy if `fn` cannot be bound.
     """
     if inspect.iscoroutine(fn) or inspect.isgenerator(fn) or inspect.isasyncgen(fn):
         kind = type(fn).__name__.replace("_", " ")

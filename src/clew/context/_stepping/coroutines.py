@@ -1,7 +1,12 @@
 """
 A coroutine object whose every step runs in one Context.
 
-People make one by `clew.context.coroutines.wrap_coroutine`.
+Guarantees: each `send`, `throw` and `close` of the wrapped coroutine goes through one Context, in the awaiting task.
+An abandoned coroutine is closed in that Context, too.
+
+Assumes: an event loop makes one step at a time.
+
+People create one by `clew.context.coroutines.wrap_coroutine`.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ __all__ = (
 
 def check_coroutine(coro: object, call: str) -> None:
     """
-    Refuse what is no coroutine object that can be started; `call` shows how it is done.
+    Raise an error unless `coro` is a coroutine object that was not started; `call` is the correct call to show.
     """
     if not isinstance(coro, Coroutine) and not _is_generator_based(coro):
         remedy = f"call it: {call}" if callable(coro) else "pass what an async def returns"
@@ -39,11 +44,11 @@ def check_coroutine(coro: object, call: str) -> None:
 
 def close_unstarted(coro: Any) -> None:
     """
-    Close a coroutine that no task was made of, so that nobody hears that it "was never awaited".
+    Close a coroutine that no task will run, so that there is no warning that it "was never awaited".
 
-    One that is being awaited elsewhere, or that is none, is left alone.
+    An object that is being awaited elsewhere, or that is not a coroutine, is left alone.
     """
-    # Not by `inspect`, which asks for what Cython's coroutines do not have.
+    # Not by `inspect`, which reads attributes that Cython's coroutines lack.
     is_open = isinstance(coro, Coroutine) and getattr(coro, "cr_frame", None) is not None
     if is_open and not getattr(coro, "cr_running", False) and getattr(coro, "cr_await", None) is None:
         coro.close()
@@ -51,11 +56,11 @@ def close_unstarted(coro: Any) -> None:
 
 class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
     """
-    Be a coroutine object whose every step runs in one Context; all attributes are those of the wrapped one.
+    A coroutine object whose every step runs in one Context. Its attributes are those of the wrapped coroutine.
 
     An abandoned one is closed in that context, too, so that a `ContextVar.reset` in a ``finally`` works.
-    (In a garbage cycle of its own the interpreter may close the coroutine first, in whichever context is
-    current, as it does with a bare one.)
+    (In a garbage cycle of its own the interpreter may close the coroutine first, in the current context, as it
+    closes a bare coroutine.)
     """
 
     __slots__ = ("_context", "_coroutine", "_is_copy", "_is_started", "_run", "_send")
@@ -72,10 +77,10 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
         self._reference = ref(self, CALLBACK)
         self._coroutine = coroutine
         self._context = context
-        self._is_copy = is_copy  # and nobody else's, so that it may be changed before the first step
+        self._is_copy = is_copy  # no other code has it, so it may be prepared before the first step
         self._is_started = False
         self._send = coroutine.send
-        call: Any = run or context.run  # which is typed as taking a function first
+        call: Any = run or context.run  # typed as taking a function first
         self._run: Callable[..., Any] = partial(call, *carriers(carried)) if carried else call
 
     def __await__(self) -> Any:
@@ -83,7 +88,7 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
             _refuse_if_started(self._coroutine)
         return self
 
-    # What `await` and the tasks of every loop call; with a value they call `send`.
+    # `await` and the tasks of every loop call this; with a value they call `send`.
     def __next__(self, value: Any = None) -> Any:
         if not self._is_started:
             self._begin()
@@ -95,7 +100,7 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
                     raise
             return self._step_refused(self._send, value)
         finally:
-            del value  # which may hold the exception that this raises, whose traceback holds this frame
+            del value  # it may hold the exception that this raises, whose traceback holds this frame
 
     def send(self, value: Any) -> Any:
         """
@@ -104,11 +109,11 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
         try:
             return self.__next__(value)
         finally:
-            del value  # as above
+            del value  # as in `__next__`
 
     def throw(self, *exception: Any) -> Any:
         """
-        Raise an exception in the coroutine, in its context; arguments as those of a native coroutine.
+        Raise an exception in the coroutine, in its context. The arguments are those of a native coroutine.
         """
         if not self._is_started:
             self._begin()
@@ -120,12 +125,12 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
                     raise
             return self._step_refused(self._coroutine.throw, *exception)
         finally:
-            del exception  # whose traceback holds this frame
+            del exception  # its traceback holds this frame
 
-    # From 3.13 on, closing gives the value that the body has returned meanwhile.
+    # 3.13+: `close` returns the value that the body returns.
     def close(self) -> Any:
         """
-        Close the coroutine in its context, or, if something else is running in that, in a copy of it.
+        Close the coroutine in its context; in a copy of it if other code is running in it.
         """
         close = self._coroutine.close
         try:
@@ -140,11 +145,11 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
         return self._context.copy().run(self._call_in_place, close)
 
     def __del__(self) -> None:
-        # One that was never started says so itself, as a native one does: "was never awaited". No name
-        # of this module is used, as at the exit of the interpreter they go first.
+        # A coroutine that was never started warns itself: "was never awaited". No global name is used here, as
+        # these may be gone at interpreter exit.
         coroutine = self._coroutine
         waits = getattr(coroutine, "cr_await", None) is not None or getattr(coroutine, "gi_frame", None) is not None
-        # It runs if it goes in the same cycle, and what it does at its end has led to here.
+        # `cr_running`: it is being finalised in the same cycle, and its own end has led to here.
         if self._is_started and waits and not getattr(coroutine, "cr_running", False):
             self.close()
 
@@ -173,22 +178,22 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
         failure: Optional[Exception] = None
         try:
             self.close()
-        except Exception as error:  # noqa: BLE001  it is told as the cause
+        except Exception as error:  # noqa: BLE001  it becomes the cause
             failure = error
         try:
             raise ContextInUseError(IN_USE) from failure
         finally:
-            del failure  # whose traceback has this frame
+            del failure  # its traceback holds this frame
 
     def _refuse_if_running(self) -> None:
-        # Raised here, and not by calling it: by then, another thread may have suspended it.
+        # Raised here instead of by a call: until then another thread may have suspended the coroutine.
         for kind, is_running in (("coroutine", "cr_running"), ("generator", "gi_running")):
             if getattr(self._coroutine, is_running, False):
                 raise ValueError(f"{kind} already executing")
 
     def _call_in_place(self, step: Callable[..., Any], *args: Any) -> Any:
         try:
-            if isinstance(self._run, partial):  # carried values, which do not depend on the context
+            if isinstance(self._run, partial):  # carried values; they do not depend on the context
                 call, *rest = self._run.args
                 return call(*rest, step, *args)
             return step(*args)
@@ -201,7 +206,7 @@ _probe: ContextVar[object] = ContextVar("clew_probe")
 
 def is_current(context: Context) -> bool:
     """
-    Return whether `context` is the very one that the caller runs in.
+    Return whether `context` is the Context that the caller runs in.
     """
     mark = object()
     token = _probe.set(mark)
@@ -213,7 +218,7 @@ def is_current(context: Context) -> bool:
 
 def as_coroutine(awaitable: Any) -> Any:
     """
-    Return an awaitable as what can be stepped: a coroutine as it is, anything else inside of one.
+    Return a coroutine that awaits `awaitable`; a coroutine is returned unchanged.
     """
     if isinstance(awaitable, Coroutine) or _is_generator_based(awaitable):
         return awaitable
@@ -232,7 +237,7 @@ def _refuse_if_started(coroutine: Any) -> None:
     if inspect.isgenerator(coroutine):
         is_started = inspect.getgeneratorstate(coroutine) == inspect.GEN_SUSPENDED
     else:
-        is_started = getattr(coroutine, "cr_await", None) is not None  # what a native `await` asks, too
+        is_started = getattr(coroutine, "cr_await", None) is not None  # a native `await` checks the same
     if is_started:
         raise AlreadyEnteredError(
             f"expected a coroutine that was not started, found {coroutine!r} being awaited already; "

@@ -46,13 +46,13 @@ def _innermost(fn: Any) -> Any:
 
 class FunctionLike:
     """
-    Be taken for the function that it stands for, by `inspect`, as a method and in a pickle.
+    An object that `inspect`, method lookup and pickling treat as the function that it stands for.
 
-    No function is written in Python that is a generator function and does anything at its call.
+    A generator function written in Python runs no code at its call, so a wrapper that does cannot be a function.
     """
 
-    # In slots, so that `functools.wraps` finds in `__dict__` what it would in a function's. The class has
-    # no annotations, which its instances would show for their own.
+    # Slots, so that `functools.wraps` finds in `__dict__` only what it finds in a function's. The class has no
+    # annotations, because its instances would show them as their own.
     __slots__ = ("__dict__", "__weakref__", "_drive", "_fn", "_is_async")
 
     def __init__(self, fn: Any, kind: str) -> None:
@@ -60,7 +60,7 @@ class FunctionLike:
         self.__qualname__: str
         self.__wrapped__: Any
         dress(self, fn, shows_code=inspect.isfunction(fn))
-        for name in ("__name__", "__qualname__"):  # which a partial, say, lacks
+        for name in ("__name__", "__qualname__"):  # a partial, for example, has none
             self.__dict__.setdefault(name, getattr(self.function(), name, type(fn).__name__))
         self._fn = fn
         self._is_async = kind == "async generator"
@@ -68,13 +68,13 @@ class FunctionLike:
 
     def driver_of(self, code: CodeType) -> Callable[..., Any]:
         """
-        Return what drives the generators of a function that has this code.
+        Return the driver for the generators of a function that has this code.
         """
         return drive_async if self._is_async else driver_for(code)
 
     def driven(self, beginning: Beginning, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """
-        Return what drives the generator that `call` returns; anything else that it returns as it is.
+        Return a driver for the generator that `call` returns; any other result is returned unchanged.
         """
         if self._is_async:
             body = call(*args, **kwargs)
@@ -92,7 +92,7 @@ class FunctionLike:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(cast("Any", self), instance)
 
-    @property  # type: ignore[misc]  # it can be set on any object, but not on this one
+    @property  # type: ignore[misc]  # read-only here
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # inspect asks for it
         return FunctionType
 
@@ -128,7 +128,7 @@ class FunctionLike:
         return _innermost(self.__wrapped__)
 
     def __getattr__(self, name: str) -> Any:
-        # The attributes that only functions have; an attribute of the function itself was taken over.
+        # Only functions have these three. Attributes of the function itself were copied.
         if name in ("__annotations__", "__closure__", "__globals__"):
             return getattr(self.function(), name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -142,7 +142,7 @@ class FunctionLike:
 
 class GeneratorFunction(FunctionLike):
     """
-    Be a function that captures, and makes a generator, at its call.
+    A generator function that captures at its call, and whose generators run in contexts of their own.
     """
 
     __slots__ = ("_capture", "_refuses_managers")
@@ -160,7 +160,7 @@ class GeneratorFunction(FunctionLike):
 
     def redecorated(self, wrap: Callable[[Any], Any]) -> GeneratorFunction:
         """
-        Return the same for what `wrap` makes of the function: in its contexts, and not around them.
+        Return the same for `wrap(function)`, so that the wrapper runs inside of the generators' contexts.
         """
         kind = "async generator" if self._is_async else "generator"
         return GeneratorFunction(wrap(self._fn), kind, self._capture, refuses_managers=self._refuses_managers)
@@ -186,7 +186,7 @@ class GeneratorFunction(FunctionLike):
 
 class BoundGeneratorFunction(FunctionLike):
     """
-    Be a function whose generators run in copies of one captured context.
+    A generator function whose generators run in copies of one captured context.
     """
 
     __slots__ = ("_captured", "_carried")
@@ -194,7 +194,7 @@ class BoundGeneratorFunction(FunctionLike):
     def __init__(self, fn: Any, kind: str, captured: Context, carried: Carried) -> None:
         super().__init__(fn, kind)
         if type(fn) is GeneratorFunction:
-            self._fn = fn.undecorated()  # this capture is the one that counts
+            self._fn = fn.undecorated()  # this capture replaces the one of the decorator
         self._captured = captured
         self._carried = carried
 
@@ -203,6 +203,6 @@ class BoundGeneratorFunction(FunctionLike):
         Return a generator, or an async generator, that runs in a copy of the captured context.
         """
         beginning = Creation.of(self._captured, self._carried)
-        # There, as what it calls may capture, too.
+        # In the context, because the function may capture, too.
         run = runner(beginning.context, self._carried, kwargs)
         return self.driven(beginning, run, (self._fn, *args), kwargs)

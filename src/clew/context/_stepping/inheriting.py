@@ -1,8 +1,8 @@
 """
-What the body of a generator sees of its consumer's context: from the options to what runs every step.
+From the options `context`, `inherit` and `isolate` to the function that makes each step of a generator.
 
-One object is for one generator: made when the generator is, it gives at the first step what runs each. Those for
-`inherit="live"` and `isolate` are in `clew.context._stepping.layers`.
+One object serves one generator. It captures when the generator is created, and returns the function at the first step.
+The classes for `inherit="live"` and `isolate` are in `clew.context._stepping.layers`.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ Given = Union[Context, Captured, None]
 
 class Beginning(Protocol):
     """
-    Hold what was captured for one generator until its first step.
+    The values that were captured for one generator, until its first step.
     """
 
     @abstractmethod
     def begin(self) -> Runner:
         """
-        Return what calls `(fn, *args)` in the generator's context; called at the first step, by its consumer.
+        Return a function that calls `(fn, *args)` in the generator's context. The consumer's first step calls this.
         """
 
 
 def inheriting(context: Given, inherit: str, isolate: Optional[Iterable[ContextVar[Any]]]) -> Callable[[], Beginning]:
     """
-    Return what captures for one generator at its call, in the way that the three options ask for.
+    Return a function that captures for one generator, according to the three options.
 
     Raises:
-        ArgumentTypeError: one of them is the wrong kind of thing.
-        ArgumentValueError: an unknown `inherit`, or two that exclude each other.
+        ArgumentTypeError: an option has the wrong type.
+        ArgumentValueError: an unknown `inherit`, or two options that exclude each other.
     """
     if inherit not in ("creation", "live"):
         raise ArgumentValueError(
-            f"expected inherit='creation' or inherit='live', got {inherit!r}; the first is for the values at "
-            f"the call, the second for those of whoever takes the next item"
+            f"expected inherit='creation' or inherit='live', got {inherit!r}; the first gives the body the values at "
+            f"the call, the second those of its consumer at each step"
         )
     if isolate is not None:
         _refuse_together("isolate", context, inherit)
@@ -96,7 +96,7 @@ def _variables(isolate: Iterable[ContextVar[Any]]) -> FrozenSet[ContextVar[Any]]
 
 class Creation:
     """
-    Give the body the values of the call, in a copy that nobody else ever enters.
+    ``inherit="creation"``: the body has the values of the call, in a copy that nobody else enters.
     """
 
     __slots__ = ("_carried", "context")
@@ -125,7 +125,7 @@ def _runner(context: Context, carried: Carried) -> Runner:
 
 class Shared(Collectable):
     """
-    Have the body's steps run in a context that others run in, too.
+    ``context=``: the body's steps run in a context that other code runs in, too.
     """
 
     __slots__ = ("_carried", "_context", "_run")
@@ -150,7 +150,7 @@ class Shared(Collectable):
                     raise
             return self._step_refused(fn, *args)
         finally:
-            del args  # which may hold an exception, whose traceback holds this frame
+            del args  # they may hold an exception whose traceback holds this frame
 
     def _step_refused(self, fn: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -158,7 +158,7 @@ class Shared(Collectable):
             if not self.is_collected() and is_current(self._context):
                 call, *rest = (*self._run.args, fn) if isinstance(self._run, partial) else (fn,)
                 return call(*rest, *args)
-            # From now on in a copy: the body has to end in some context, now or when its consumer closes it.
+            # Continue in a copy: the body must end in some context, now or when its consumer closes it.
             self._run = _runner(self._context.copy(), self._carried)
             method: Any = args[0] if fn in (next, without_frames) else fn
             body = method if fn is next else method.__self__

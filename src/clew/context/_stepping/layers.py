@@ -1,7 +1,11 @@
 """
-What flows between a generator's context and its consumer's when they are not apart: live values, isolated variables.
+`inherit="live"` and `isolate`: values flow between the context of a generator and that of its consumer.
 
-Python has no contexts in layers: values are copied between two of them, by setting the variables that differ.
+Python has no contexts in layers, so values are copied between two contexts by setting the variables that differ.
+
+Guarantees: a token of the body stays valid in every step; the consumer's tokens are never used.
+
+Assumes: one step at a time.
 """
 
 from __future__ import annotations
@@ -22,8 +26,8 @@ __all__ = ("Isolated", "Live", "Runner")
 Runner = Callable[..., Any]
 
 
-# Whether two contexts hold the same values is asked at every step, and `==` would ask the values. A
-# Context refers to one object only, the immutable mapping that it shares with its unchanged copies.
+# Every step compares two contexts, and `Context ==` would call the `__eq__` of the values. But a Context refers to a
+# single object, an immutable mapping that it shares with its unchanged copies. So the mappings are compared.
 def _tells_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
     variable: ContextVar[int] = ContextVar("clew_mapping")
     context = Context()
@@ -35,7 +39,7 @@ def _tells_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
     return len(found) == 3 and found[0] is found[1] is not found[2]
 
 
-# Where it is not so, every step counts as one at which something may have changed.
+# On interpreters where that does not hold, every step compares all variables.
 _mapping: Callable[[Context], Sequence[object]]
 _mapping = gc.get_referents if _tells_mappings(gc.get_referents) else lambda _: (object(),)
 
@@ -44,9 +48,9 @@ _MISSING: Any = object()
 
 class _Layer(Collectable):
     """
-    Be a context whose variables are taken from another one, again and again, by setting them.
+    A context whose variables are set again and again to those of another one.
 
-    It starts empty: a variable can be unset again by the token of its first setting, and by that only.
+    It starts empty, because only the token of its first `set` can unset a variable again.
     """
 
     __slots__ = ("_context", "_seen", "_tokens")
@@ -64,10 +68,10 @@ class _Layer(Collectable):
 
 class Live(_Layer):
     """
-    Show the body the values that its consumer has at each step, but for what the body has set itself.
+    ``inherit="live"``: in each step the body sees its consumer's values, except for those that the body has set.
 
     Source:
-        PEP 568, which would have Python do so.
+        PEP 568, which proposes the same for Python.
     """
 
     __slots__ = ("_is_hiding", "_run", "_shown")
@@ -77,7 +81,7 @@ class Live(_Layer):
     def __init__(self) -> None:
         super().__init__()
         self._shown: Dict[ContextVar[Any], Any] = {}
-        self._is_hiding = False  # a value of the body's hides one that the consumer has set since
+        self._is_hiding = False  # a value that the body has set hides a later value of the consumer
 
     def begin(self) -> Runner:
         carriers = tuple(map(live_carrier, carrying.registered))
@@ -85,17 +89,17 @@ class Live(_Layer):
         self._run = partial(run, *carriers) if carriers else run
         return self._step
 
-    # What is global may be gone when the interpreter exits.
+    # Defaults instead of globals, which may be gone at interpreter exit.
     def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
         now = copy()
         if self._is_hiding or mapping(now)[0] is not self._seen:
             self._is_hiding = self._context.run(self._take, now)
-            # Last, in case that a signal handler raises in between.
+            # Last: a signal handler may raise before this.
             self._seen = mapping(now)[0]
         try:
             return self._run(fn, *args)
         finally:
-            del args  # which may hold an exception, whose traceback holds this frame
+            del args  # they may hold an exception whose traceback holds this frame
 
     def _take(self, now: Context) -> bool:
         shown = self._shown
@@ -120,7 +124,7 @@ class Live(_Layer):
 
 class Isolated(_Layer):
     """
-    Keep some variables for the body, and pass all others on, in both directions, at every step.
+    ``isolate=[...]``: these variables are the body's own. All others flow in both directions at every step.
     """
 
     __slots__ = ("_before", "_given", "_left", "_own")
@@ -130,7 +134,7 @@ class Isolated(_Layer):
     def __init__(self, own: FrozenSet[ContextVar[Any]]) -> None:
         super().__init__()
         self._own = own
-        # By the token of its setting, a variable can be unset in the consumer's context, too.
+        # The tokens of variables that were set in the consumer's context, to unset them there again.
         self._given: Dict[ContextVar[Any], Token[Any]] = {}
         self._left: object = None
         self._reference = ref(self, CALLBACK)
@@ -143,18 +147,18 @@ class Isolated(_Layer):
     def begin(self) -> Runner:
         return self._step
 
-    # As above.
+    # Defaults as in `Live._step`.
     def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
         now = copy()
         if mapping(now)[0] is not self._seen:
             self._context.run(self._take, now)
             self._remember()
-            # Last, as above.
+            # Last, as in `Live._step`.
             self._seen = mapping(now)[0]
         try:
             return self._context.run(fn, *args)
         finally:
-            del args  # as above
+            del args  # as in `Live._step`
             if mapping(self._context)[0] is not self._left:
                 self._give()
 
@@ -193,6 +197,6 @@ class Isolated(_Layer):
     def _unset(self, variable: ContextVar[Any]) -> None:
         token = self._given.pop(variable, None)
         if token is not None and variable.get(_MISSING) is not _MISSING:
-            # Set in another context than this consumer's, it cannot be unset here.
+            # A token of another consumer's context cannot unset the variable here.
             with suppress(ValueError):
                 variable.reset(token)

@@ -1,5 +1,7 @@
 """
-Throwing an exception into a body that a generator drives, without frames of the driver's that keep things alive.
+Throw exceptions into a driven body, and remove the driver's frames from tracebacks.
+
+Guarantees: a traceback that reaches the consumer has the frames of the bare generator, and keeps nothing else alive.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ __all__ = (
     "without_this_frame",
 )
 
-# Of what stands between a driver and a body: its frames are none of the consumer's business.
+# The code between a driver and its body. Its frames are removed from tracebacks.
 step_codes: Set[CodeType] = set()
 
 
 def without_this_frame(error: BaseException) -> BaseException:
     """
-    Return an exception that the caller has caught with the traceback that it was thrown with.
+    Remove the caller's frame from the traceback of an exception that the caller has caught. Return the exception.
     """
     traceback = error.__traceback__
     return error.with_traceback(traceback and traceback.tb_next)
@@ -32,7 +34,7 @@ def without_this_frame(error: BaseException) -> BaseException:
 
 def without_next_frame(error: BaseException) -> BaseException:
     """
-    Return an exception that the caller has caught without the frames of the caller and of what it called.
+    Remove the frames of the caller and of the function that it called from the traceback. Return the exception.
     """
     traceback = error.__traceback__ and error.__traceback__.tb_next
     return error.with_traceback(traceback and traceback.tb_next)
@@ -40,14 +42,14 @@ def without_next_frame(error: BaseException) -> BaseException:
 
 def without_steps(error: BaseException) -> BaseException:
     """
-    Return an exception that the caller has caught without the frames between its own and the body's.
+    Remove the frames from the caller's up to the body's from the traceback. Return the exception.
     """
     return error.with_traceback(from_body(error))
 
 
 def from_body(error: BaseException) -> Optional[TracebackType]:
     """
-    Return the traceback of an exception that the caller has caught from the body's frame on.
+    Return the traceback of a caught exception from the body's frame on.
     """
     traceback = error.__traceback__ and error.__traceback__.tb_next
     while traceback is not None and traceback.tb_frame.f_code in step_codes:
@@ -57,7 +59,7 @@ def from_body(error: BaseException) -> Optional[TracebackType]:
 
 class Thrown:
     """
-    Be an operation on an async generator that throws: from its start, or, after `into`, where the body awaits.
+    An operation on an async generator that throws: at its start, or, after `into`, where the body awaits.
     """
 
     __slots__ = ("_operation", "error")
@@ -69,7 +71,7 @@ class Thrown:
     @classmethod
     def into(cls, operation: Any, error: BaseException) -> Thrown:
         """
-        Return an operation under way as one that throws `error` at its next step.
+        Return a pending operation as one that throws `error` at its next step.
         """
         thrown = operation if isinstance(operation, cls) else cls(operation)
         thrown.error = error
@@ -83,11 +85,11 @@ class Thrown:
         try:
             return without_frames(next, self._operation) if error is None else self.throw(error)
         finally:
-            del self, error  # whose traceback holds this frame
+            del self, error  # its traceback holds this frame
 
     def send(self, value: Any) -> Any:
         """
-        Resume the body with what its event loop has for it.
+        Resume the body with a value from the event loop.
         """
         try:
             return without_frames(self._operation.send, value)
@@ -106,7 +108,7 @@ class Thrown:
 
 class Exit:
     """
-    Be what closes a generator, in place of the generator itself.
+    Closes a generator, by its `throw`.
     """
 
     __slots__ = ("_body",)
@@ -121,15 +123,15 @@ class Exit:
         try:
             return without_frames(self._body.throw, error)
         finally:
-            del self, error  # whose traceback holds this frame
+            del self, error  # its traceback holds this frame
 
 
 def without_frames(step: Callable[..., Any], *arguments: Any) -> Any:
     """
-    Return `step(*arguments)`, in which the body may end by a `GeneratorExit`: without its frames, then.
+    Return `step(*arguments)`. If the body ends by a `GeneratorExit`, drop its frames from the traceback.
 
-    What is left in the variables of a body that is closed goes here, in the body's context, and
-    not with the traceback, in whichever context that goes.
+    The local variables of a closed body are then released here, in the body's context, and not with the traceback in
+    a later context.
     """
     end: Optional[BaseException] = None
     context: Optional[BaseException] = None
@@ -138,11 +140,11 @@ def without_frames(step: Callable[..., Any], *arguments: Any) -> Any:
             return step(*arguments)
         except GeneratorExit as error:
             end, context = error, error.__context__
-        # When the block is left, as until then the interpreter may keep the traceback for itself.
+        # After the block, because until then the interpreter may refer to the traceback.
         raise end.with_traceback(None)
     finally:
         if end is not None:
-            end.__context__ = context  # and not what the consumer is handling
+            end.__context__ = context  # not the exception that the consumer is handling
         del step, arguments, end, context
 
 
