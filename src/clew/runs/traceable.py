@@ -26,8 +26,8 @@ from clew._shared.incidents import report
 from clew.context._stepping.function_likes import GeneratorFunction
 from clew.context._stepping.kinds import kind_of
 from clew.context._stepping.signatures import dress
+from clew.context._stepping.stream_objects import StreamType
 from clew.context._stepping.throwing import without_next_frame
-from clew.context.streams import StreamType
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import blocks as _blocks, hooks as _hooks
 from clew.runs._tree.blocks import leave_call, report_foreign_exit

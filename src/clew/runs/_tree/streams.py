@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from clew.context._stepping.bodies import is_fresh, named
 from clew.context._stepping.function_likes import FunctionLike
+from clew.context._stepping.stream_objects import StreamType, has_special, stand_in
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames
-from clew.context.streams import StreamType, has_special, stand_in
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_identity, current_options
 from clew.runs._tree.stream_drivers import drive_async_traced, driver_for
