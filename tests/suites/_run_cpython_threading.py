@@ -61,7 +61,7 @@ def count_threads() -> None:
     native_start = threading.Thread.start
 
     def start(self: threading.Thread) -> None:
-        kind = next(c for c in type(self).__mro__ if c.__module__ in {"clew", "threading"})
+        kind = next(c for c in type(self).__mro__ if c.__module__ in {"clew.executors.threads", "threading"})
         made[f"{kind.__module__}.{kind.__name__}"] += 1
         native_start(self)
 

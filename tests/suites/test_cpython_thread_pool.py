@@ -22,7 +22,7 @@ from tests.suites._suites import go_without, untraced_environment
 
 RUNNER = Path(__file__).with_name("_run_cpython_suite.py")
 NATIVE = "concurrent.futures.thread.ThreadPoolExecutor"
-CLEWS = "clew.ContextThreadPoolExecutor"
+CLEWS = "clew.executors.thread_pool.ContextThreadPoolExecutor"
 
 CLASSES = {
     "ThreadPoolAsCompletedTest",

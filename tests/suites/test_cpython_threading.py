@@ -45,7 +45,7 @@ def test_threads_pass_every_test_of_cpython_that_the_stdlibs_pass(runs: Dict[str
 def test_suite_ran_on_the_classes_that_it_was_to_run_on(runs: Dict[str, Any]) -> None:
     bare, whole = runs["bare"]["started"], runs["clew"]["started"]
     assert {"threading.Thread", "threading.Timer"} == {*bare}
-    assert whole["clew.ContextThread"] > 100
-    assert whole["clew.ContextTimer"] == bare["threading.Timer"]
+    assert whole["clew.executors.threads.ContextThread"] > 100
+    assert whole["clew.executors.threads.ContextTimer"] == bare["threading.Timer"]
     # What other modules of the stdlib start is theirs.
     assert whole.get("threading.Thread", 0) < bare["threading.Thread"] / 10
