@@ -277,16 +277,31 @@ def test_headers_can_be_had_after_the_end(recording: clew.Recording) -> None:
 
 
 def test_headers_of_a_chain_deeper_than_the_stack(recording: clew.Recording) -> None:
-    run = clew.RunTree("root")
-    depth = sys.getrecursionlimit() * 5
-    for number in range(depth):
+    root = run = clew.RunTree("root")
+    for number in range(sys.getrecursionlimit() * 5):
         run = run.create_child(f"{number}")
-    assert run.dotted_order.count(".") == depth
-    assert run.create_child("last").dotted_order.startswith(f"{run.dotted_order}.")
-    # No server accepts such a long header.
-    before = counted("langsmith_trace_dropped")
-    assert {*run.to_headers()} == {"traceparent"}
-    assert counted("langsmith_trace_dropped") == before + 1
+        # Servers take some 8,190 characters of a header.
+        assert len(run.dotted_order) < 6_500
+    assert run.trace_id == root.id
+    headers = run.to_headers()
+    assert headers["traceparent"] == f"00-{root.id.hex}-{run.span_id}-03"
+    assert headers["langsmith-trace"] == run.dotted_order
+    below = clew.RunTree.from_headers(headers).create_child("elsewhere")
+    assert (below.parent_id, below.trace_id) == (run.id, root.id)
+
+
+def test_dotted_order_that_is_too_long_begins_anew_below_a_link(recording: clew.Recording) -> None:
+    chain = [clew.RunTree("0")]
+    for number in range(1, 150):
+        chain.append(chain[-1].create_child(str(number)))
+    tops = [run for run in chain if "." not in run.dotted_order]
+    assert len(tops) == 2
+    above = chain[chain.index(tops[1]) - 1]
+    assert [(link.trace_id, link.span_id) for link in tops[1].links] == [(chain[0].id, above.span_id)]
+    # W3C's ids go on: the parent and the trace are what they were.
+    assert (tops[1].parent_span_id, tops[1].parent_id, tops[1].trace_id) == (above.span_id, above.id, chain[0].id)
+    # For LangSmith, all runs below have the new root's id as their trace.
+    assert chain[-1].dotted_order.startswith(f"{tops[1].dotted_order}.")
 
 
 @pytest.mark.parametrize("name", ["traceparent", "Traceparent", "TRACEPARENT"])

@@ -247,7 +247,7 @@ def test_a_chain_deeper_than_the_stack_has_ids_and_a_tree() -> None:
             run.end()
             run = child
         run.end()
-    assert run.dotted_order.count(".") == 4999
+    assert len(run.dotted_order) < 6_500
     assert run.trace_id == runs.roots[0].id
     assert len(runs.tree().splitlines()) == len(list(runs)) == 5000
 

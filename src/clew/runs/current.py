@@ -198,6 +198,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
                 variable.reset(token)
         except ValueError:
             if not self._options.is_carried:
+                del self._options.before
                 report_foreign_exit()
                 return
             # The block is open inside a generator whose consumer continued it in another context.
@@ -206,10 +207,14 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
                 variable.set(before[variable])
         around = current_options.get()
         while around.is_left:
-            identity, around, baggage = around.before
+            left = around
+            identity, around, baggage = left.before
+            del left.before
             current_identity.set(identity)
             current_options.set(around)
             current_baggage.set(baggage)
+        # Jobs that were started in the block have its options in their context, but need nothing from before it.
+        del self._options.before
         skip_left_blocks(current_identity.get())
 
 

@@ -14,7 +14,7 @@ from clew._shared.one_use import EnteredOnce
 from clew.errors import ArgumentTypeError, RunLookupError
 from clew.runs._tree.drawing import check_tree, draw_tree
 from clew.runs._tree.hooks import add_start_hook, remove_start_hook
-from clew.runs._tree.identity import Identity, Remote
+from clew.runs._tree.identity import Ancestor, Identity, Remote
 from clew.runs._tree.ordering import in_order
 from clew.runs.finished import Run
 
@@ -219,10 +219,12 @@ class Recording(EnteredOnce):
 
 def _parents_here(started: List[RunTree]) -> List[Optional[Identity]]:
     """
-    Return the parent of each run. A parent from headers, which has ids only, is replaced by the run of this recording.
+    Return the parent of each run. A parent that has ids only is replaced by the run of this recording with these ids.
+
+    Such a parent comes from headers, or stands for a run far above: see `clew.runs._tree.identity.shorten_chain`.
     """
     parents = [run._identity.parent for run in started]
-    if not any(isinstance(parent, Remote) for parent in parents):  # as in most recordings: no ids need to be made
+    if not any(isinstance(parent, (Remote, Ancestor)) for parent in parents):  # in most recordings: no ids are needed
         return parents
     here = {run.span_id: run._identity for run in started}
 
@@ -230,7 +232,7 @@ def _parents_here(started: List[RunTree]) -> List[Optional[Identity]]:
         same = here.get(parent.span_id)
         return parent if same is None or same.trace_hex() != parent.trace_hex() else same
 
-    return [found(parent) if isinstance(parent, Remote) else parent for parent in parents]
+    return [found(parent) if isinstance(parent, (Remote, Ancestor)) else parent for parent in parents]
 
 
 def record() -> Recording:

@@ -16,7 +16,15 @@ from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import ScopeOptions, current_options
 from clew.runs._tree.forks import register_fork_hooks
 from clew.runs._tree.hooks import notify_start
-from clew.runs._tree.identity import Identity, Inherited, Remote, UnsampledRoot, make_inherited
+from clew.runs._tree.identity import (
+    Identity,
+    Inherited,
+    Remote,
+    UnsampledRoot,
+    links_to,
+    make_inherited,
+    shorten_chain,
+)
 from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.kept.copier import copy_payload
 from clew.runs._tree.live_run import LiveRun
@@ -320,11 +328,13 @@ def open_run(
     start_time_ns = now_ns()
     if around.under is parent:
         if parent is None and around.linked:
-            identity.linked = around.linked
+            identity.linked = links_to(around.linked)
         if around.inherited is not None:
             own = around.inherited if own is None else around.inherited.overlaid(own)
+    identity.parent = parent
     if parent is None:
         identity.inherited = own
+        identity.depth = 0
     else:
         inherited = parent.inherited
         if own is not None:
@@ -333,8 +343,10 @@ def open_run(
         # The clock may have been set back. A server that sorts by start time would lose the child.
         if start_time_ns < parent.start_time_ns:
             start_time_ns = parent.start_time_ns
+        identity.depth = depth = parent.depth + 1
+        if not depth & 7:  # every eighth level
+            shorten_chain(identity, parent)
     identity.name = name
-    identity.parent = parent
     identity.start_time_ns = start_time_ns
     identity._order = None
     identity._id_text = None if digits is None else new_id_text(start_time_ns, digits)
@@ -377,7 +389,7 @@ def _draft(
     if id_text is not None:
         run._identity._id_text = id_text
     if linked is not None:
-        run._identity.linked = (linked,)
+        run._identity.linked = links_to((linked,))
     run._by_hand = run._is_draft = run._is_unreported = True
     if is_ignored or not around.is_enabled or (parent is not None and not parent.is_sampled):
         run._make_non_recording()

@@ -108,6 +108,8 @@ class Scope(EnteredOnce):
                 self._undo.pop()()
             except Exception as error:  # noqa: BLE001, PERF203  a failing tracer must not prevent the other undos
                 _report(error)
+        # Jobs that were started in the block have this scope in their context, and a token keeps its context alive.
+        del self._token
         outer, self._outer = self._outer, None
         if outer is not None and outer._is_left:
             try:

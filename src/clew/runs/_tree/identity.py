@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from clew.propagation.langsmith import LangSmithBaggage
 
 __all__ = (
+    "Ancestor",
     "Identity",
     "Inherited",
     "InheritedFromHeaders",
     "NoRun",
     "Remote",
     "UnsampledRoot",
+    "links_to",
     "make_inherited",
+    "shorten_chain",
 )
 
 _id_guard = ForkSafeLock()
@@ -122,6 +125,7 @@ class Identity:
     __slots__ = (
         "_id_text",
         "_order",
+        "depth",
         "exited_to",
         "inherited",
         "is_carried",
@@ -136,6 +140,7 @@ class Identity:
     parent: Optional[Identity]
     inherited: Optional[Inherited]
     start_time_ns: int
+    depth: int  # how many identities are reachable above, see `shorten_chain`
     _id_text: Optional[str]  # None until first needed
     _order: Optional[str]  # the dotted order, None until first needed
     # The slots below stay unset until they have a value, which keeps the start of a run cheap.
@@ -184,7 +189,7 @@ class Identity:
         # Not recursive: a chain of jobs that outlive their parents may be deeper than the stack.
         while root.parent is not None:
             root = root.parent
-        return root.id_text().replace("-", "")
+        return root._trace_hex if type(root) is Ancestor else root.id_text().replace("-", "")
 
     @property
     def span_id(self) -> str:
@@ -220,6 +225,87 @@ class Identity:
         return order
 
 
+class Ancestor(Identity):
+    """
+    The ids of a run, in place of its identity: it refers to no run above, so nothing of those is kept.
+
+    Args:
+        identity: the run.
+        order: the dotted order below which a child writes its own; empty for a child that is a root to LangSmith.
+    """
+
+    __slots__ = ("_trace_hex",)
+
+    parent: ClassVar[None] = None  # type: ignore[misc]  # the runs above are not kept
+    depth: ClassVar[int] = 0  # type: ignore[misc]  # as above
+
+    _trace_hex: str
+
+    def __init__(self, identity: Identity, order: Optional[str] = None) -> None:
+        self.name = identity.name
+        self.inherited = identity.inherited
+        self.start_time_ns = identity.start_time_ns
+        self._id_text = identity.id_text()
+        self._order = identity.dotted_order if order is None else order
+        self._trace_hex = identity.trace_hex()
+
+    def trace_hex(self) -> str:
+        """
+        Return the id of the trace as 32 hexadecimal digits.
+        """
+        return self._trace_hex
+
+
+def links_to(identities: Tuple[Identity, ...]) -> Tuple[Identity, ...]:
+    """
+    Return the links of a new root to these runs, such that a chain of roots keeps no more than the last link.
+    """
+    return tuple(
+        Ancestor(each) if type(each) is Identity and (each.parent is not None or hasattr(each, "linked")) else each
+        for each in identities
+    )
+
+
+# A dotted order does not grow beyond this; the next run begins a root to LangSmith. A hundred levels.
+MOST_ORDER_CHARS = 6_000
+_PART_CHARS = 59
+
+
+def shorten_chain(identity: Identity, parent: Identity) -> None:
+    """
+    Make `identity` the child of `parent`, and let go of the runs above the nearest one that has ended.
+
+    A job that starts its successor makes a chain of parents without end. So, every few levels, the identity of an
+    ended run in the chain is cut off from those above: its parent becomes an `Ancestor`, which has ids only. A parent
+    whose dotted order is too long becomes an `Ancestor`, too, below which a new order begins.
+    """
+    nearest, levels = parent, 1
+    while True:
+        above = nearest.parent
+        if above is None or type(above) is not Identity:
+            break
+        if not hasattr(nearest, "live"):
+            nearest.parent = Ancestor(above)
+            break
+        nearest = above
+        levels += 1
+    identity.depth = levels
+    top = nearest.parent or nearest
+    if len(getattr(top, "_order", None) or "") + _PART_CHARS * levels > MOST_ORDER_CHARS:
+        identity.linked = (Ancestor(parent),)
+        identity.parent = Ancestor(parent, "")
+        identity.depth = 1
+        inherited = identity.inherited
+        if inherited is None or inherited.upstream is None:
+            # The trace keeps its id, though LangSmith's root is another run from here on.
+            from clew.propagation.carrier import Incoming  # here, as few programs nest so deep
+
+            own = Inherited(None, (), {}) if inherited is None else inherited
+            identity.inherited = Inherited(
+                own.project_name, own.tags, own.metadata, Incoming(parent.trace_hex(), None, is_random=True)
+            )
+
+
 class Remote(Identity):
     """
     The identity of a run in another process, read from headers.
@@ -228,6 +314,7 @@ class Remote(Identity):
     __slots__ = ("is_trusted", "upstream")
 
     name: str = "remote"
+    depth: ClassVar[int] = 0  # type: ignore[misc]  # its parents are read from the headers when needed
     inherited: Inherited
     upstream: Incoming
     is_trusted: bool  # False: new runs are linked to it instead of nested below it
@@ -282,6 +369,7 @@ class UnsampledRoot(Identity):
 
     is_sampled: ClassVar[bool] = False
     parent: ClassVar[None] = None  # type: ignore[misc]  # a root has no parent; a class attribute costs nothing
+    depth: ClassVar[int] = 0  # type: ignore[misc]  # as above
     status = _status = "unsampled"
 
     _number: int  # the random bits that the sampler decided by
@@ -332,6 +420,7 @@ class NoRun(Identity):
         self.parent: Optional[Identity] = None
         self.inherited: Optional[Inherited] = None
         self.start_time_ns: int = now_ns()
+        self.depth = 0
         self._id_text = None
         self._order = None
 
