@@ -24,7 +24,7 @@ from clew.runs.sampling import Sampler
 
 __all__ = ("configure", "configure_from_environment", "flush", "shutdown")
 
-# How long the end of a process waits for runs to be delivered, and a new exporter for those of the old one.
+# Seconds that the exit of a process, or the replacement of an exporter, waits for the delivery of runs.
 EXIT_TIMEOUT = 5.0
 
 _guard = ForkSafeLock()
@@ -41,30 +41,30 @@ def configure(
     enabled: Union[bool, Unset, None] = unset,
 ) -> None:
     """
-    Say for the whole process where finished runs go, and what is recorded. An exporter switches recording on.
+    Set for the whole process where finished runs go, and which runs are recorded. An exporter switches recording on.
 
-    Options that are left out stay as they were. None takes an option back: it is again what the environment says
-    (CLEW_EXPORT and its like), and without that no exporter, no sampler, no name, and enabled. A new exporter replaces
-    the old one, which gets the runs that have ended by then and is shut down. At the end of the process the runs that
-    are left are delivered, for some seconds at most.
+    Options that are left out stay unchanged. None resets an option to its environment variable (CLEW_EXPORT and
+    others); without one there is no exporter, no sampler and no name, and recording is enabled. A new exporter
+    replaces the old one, which still gets the runs that have ended, and is shut down. At the exit of the process the
+    remaining runs are delivered, which takes some seconds at most.
 
     Context:
-        *When*: nothing is captured; it holds for every thread, task and context. *What the callee sees*: an exporter
+        *When*: nothing is captured; it applies to every thread, task and context. *What the callee sees*: an exporter
         is called in a thread of its own, in an empty context in which nothing is recorded. *What comes back*: nothing.
         Thread-safe.
 
     Args:
-        exporter: an exporter, or several in a list. Or one as text: ``"jsonl:runs.jsonl"``, ``"langsmith:"`` or
-            ``"memory:"``.
-        sampler: how much of all traces to record, from 0 to 1; or a function that is told of the root of each, and
-            returns that, or whether to record it.
-        project_name: of the runs that have no other.
+        exporter: an exporter, or a list of them. An exporter may be a text: ``"jsonl:runs.jsonl"``, ``"langsmith:"``
+            or ``"memory:"``.
+        sampler: the share of all traces to record, from 0 to 1; or a function that gets the `TraceRoot` of each trace
+            and returns a share, or whether to record the trace.
+        project_name: the project of runs without a project of their own.
         service: the name of this program.
-        enabled: False switches recording off, also for `record`.
+        enabled: False to switch recording off, also for `record`.
 
     Raises:
-        ArgumentTypeError: an argument is of the wrong type.
-        ArgumentValueError: there is no exporter of that name, or the ratio is not from 0 to 1.
+        ArgumentTypeError: an argument has the wrong type.
+        ArgumentValueError: no exporter has that name, or the ratio is not from 0 to 1.
         MissingExtraError: the packages of the exporter are not installed.
 
     Example:
@@ -85,7 +85,7 @@ def configure(
         "enabled": enabled,
         "exporter": exporter,
     }
-    # All are checked before anything is changed.
+    # Check all options before changing anything.
     checked = {
         option: _from_environment(option) if value is None else _CHECKS[option](value)
         for option, value in options.items()
@@ -107,16 +107,17 @@ def configure(
 
 def flush(timeout: float = 30.0) -> bool:
     """
-    Wait until all runs that have ended by now are delivered.
+    Wait until all runs that have ended so far are delivered.
 
     Context:
-        *When*: nothing is captured. Thread-safe. In an exporter, which would wait for itself, it returns at once.
+        *When*: nothing is captured. Thread-safe. Called by an exporter, which would wait for itself, it returns at
+        once.
 
     Args:
-        timeout: for how many seconds at most.
+        timeout: the longest wait, in seconds.
 
     Returns:
-        Whether they are, and no run was dropped or lost since the last call; True if there is no exporter.
+        Whether all are delivered, and no run was dropped or lost since the last call; True if there is no exporter.
     """
     _check_timeout(timeout)
     pipeline = _pipeline
@@ -127,14 +128,14 @@ def shutdown(timeout: float = 30.0) -> bool:
     """
     Switch recording off, deliver the runs that have ended, and shut the exporter down.
 
-    What is not delivered in time is given up, and counted in `clew.stats()` as ``runs_lost``.
-    `configure` with another exporter begins anew.
+    Runs that are not delivered in time are lost, and counted in `clew.stats()` as ``runs_lost``. `configure` with an
+    exporter switches recording on again.
 
     Context:
         *When*: nothing is captured. Thread-safe.
 
     Args:
-        timeout: for how many seconds at most.
+        timeout: the longest wait, in seconds.
 
     Returns:
         Whether all is delivered, and no run was dropped or lost since the last `flush`; True if there is no exporter.
@@ -145,11 +146,11 @@ def shutdown(timeout: float = 30.0) -> bool:
 
 def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
     """
-    Do what the variables of the environment say: `configure` with what they name.
+    Call `configure` with the values of the environment variables.
 
     They are CLEW_EXPORT (``exporter``, as text), CLEW_SAMPLE (``sampler``, a ratio), CLEW_PROJECT (``project_name``),
-    CLEW_SERVICE (``service``) and CLEW_ENABLED (``enabled``, 0 or 1). One that cannot be understood is counted in
-    `clew.stats()` as ``environment_refused``, and the others hold.
+    CLEW_SERVICE (``service``) and CLEW_ENABLED (``enabled``, 0 or 1). An invalid value is counted in `clew.stats()` as
+    ``environment_refused``; the other variables apply.
     """
     for name, (option, read) in _VARIABLES.items():
         text = environ.get(name, "").strip()
@@ -157,20 +158,20 @@ def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
             continue
         try:
             configure(**{option: read(text)})
-        except Exception as error:  # noqa: BLE001  whatever it is, the program did not ask for it
+        except Exception as error:  # noqa: BLE001  a wrong variable must not break the program
             _report_variable(name, error)
 
 
 def _from_environment(option: str) -> Any:
     """
-    Return the checked value of an option that nobody has given: that of the environment, or the default.
+    Return the checked value of an option from the environment, or its default.
     """
     name, read = next((name, read) for name, (each, read) in _VARIABLES.items() if each == option)
     text = os.environ.get(name, "").strip()
     if text:
         try:
             return _CHECKS[option](read(text))
-        except Exception as error:  # noqa: BLE001  as above
+        except Exception as error:  # noqa: BLE001  as in `configure_from_environment`
             _report_variable(name, error)
     return _DEFAULTS.get(option)
 
@@ -184,7 +185,7 @@ def _replace(exporters: Sequence[Exporter], timeout: float) -> bool:
     with _guard.lock:
         old = _pipeline
         _pipeline = Pipeline(exporters, before=old) if exporters else None
-        # Before the old one is closed, so that no run falls between them.
+        # Before the old one is closed, so that no run is missed in between.
         if _pipeline is not None:
             _pipeline.open()
     return old is None or old.shutdown(timeout, keeping=exporters)

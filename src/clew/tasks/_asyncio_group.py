@@ -1,7 +1,7 @@
 """
-asyncio's TaskGroup for the Pythons that have none: 3.8 to 3.10. Drop this file with 3.10.
+`asyncio.TaskGroup` for Python 3.8 to 3.10, which have none. Drop this file with 3.10.
 
-A group starts its tasks by `loop.create_task`; in which context is for `clew.tasks.asyncio`.
+A group starts its tasks by `loop.create_task`; `clew.tasks.asyncio` adds the context.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 else:
-    Self = Any  # for the hints, as are these
+    Self = Any  # for the hints, as the next two
     Future, Task = subscriptable(asyncio.Future), subscriptable(asyncio.Task)
 
 __all__ = ("TaskGroup",)
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 class TaskGroup:
     """
-    Do what `asyncio.TaskGroup` of Python 3.11 does.
+    A task group with the behaviour of `asyncio.TaskGroup` in Python 3.11.
 
     Source:
         The documentation of `asyncio.TaskGroup`, and CPython's own tests of it.
@@ -42,7 +42,7 @@ class TaskGroup:
         self._is_entered = False
         self._tasks: Set[Task[Any]] = set()
         self._errors: List[BaseException] = []
-        self._fatal: Optional[BaseException] = None  # goes out as it is, in no group
+        self._fatal: Optional[BaseException] = None  # raised itself, not in an ExceptionGroup
         self._is_leaving = False
         self._is_stopping = False
         self._has_stopped_parent = False
@@ -72,7 +72,7 @@ class TaskGroup:
         try:
             await self._leave(exc)
         finally:
-            # What failed refers to the frames that it came through, and those to this group.
+            # The errors refer to frames, and the frames to this group.
             self._parent, self._errors, self._fatal = None, [], None
             del self, exc, traceback
 
@@ -80,7 +80,7 @@ class TaskGroup:
         if exc is not None and _is_fatal(exc) and self._fatal is None:
             self._fatal = exc
         cancelled = exc if isinstance(exc, asyncio.CancelledError) else None
-        # It was this group that has cancelled the parent, and nobody else has.
+        # Only this group has cancelled the parent.
         if self._has_stopped_parent and self._parent.uncancel() == 0:
             cancelled = None
         if exc is not None and not self._is_stopping:
@@ -96,7 +96,7 @@ class TaskGroup:
             if self._errors:
                 raise BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors) from None
         finally:
-            del self, exc, cancelled  # as above
+            del self, exc, cancelled  # as in `__aexit__`
 
     async def _wait(self) -> Optional[asyncio.CancelledError]:
         cancelled: Optional[asyncio.CancelledError] = None
@@ -106,14 +106,14 @@ class TaskGroup:
                 try:
                     await when_empty
                 except asyncio.CancelledError as error:
-                    # It comes from outside, or it is the one of this group that the parent gets here only now.
+                    # Either a cancellation from outside, or this group's own, which arrives late.
                     if not self._is_stopping:
                         cancelled = error
                         self._stop()
                 self._when_empty = None
             return cancelled
         finally:
-            del self, cancelled  # as above
+            del self, cancelled  # as in `__aexit__`
 
     def create_task(self, coro: Coroutine[Any, Any, T], *, name: Optional[str] = None) -> Task[T]:
         """
@@ -133,7 +133,7 @@ class TaskGroup:
         try:
             return task
         finally:
-            del task  # which may have failed already, if it is an eager one, and its traceback has this frame
+            del task  # an eager task may have failed already; its traceback holds this frame
 
     def _has_ended(self, task: Task[Any]) -> None:
         self._tasks.discard(task)
@@ -146,7 +146,7 @@ class TaskGroup:
         if _is_fatal(error) and self._fatal is None:
             self._fatal = error
         if self._parent is None or self._parent.done():
-            # Somebody has left without waiting, by hand.
+            # The parent has left the group by hand, without waiting.
             self._loop.call_exception_handler(
                 {
                     "message": f"Task {task!r} has errored out, but the task that it was a part of has ended",
@@ -171,9 +171,9 @@ def _is_fatal(error: BaseException) -> bool:
 
 def _count_requests(task: Any) -> None:
     """
-    Have a task count how often it was asked to be cancelled, as all do since 3.11.
+    Make a task count its cancellation requests, as all tasks do since 3.11.
 
-    It gets `cancel`, `cancelling` and `uncancel` as attributes of its own, and keeps them.
+    The task gets attributes `cancel`, `cancelling` and `uncancel` of its own, and keeps them.
     """
     if not hasattr(task, "uncancel"):
         requests = _Requests(task)
@@ -184,7 +184,7 @@ class _Requests:
     __slots__ = ("_count", "_task")
 
     def __init__(self, task: Task[Any]) -> None:
-        self._task = weakref.ref(task)  # which refers to this
+        self._task = weakref.ref(task)  # the task refers to this object
         self._count = 0
 
     def cancel(self, *args: Any, **kwargs: Any) -> bool:

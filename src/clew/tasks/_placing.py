@@ -1,7 +1,11 @@
 """
-How an async function is handed to trio or anyio such that its task runs in a given context.
+Async functions for trio and anyio whose tasks run in a given context.
 
-asyncio takes coroutines, and from 3.11 on a context with them: see `clew.tasks._asyncio_tasks`.
+Guarantees: a context that is in use elsewhere never becomes the context of a trio task.
+
+Assumes: trio reads `task.context` before each step, after the first.
+
+Tasks of asyncio are in `clew.tasks._asyncio_tasks`.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ __all__ = ("Placed", "TaskCoroutine", "TrioTaskCoroutine", "placed", "placed_cor
 
 class TaskCoroutine(ContextCoroutine):
     """
-    Be a coroutine that is a task's from the beginning, so that one whose task never came to it is closed in silence.
+    A coroutine owned by a task. If the task never starts it, it is closed without the "never awaited" warning.
     """
 
     __slots__ = ()
@@ -36,10 +40,10 @@ class TaskCoroutine(ContextCoroutine):
 
 class TrioTaskCoroutine(TaskCoroutine):
     """
-    Be the coroutine of a trio task whose context becomes the task's own at the first step.
+    The coroutine of a trio task. At the first step its context becomes the task's own.
 
-    trio enters that from the next step on, and so does all that asks the task for its context, such as
-    `trio.from_thread.run`. What is left to do here is to call the coroutine.
+    From then on trio itself enters it, and so do functions that read the task's context, such as
+    `trio.from_thread.run`. So later steps only call the coroutine.
     """
 
     __slots__ = ("_is_own",)
@@ -54,15 +58,14 @@ class TrioTaskCoroutine(TaskCoroutine):
                 return self._call_in_place(self._send, value)
             return super().__next__(value)
         finally:
-            del value  # as there
+            del value  # as in `ContextCoroutine.__next__`
 
     def _begin(self) -> None:
         super()._begin()
-        # When the context is entered, and not before: one that is in use elsewhere is not to become the task's.
+        # Inside of the context: if it is in use elsewhere, entering it fails before it becomes the task's.
         self._send = partial(self._make_own, self._send)
 
     def _step_refused(self, step: Callable[..., Any], *args: Any) -> Any:
-        # Which refers to this.
         self._send = self._coroutine.send
         try:
             return super()._step_refused(self._send if isinstance(step, partial) else step, *args)
@@ -78,9 +81,9 @@ class TrioTaskCoroutine(TaskCoroutine):
 
 def placed_coroutine(coro: Any, context: Union[Context, Snapshot], kind: Type[TaskCoroutine]) -> Any:
     """
-    Return a coroutine of that kind, which runs `coro` in `context`.
+    Return a coroutine of class `kind` that runs `coro` in `context`.
 
-    What is no coroutine is refused by the loop, in its own words.
+    An object that is not a coroutine is returned unchanged: the loop refuses it with an error of its own.
     """
     if not isinstance(coro, Coroutine):
         return coro
@@ -91,14 +94,14 @@ def placed_coroutine(coro: Any, context: Union[Context, Snapshot], kind: Type[Ta
 
 class Placed(StandIn):
     """
-    Stand for an async function of which each call gives a coroutine that runs in a context.
+    A stand-in for an async function. Its calls return coroutines that run in a context.
     """
 
     def __init__(self, fn: Any, context: Union[Context, Snapshot], kind: Type[TaskCoroutine]) -> None:
         self._fn = fn
         self._context = context
         self._kind = kind
-        # With the name, what anyio names a task after.
+        # anyio names a task after the module and the name.
         self.__module__ = getattr(fn, "__module__", "")
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -107,7 +110,7 @@ class Placed(StandIn):
 
 def placed(fn: Any, context: Any, kind: Type[TaskCoroutine], *, stand_in: Type[Placed] = Placed) -> Any:
     """
-    Return what stands for an async function; what cannot be called is refused by the loop, in its own words.
+    Return a stand-in for an async function. The loop refuses any other object itself, so that is returned unchanged.
     """
     context = checked_context(context)
     return stand_in(fn, context, kind) if callable(fn) else fn

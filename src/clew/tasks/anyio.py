@@ -1,7 +1,7 @@
 """
-anyio's task groups with a context of one's choice, on asyncio and on trio, and blocks of a portal that keep theirs.
+Task groups of anyio in a given context, on asyncio and on trio, and blocks of a portal that keep their context.
 
-What anyio itself carries right, threads among it, is left to it.
+Where anyio itself carries the context correctly, as to threads, clew adds nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = ("TaskGroup", "create_task_group", "wrap_async_context_manager")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# By this name, as somebody may put clew's in its place.
+# Looked up once: a program may replace anyio's function by clew's, which would then call itself.
 _create_task_group = anyio.create_task_group
 
 # 4.14+: tasks have handles, and are created from coroutines, too.
@@ -56,14 +56,14 @@ _HAS_HANDLES = hasattr(anyio.abc.TaskGroup, "create_task")
 
 def create_task_group() -> TaskGroup:
     """
-    Create a task group, as `anyio.create_task_group` does, whose tasks run in a context of one's choice.
+    Create a task group, as `anyio.create_task_group` does, that can start tasks in a given context.
 
-    It is the task group of anyio's backend for the running event loop, and its methods take ``context=``
-    besides. In a `contextvars.Context` that is shared, and not copied, as anyio itself copies one.
+    It is the task group of anyio's backend for the running event loop, and its methods also take ``context=``.
+    A `contextvars.Context` is shared with the task; anyio itself copies it.
 
     Context:
         *When*: at each call of `TaskGroup.start_soon`, `TaskGroup.start` or `TaskGroup.create_task`.
-        *What the callee sees*: see `TaskGroup`. *What comes back*: nothing but in a context that was given.
+        *What the callee sees*: see `TaskGroup`. *What comes back*: nothing, except in a given `Context`.
 
     Returns:
         A `TaskGroup`, for one ``async with``.
@@ -90,7 +90,7 @@ def create_task_group() -> TaskGroup:
 
 class TaskGroup(anyio.abc.TaskGroup):
     """
-    Be a task group of anyio's that starts each task in the context of whoever starts it, or in ``context=``.
+    A task group of anyio's that starts each task in a copy of its caller's context, or in ``context=``.
 
     `create_task_group` makes them.
 
@@ -133,7 +133,7 @@ class TaskGroup(anyio.abc.TaskGroup):
             func: an async function.
             args: its positional arguments.
             name: the name of the task.
-            context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
+            context: a `contextvars.Context`, which is shared, or a `Snapshot`, of which the task gets a copy.
 
         Returns:
             What anyio returns, which is a handle of the task from 4.14 on.
@@ -160,8 +160,8 @@ class TaskGroup(anyio.abc.TaskGroup):
             func: an async function that takes the keyword ``task_status``.
             args: its positional arguments.
             name: the name of the task.
-            context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
-            options: what anyio takes besides, such as ``return_handle`` from 4.14 on.
+            context: a `contextvars.Context`, which is shared, or a `Snapshot`, of which the task gets a copy.
+            options: further options of anyio, such as ``return_handle`` from 4.14 on.
 
         Returns:
             What the task passed to ``started()``.
@@ -192,7 +192,7 @@ class TaskGroup(anyio.abc.TaskGroup):
             Args:
                 coro: what an async function returns; not a coroutine that was started.
                 name: the name of the task.
-                context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
+                context: a `contextvars.Context`, which is shared, or a `Snapshot`, of which the task gets a copy.
 
             Returns:
                 A handle of the task.
@@ -214,7 +214,7 @@ class TaskGroup(anyio.abc.TaskGroup):
 
 class _NativelyPlaced(Placed):
     """
-    Return a native coroutine, which anyio asks for before 4.14.
+    As `Placed`, with native coroutines, which anyio requires before 4.14.
     """
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -236,22 +236,22 @@ def _with_contexts(kind: Any) -> Any:
 @contextmanager
 def wrap_async_context_manager(portal: BlockingPortal, cm: AsyncContextManager[T]) -> Iterator[T]:
     """
-    Return `cm` as a plain context manager, as `BlockingPortal.wrap_async_context_manager` does, for a whole block.
+    Return `cm` as a plain context manager, as `BlockingPortal.wrap_async_context_manager` does.
 
-    What `cm` sets in ContextVars when it is entered, is set in the block, too, as with a plain
-    ``with``: the `BlockingPortal.call` of it sees them, as it copies the context of its caller.
+    ContextVars that `cm` sets at its entry are also set in the block, as in a plain ``with``. `BlockingPortal.call`
+    copies the context of its caller, so it sees them.
 
     Context:
-        *When*: at the entry of the block. *What the callee sees*: `cm`, the values of the caller, in a
-        copy in which it is entered and left. *What comes back*: the values that it has set at its entry,
-        until the block is left.
+        *When*: at the entry of the block. *What the callee sees*: `cm` sees the values of the caller, in
+        one copy for its entry and its exit. *What comes back*: the values that `cm` sets at its entry, until
+        the exit of the block.
 
     Args:
-        portal: of the event loop that `cm` is for.
+        portal: a portal of the event loop that `cm` needs.
         cm: an async context manager.
 
     Raises:
-        WrongContextError: at the exit, if that is in another context than the entry.
+        WrongContextError: at the exit, if it is in another context than the entry.
 
     Example:
         >>> import contextvars
@@ -276,7 +276,7 @@ def wrap_async_context_manager(portal: BlockingPortal, cm: AsyncContextManager[T
 
 class _Watched:
     """
-    Be an async context manager, and know what its entry has set.
+    An async context manager that notes the values that its entry sets.
     """
 
     __slots__ = ("_cm", "_found")
@@ -300,6 +300,6 @@ class _Watched:
 
     def repeat(self, undo: Undo) -> None:
         """
-        Set the same here.
+        Set the noted values in the current context.
         """
         set_values(self._found, undo)

@@ -1,7 +1,8 @@
 """
-asyncio's tasks, threads and task groups with a context of one's choice, the same on every Python version.
+Tasks, threads and task groups of asyncio in a given context, the same on every Python version.
 
-What asyncio itself carries right is left to it; trio's and anyio's are in `clew.tasks.trio` and `clew.tasks.anyio`.
+Where asyncio itself carries the context correctly, clew adds nothing. Other loops are in `clew.tasks.trio` and
+`clew.tasks.anyio`.
 """
 
 from __future__ import annotations
@@ -45,28 +46,28 @@ def create_task(
     """
     Start a task, as `asyncio.create_task` does, in `context` on every Python version.
 
-    Where asyncio can start a task in a context, from 3.11 on, it does. Before that, and under a task
-    factory that takes no ``context=``, each step of the coroutine is run in the context, and
-    `asyncio.Task.get_coro` gives a `collections.abc.Coroutine` with the ``cr_`` attributes of `coro`.
+    From Python 3.11 on, asyncio starts the task in the context. Before, and under a task factory that takes no
+    ``context=``, each step of the coroutine runs in the context instead, and `asyncio.Task.get_coro` returns a
+    `collections.abc.Coroutine` with the ``cr_`` attributes of `coro`.
 
     Context:
         *When*: without `context`, at this call. *What the callee sees*: the values of the caller, in a
         copy of its own, or those in `context`. *What comes back*: the result or the exception of the
-        task; ContextVar changes are in `context` if that is a `Context`, which is shared and not
-        copied, and nowhere otherwise. To be called on the thread of the event loop, as ever.
+        task. A `Context` given as `context` is shared, so it has the ContextVar changes of the task;
+        otherwise no change comes back. Call it on the thread of the event loop.
 
     Args:
-        coro: what a coroutine function returns; not a coroutine that was started.
+        coro: a coroutine object that was not started.
         name: the name of the task.
-        context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
-        options: what `asyncio.create_task` takes besides, such as ``eager_start`` from 3.14 on.
+        context: a `contextvars.Context`, which is shared, or a `Snapshot`, of which the task gets a copy.
+        options: further options of `asyncio.create_task`, such as ``eager_start`` from 3.14 on.
 
     Raises:
         ArgumentTypeError: `context` is neither of the two.
-        TypeError: `coro` is no coroutine object.
-        RuntimeError: there is no running event loop. After any of these, `coro` is closed.
-        ContextInUseError: in the task, if somebody else is running in `context` at this call and at
-            its first step. (A native task that finds so later tells the loop's exception handler.)
+        TypeError: `coro` is not a coroutine object.
+        RuntimeError: there is no running event loop. After any of these errors, `coro` is closed.
+        ContextInUseError: in the task, if other code is running in `context` at this call and at the first
+            step. (If a native task cannot enter the context later, asyncio calls the loop's exception handler.)
 
     Example:
         >>> import asyncio, contextvars
@@ -93,15 +94,15 @@ def create_task(
 
 class TaskGroup(_TaskGroup):
     """
-    Do what `asyncio.TaskGroup` does, from Python 3.8 on, and start tasks in a context of one's choice.
+    An `asyncio.TaskGroup` for Python 3.8 and later, which can start tasks in a given context.
 
-    From 3.11 on it is that class but for the ways of `create_task`. Before, it is clew's, with the
-    behaviour of 3.11; the task that enters it then gets `cancelling()` and `uncancel()`, and the errors of
-    several tasks come as an `ExceptionGroup` of the package exceptiongroup.
+    From 3.11 on it is a subclass of asyncio's, with another `create_task`. Before, it is clew's own class with the
+    behaviour of 3.11: the task that enters it gets `cancelling()` and `uncancel()`, and the errors of several tasks
+    come as an `ExceptionGroup` of the package exceptiongroup.
 
     Context:
-        *When*: at each `create_task`. *What the callee sees*: see there. *What comes back*: nothing
-        but in a context that was given. For one ``async with``, in one task.
+        *When*: at each `create_task`. *What the callee sees*: see there. *What comes back*: nothing,
+        except in a given `Context`. An instance serves one ``async with``, in one task.
 
     Raises:
         RuntimeError: as `asyncio.TaskGroup`: entered twice, without a task, or used outside of its block.
@@ -143,14 +144,14 @@ class TaskGroup(_TaskGroup):
             As `create_task` of this module.
 
         Args:
-            coro: what a coroutine function returns; not a coroutine that was started.
+            coro: a coroutine object that was not started.
             name: the name of the task.
-            context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
-            options: what `asyncio.TaskGroup.create_task` takes besides.
+            context: a `contextvars.Context`, which is shared, or a `Snapshot`, of which the task gets a copy.
+            options: further options of `asyncio.TaskGroup.create_task`.
 
         Raises:
-            RuntimeError: the group was not entered, has ended, or is ending as a task has failed. `coro`
-                is closed then; before Python 3.13 only if nobody but this call has it.
+            RuntimeError: the group was not entered, has ended, or is ending because a task has failed. `coro`
+                is closed then; before Python 3.13 only if no other code refers to it.
             ArgumentTypeError, TypeError, ContextInUseError: as `create_task` of this module.
         """
         try:
@@ -161,21 +162,21 @@ class TaskGroup(_TaskGroup):
             if not _leaves_coroutine(error):
                 close_unstarted(coro)
                 raise
-            # Without the frames of those that have the coroutine as well.
+            # Without the frames, which refer to the coroutine as well.
             refusal = error.with_traceback(None)
         if _references(coro) <= _REFERENCES_OF_CALLER:
             close_unstarted(coro)
         try:
             raise refusal
         finally:
-            del refusal, self  # the traceback has this frame
+            del refusal, self  # the traceback holds this frame
 
 
 def _leaves_coroutine(error: BaseException) -> bool:
     """
-    Return whether it is the group that has refused a coroutine, and has not closed it.
+    Return whether the group has refused a coroutine without closing it.
 
-    That is so before 3.13: the coroutine is left to whoever has it, and the stdlib's own tests await it then.
+    Before 3.13 it does: the caller keeps the coroutine, and the standard library's own tests await it afterwards.
     """
     traceback = error.__traceback__
     if sys.version_info >= (3, 13) or traceback is None:
@@ -185,7 +186,7 @@ def _leaves_coroutine(error: BaseException) -> bool:
     return traceback.tb_frame.f_code is _TaskGroup.create_task.__code__
 
 
-# PyPy counts none; there, a coroutine that is refused is left to the caller before 3.13.
+# PyPy has no reference counts. There, before 3.13, the caller keeps a refused coroutine.
 _references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 1)
 
 
@@ -194,7 +195,7 @@ class _Calibration:
         return _references(coro)
 
 
-# Of an argument that was made in the call, as in ``create_task(f())``, and is in no variable of the caller's.
+# The count of an argument that was created in the call, as in ``create_task(f())``, and that no variable refers to.
 _REFERENCES_OF_CALLER = _Calibration().create_task(object()) if hasattr(sys, "getrefcount") else 0
 
 
@@ -203,9 +204,9 @@ async def to_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
     Call `fn(*args, **kwargs)` in a thread of the loop's default executor, as `asyncio.to_thread` does from 3.9 on.
 
     Context:
-        *When*: at the first step of the coroutine, which is when it is awaited; the values of accessors,
-        too. *What the callee sees*: the values of the task, in a copy. *What comes back*: the result or
-        the exception, and no ContextVar change. A cancelled task does not wait for the thread.
+        *When*: at the first step of the coroutine, when it is awaited; also the values of accessors.
+        *What the callee sees*: the values of the task, in a copy. *What comes back*: the result or the
+        exception, and no ContextVar change. A cancelled task does not wait for the thread.
 
     Args:
         fn: a plain function.
@@ -232,16 +233,15 @@ def run_in_executor(
     Call `fn(*args, **kwargs)` in an executor, as `loop.run_in_executor` does, but in the caller's context.
 
     Context:
-        *When*: at this call; the values of accessors, too. *What the callee sees*: the values of the
-        caller, in a copy; in another process, none of them, as `clew.wrap_executor` says. *What comes
-        back*: the result or the exception, and no ContextVar change. To be called on the thread of the
-        event loop.
+        *When*: at this call; also the values of accessors. *What the callee sees*: the values of the
+        caller, in a copy; in another process none of them, see `clew.wrap_executor`. *What comes back*:
+        the result or the exception, and no ContextVar change. Call it on the thread of the event loop.
 
     Args:
         executor: any executor, or None for the default one of the running event loop.
         fn: a plain function.
         args: its positional arguments.
-        kwargs: its keyword arguments, which `loop.run_in_executor` takes none of.
+        kwargs: its keyword arguments. (`loop.run_in_executor` accepts none.)
 
     Returns:
         A future of the running event loop.
@@ -281,20 +281,20 @@ def run(
 
     Context:
         *When*: without `context`, at this call. *What the callee sees*: the values of the caller, in a
-        copy, or those in `context`. *What comes back*: the result or the exception; ContextVar changes
-        are in `context` if that is a `Context`, and nowhere otherwise.
+        copy, or those in `context`. *What comes back*: the result or the exception. A `Context` given as
+        `context` has the ContextVar changes; otherwise no change comes back.
 
     Args:
-        main: what a coroutine function returns.
-        context: a `contextvars.Context`, to be shared and not copied, or a `Snapshot`, for a copy.
-        debug: whether the event loop is in debug mode; None for what asyncio's settings say.
-        loop_factory: what makes the event loop; None for `asyncio.new_event_loop`.
+        main: a coroutine object that was not started.
+        context: a `contextvars.Context`, which is shared, or a `Snapshot`, of which `main` gets a copy.
+        debug: whether the event loop is in debug mode; None for asyncio's default.
+        loop_factory: a function that creates the event loop; None for `asyncio.new_event_loop`.
 
     Raises:
         ArgumentTypeError: `context` is neither of the two.
-        TypeError: `main` is no coroutine object; on some versions a `ValueError`, as from `asyncio.run`.
-        ContextInUseError: somebody, the caller perhaps, is running in `context`.
-        RuntimeError: an event loop is running on this thread already. After any of these, `main` is closed.
+        TypeError: `main` is not a coroutine object; on some versions a `ValueError`, as from `asyncio.run`.
+        ContextInUseError: other code, perhaps the caller, is running in `context`.
+        RuntimeError: an event loop is running on this thread already. After any of these errors, `main` is closed.
 
     Example:
         >>> import contextvars

@@ -1,7 +1,7 @@
 """
-trio's nurseries, callbacks and system tasks with a context of one's choice.
+Nurseries, callbacks and system tasks of trio in a given context.
 
-What trio itself carries right, threads among it, is left to it.
+Where trio itself carries the context correctly, as to threads, clew adds nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ("open_nursery", "run_sync_soon", "spawn_system_task")
 
 Ts = TypeVarTuple("Ts")
 
-# By these names, as somebody may put clew's in their place.
+# Looked up once: a program may replace trio's functions by clew's, which would then call themselves.
 _open_nursery = trio.open_nursery
 _spawn_system_task = trio.lowlevel.spawn_system_task
 
@@ -48,9 +48,9 @@ if not TYPE_CHECKING:
     Nursery = trio.Nursery
 else:
 
-    class Nursery(trio.Nursery):  # type: ignore[misc]  # which is final
+    class Nursery(trio.Nursery):  # type: ignore[misc]  # trio's class is final
         """
-        Be a nursery whose tasks may be given a context; at run time it is trio's own, with two methods replaced.
+        A nursery whose methods take ``context=``. At run time it is trio's own nursery, with two methods replaced.
         """
 
         def start_soon(
@@ -61,7 +61,7 @@ else:
             context: Union[Context, Snapshot, None] = None,
         ) -> None:
             """
-            Start a task, in ``context=``.
+            Start a task, in `context` if it is given.
             """
 
         async def start(
@@ -72,7 +72,7 @@ else:
             context: Union[Context, Snapshot, None] = None,
         ) -> Any:
             """
-            Start a task, in ``context=``, and wait until it calls ``task_status.started()``.
+            Start a task, in `context` if it is given, and wait until it calls ``task_status.started()``.
             """
 
 
@@ -82,28 +82,28 @@ def open_nursery(
     inherit_from: Literal["spawner", "opener"] = "spawner",
 ) -> AsyncContextManager[Nursery]:
     """
-    Open a nursery, as `trio.open_nursery` does, whose tasks run in a context of one's choice.
+    Open a nursery, as `trio.open_nursery` does, that can start tasks in a given context.
 
-    The nursery is trio's own; its `start_soon` and `start` take ``context=`` besides: a
-    `contextvars.Context`, to be shared and not copied, or a `Snapshot`, for a copy of what it holds.
+    The nursery is trio's own. Its `start_soon` and `start` also take ``context=``: a `contextvars.Context`, which is
+    shared, or a `Snapshot`, of which the task gets a copy.
 
     Context:
-        *When*: with ``inherit_from="spawner"``, at each `start_soon` or `start`, as ever; with
+        *When*: with ``inherit_from="spawner"``, at each `start_soon` or `start`, as in trio; with
         ``inherit_from="opener"``, at the entry of the block, for all tasks. *What the callee sees*:
-        those values, or those in ``context=``, which is the context of the whole task, for
-        `trio.from_thread` and system tasks, too. *What comes back*: ContextVar changes are in
-        ``context=`` if that is a `Context`, and nowhere otherwise.
+        those values, or those in ``context=``, which is the context of the whole task, also for
+        `trio.from_thread` and system tasks. *What comes back*: a `Context` given as ``context=`` has the
+        ContextVar changes of the task; otherwise no change comes back.
 
     Args:
         strict_exception_groups: as `trio.open_nursery`.
-        inherit_from: whose values a task without ``context=`` has: those of whoever starts it, or those
-            of whoever has opened the nursery. With the second, a nursery that outlives requests starts
-            its tasks in none of them.
+        inherit_from: for tasks without ``context=``: ``"spawner"`` for the values at the start of the task,
+            ``"opener"`` for the values at the opening of the nursery. With the second, a nursery that outlives
+            requests starts its tasks in the context of none of them.
 
     Raises:
-        ArgumentValueError: another `inherit_from`.
+        ArgumentValueError: an unknown `inherit_from`.
         ArgumentTypeError: from the methods, if ``context=`` is neither of the two.
-        ContextInUseError: in the task, at its first step, if something else is running in its context.
+        ContextInUseError: in the task, at its first step, if other code is running in its context.
 
     Example:
         >>> import contextvars, trio
@@ -121,8 +121,8 @@ def open_nursery(
     """
     if inherit_from not in ("spawner", "opener"):
         raise ArgumentValueError(
-            f"expected inherit_from='spawner' or inherit_from='opener', got {inherit_from!r}; the first is for the "
-            f"values of whoever starts a task, the second for those of whoever opens the nursery"
+            f"expected inherit_from='spawner' or inherit_from='opener', got {inherit_from!r}; the first gives "
+            f"a task the values at its start, the second those at the opening of the nursery"
         )
     return _NurseryManager(_open_nursery(strict_exception_groups), is_of_opener=inherit_from == "opener")
 
@@ -134,11 +134,11 @@ class _NurseryManager:
         self._manager = manager
         self._is_of_opener = is_of_opener
 
-    # As trio's own: once it has opened the nursery, Ctrl-C is for the block.
+    # As in trio: once the nursery is open, Ctrl-C is raised in the block.
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Nursery:
         nursery: Any = await self._manager.__aenter__()
-        # The methods do not keep the nursery alive, as it has them.
+        # A weak reference, because the nursery refers to these two methods.
         given = weakref.ref(nursery), copy_context() if self._is_of_opener else None
         nursery.start_soon = partial(_start_soon, *given)
         nursery.start = partial(_start, *given)
@@ -150,7 +150,7 @@ class _NurseryManager:
     ) -> Any:
         return self._manager.__aexit__(exc_type, exc, traceback)
 
-    # Which say that it is `async with`.
+    # trio's own raise the error that says to use `async with`.
     def __enter__(self) -> Any:
         return self._manager.__enter__()
 
@@ -193,7 +193,7 @@ async def _start(
 
 
 def _placed(async_fn: Any, context: Any, name: object) -> Tuple[Any, object]:
-    # What trio names a task after is the function, and not what stands for it.
+    # trio names a task after its function, which must not be the stand-in.
     return placed(async_fn, context, TrioTaskCoroutine), async_fn if name is None else name
 
 
@@ -212,22 +212,22 @@ def run_sync_soon(
     trio_token: Optional[trio.lowlevel.TrioToken] = None,
 ) -> None:
     """
-    Have trio call `fn(*args)` soon, as `trio.lowlevel.TrioToken.run_sync_soon` does, but in the caller's context.
+    Call `fn(*args)` soon, as `trio.lowlevel.TrioToken.run_sync_soon` does, but in the caller's context.
 
     Context:
-        *When*: at this call; the values of accessors, too. *What the callee sees*: the values of the
+        *When*: at this call; also the values of accessors. *What the callee sees*: the values of the
         caller, in a copy, instead of those of `trio.run`. *What comes back*: nothing. Thread-safe and
-        re-entrant; as there, also from a signal handler.
+        re-entrant, also in a signal handler.
 
     Args:
-        fn: a plain function. What it raises crashes trio.
+        fn: a plain function. An exception of it crashes trio.
         args: its positional arguments.
-        idempotent: whether a call that is equal to one that waits still is left out, with its context.
-        trio_token: of the trio to call in; needed elsewhere than on its thread.
+        idempotent: whether to drop this call, and its context, if an equal one is still waiting.
+        trio_token: the token of a running trio; required on other threads.
 
     Raises:
-        RuntimeError: `trio_token` is needed.
-        trio.RunFinishedError: that trio has ended.
+        RuntimeError: `trio_token` is required.
+        trio.RunFinishedError: trio has ended.
 
     Example:
         >>> import contextvars, trio, trio.testing
@@ -248,7 +248,7 @@ def run_sync_soon(
 class _Soon(Job):
     __slots__ = ()
 
-    # What trio asks of those that are idempotent.
+    # trio compares idempotent calls.
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Soon) and self._fn == other._fn
 
@@ -268,14 +268,14 @@ def spawn_system_task(
 
     Context:
         *When*: at this call. *What the callee sees*: the values of the caller, in a copy, instead of
-        those of `trio.run`; or those in `context`. *What comes back*: ContextVar changes are in
-        `context` if that is a `Context`, which is shared and not copied, and nowhere otherwise.
+        those of `trio.run`; or those in `context`. *What comes back*: a `Context` given as `context` is
+        shared, so it has the ContextVar changes of the task; otherwise no change comes back.
 
     Args:
-        async_fn: an async function. What it raises crashes trio.
+        async_fn: an async function. An exception of it crashes trio.
         args: its positional arguments.
-        name: the name of the task, or what it is named after.
-        context: a `contextvars.Context`, to be shared, or a `Snapshot`, for a copy of what it holds.
+        name: the name of the task, or an object to name it after.
+        context: a `contextvars.Context`, which is shared, or a `Snapshot`, of which the task gets a copy.
 
     Raises:
         ArgumentTypeError: `context` is neither of the two.
