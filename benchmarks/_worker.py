@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks._cases import sections_of
+from benchmarks._cases import BATCH, sections_of
 
 __all__ = ("main",)
 
 
 def main(group: str) -> None:
     """
-    Answer each line, a title and a number of loops, with the seconds that these loops have taken.
+    Answer each line, a title and a number of loops, with the seconds of one operation.
     """
     sections = sections_of(group)
     cases = {section.title(case): case for section in sections for case in section.cases}
     for line in sys.stdin:
         title, loops = line.rstrip("\n").split("\t")
-        print(cases[title].measure(int(loops)), flush=True)
+        print(cases[title].measure(int(loops)) / (int(loops) * BATCH), flush=True)
 
 
 if __name__ == "__main__":
