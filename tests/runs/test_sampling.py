@@ -5,6 +5,7 @@ Sampling: decided once, at the root, and held to by all that is under it, also i
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any, Callable, Iterator, List
 from uuid import UUID
@@ -166,6 +167,51 @@ def test_headers_of_an_unsampled_trace_say_so(runs: clew.Recording, sample: Call
     with clew.tracing_context(parent=headers):
         outer()
     assert len(runs) == 0
+
+
+def test_ids_of_an_unsampled_trace_are_the_same_to_all_that_ask(
+    runs: clew.Recording, sample: Callable[[Any], None]
+) -> None:
+    def ask() -> Any:
+        run = clew.get_current_run_tree()
+        assert run is not None
+        return run.id, run.trace_id, run.dotted_order, run.start_time_ns, clew.get_current_headers()["traceparent"]
+
+    def ask_at_once() -> Any:
+        gate = threading.Barrier(4)
+
+        def wait_and_ask() -> Any:
+            gate.wait(10)
+            return ask()
+
+        with clew.ContextThreadPoolExecutor(4) as pool:
+            return [future.result(10) for future in [pool.submit(wait_and_ask) for _ in range(4)]]
+
+    @clew.traceable
+    def call() -> Any:
+        return [*ask_at_once(), ask()]
+
+    @clew.traceable
+    async def call_async() -> Any:
+        return [*ask_at_once(), ask()]
+
+    @clew.traceable
+    def stream_of_ids() -> Any:
+        yield from ask_at_once()
+        yield ask()
+
+    sample(1e-12)
+    asked = [call(), asyncio.run(call_async()), list(stream_of_ids())]
+    with clew.trace("block"):
+        asked.append([*ask_at_once(), ask()])
+    for each in asked:
+        assert len({*each}) == 1
+        run_id, trace_id, dotted_order, start_time_ns, traceparent = each[0]
+        assert run_id == trace_id
+        assert dotted_order.endswith(f"Z{run_id}")
+        assert int(run_id.hex[:12], 16) == start_time_ns // 1_000_000
+        assert traceparent.startswith(f"00-{trace_id.hex}-")
+    assert len({each[0] for each in asked}) == 4
 
 
 def test_run_of_an_unsampled_trace_is_one_that_takes_everything(

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
+from clew.runs._tree.attributes import NON_RECORDING
 from clew.runs._tree.blocks import ScopeOptions, current_options
 from clew.runs._tree.forks import register_fork_hooks
 from clew.runs._tree.hooks import notify_start
@@ -407,8 +408,14 @@ def non_recording_run(identity: Identity) -> RunTree:
     """
     Return a `RunTree` for a run that is not recorded: changes to it have no effect.
     """
-    run = RunTree._detached(identity)
-    run._make_non_recording()
+    # Filled in here, as in `open_run`.
+    run = _new(RunTree)
+    run._identity = identity
+    run._run_type = "chain"
+    run._inputs = {}
+    run._error = run.end_time_ns = None
+    run._attributes = NON_RECORDING
+    run._status = "ended"
     return run
 
 

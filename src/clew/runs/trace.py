@@ -80,15 +80,18 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         exceptions_to_handle: Optional[Iterable[Type[BaseException]]] = None,
         **options: Any,
     ) -> None:
-        metadata = metadata_of_extra(options, metadata, "trace")
-        self._handled = _checked_exceptions(exceptions_to_handle)
+        # Most blocks have no options: spare them the calls.
+        if options:
+            metadata = metadata_of_extra(options, metadata, "trace")
+        self._handled = () if exceptions_to_handle is None else _checked_exceptions(exceptions_to_handle)
         self._parent_block = None if parent is None else block_under(parent)
         self._id_text = None if run_id is None else check_id(run_id)
-        # The checks run for every block: ask for the usual type first.
+        # For the same reason, ask for the usual type first.
         self._name = name if type(name) is str else _checked_name(name)
         self._run_type = run_type if type(run_type) is str else check_run_type(run_type)
         self._inputs = inputs
-        self._own = make_inherited(tags, metadata, project_name)
+        has_own = tags is not None or metadata is not None or project_name is not None
+        self._own = make_inherited(tags, metadata, project_name) if has_own else None
         self._run: Optional[RunTree] = None
         self._token: Optional[Token[Optional[Identity]]] = None
 
@@ -117,7 +120,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
             return run
         try:
             self._token = current_identity.set(run._identity)
-            if not run._is_non_recording:
+            if run._status == "pending":  # else it is not sampled
                 _hooks.notify_start(run)
         except BaseException as interrupt:  # Python calls no `__exit__` after a failed `__enter__`
             leave_call(run._identity, self._token)
@@ -141,9 +144,10 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
             leave_block(run._identity, token)
         if self._parent_block is not None:
             self._parent_block.__exit__(exc_type, exc, traceback)
+        if run._status != "pending":
+            return  # it has ended, or is not sampled
         if exc is None or isinstance(exc, self._handled):
-            if run._status == "pending":  # else it has ended, or is not recorded
-                run._close("success")
+            run._close("success")
         else:
             run._fail(exc, traceback)
 
@@ -178,8 +182,6 @@ def _checked_name(name: object) -> str:
 
 
 def _checked_exceptions(given: Any) -> Tuple[Type[BaseException], ...]:
-    if given is None:
-        return ()
     kinds = tuple(given) if isinstance(given, Iterable) else (given,)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):

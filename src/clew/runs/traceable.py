@@ -211,6 +211,7 @@ def _traced(fn: Any, recipe: Recipe) -> Any:
 # call some three per cent. The `try` begins before the run becomes current: an interrupt can arrive anywhere.
 # cloudpickle sends a traced function by value with its closure and the globals that it names. A ContextVar and its
 # methods cannot be pickled, so they are reached through the module `blocks`, which is pickled by name.
+# A call without keywords unpacks no empty dict.
 
 
 def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  written out, see above
@@ -238,7 +239,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
         if type(run) is UnsampledRoot:  # type: ignore[comparison-overlap]  # see `Recipe.start`
             try:
                 token = _blocks.set_current(run)
-                result = await fn(*args, **kwargs)
+                result = await (fn(*args, **kwargs) if kwargs else fn(*args))
             except BaseException:
                 leave_call(run, token)
                 raise
@@ -253,7 +254,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
             return result
         try:
             token = _blocks.set_current(run._identity)
-            result = await fn(*args, **kwargs)
+            result = await (fn(*args, **kwargs) if kwargs else fn(*args))
             try:
                 _blocks.reset_current(token)
             except ValueError:
@@ -301,7 +302,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
         if type(run) is UnsampledRoot:  # type: ignore[comparison-overlap]  # see `Recipe.start`
             try:
                 token = _blocks.set_current(run)
-                result = fn(*args, **kwargs)
+                result = fn(*args, **kwargs) if kwargs else fn(*args)
             except BaseException:
                 leave_call(run, token)
                 raise
@@ -316,7 +317,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
             return result
         try:
             token = _blocks.set_current(run._identity)
-            result = fn(*args, **kwargs)
+            result = fn(*args, **kwargs) if kwargs else fn(*args)
             try:
                 _blocks.reset_current(token)
             except ValueError:

@@ -79,6 +79,7 @@ class Recipe:
         "copy_result",
         "fills_run_tree",
         "is_enabled",
+        "starts_late",
     )
 
     # From a return value, or one item of a stream, to the recorded value.
@@ -86,6 +87,7 @@ class Recipe:
     copy_chunk: Callable[[Any], Any]
     fills_run_tree: bool
     is_enabled: bool
+    starts_late: bool  # the run of a generator starts at its first step; as an argument of `start` it would be slower
 
     def __init__(self, fn: Callable[..., Any], name: Optional[str], run_type: str, own: Optional[Inherited]) -> None:
         self._fn = fn
@@ -93,6 +95,7 @@ class Recipe:
         self._run_type = run_type
         self._own = own
         self.is_enabled = True
+        self.starts_late = False
         signature = Signature(fn)
         self._place_of_run_tree = signature.place_of(_RUN_TREE)
         # A function that is traced twice gets the inner run, which is current when it is called.
@@ -165,21 +168,21 @@ class Recipe:
         return self.copy_result(value)
 
     def start(  # noqa: C901, PLR0912  written out, as every call runs it
-        self, args: Tuple[Any, ...], kwargs: Dict[str, Any], *, later: bool = False
+        self, args: Tuple[Any, ...], kwargs: Dict[str, Any]
     ) -> Optional[RunTree]:
         """
         Open the run of a call. Return None if it is not recorded, and the `UnsampledRoot` root of an unsampled trace.
 
-        With `later`, call `start_late` afterwards to start the run.
+        If the recipe `starts_late`, call `start_late` afterwards to start the run.
         """
         around = _get_options()
         if not around.is_recorded:
             return None
-        parent = _current()
-        if parent is not None and not parent.is_sampled:
-            return None
-        digits = None
-        if parent is None and settings.is_sampling:
+        parent, digits = _current(), None
+        if parent is not None:
+            if not parent.is_sampled:
+                return None
+        elif settings.is_sampling:
             threshold = settings.threshold
             if threshold is None or self._id_text is not None:
                 decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
@@ -209,7 +212,7 @@ class Recipe:
             run = open_run(parent, around, self._name, self._run_type, inputs, self._own, digits)
             if self._origin is not None:
                 self._apply_call_options(run)
-            if not later:
+            if not self.starts_late:
                 for hook in _hooks.start_hooks:
                     hook(run)
             return run
@@ -230,7 +233,7 @@ class Recipe:
         Start the run of a generator at its first step.
 
         Args:
-            run: opened by `start` with `later`.
+            run: opened by `start`.
             is_unseen: whether nobody can have read its ids, so that the start time in them may still change.
         """
         identity = run._identity
@@ -324,7 +327,7 @@ class Recipe:
         if self._own is not None:
             own = self._own if own is None else self._own.overlaid(own)
         recipe = Recipe(self._fn, self._name if name is None else name, self._run_type, own)
-        for each in ("_process_inputs", "_reduce", "copy_result", "copy_chunk", "is_enabled"):
+        for each in ("_process_inputs", "_reduce", "copy_result", "copy_chunk", "is_enabled", "starts_late"):
             setattr(recipe, each, getattr(self, each))
         recipe._origin = self
         recipe._id_text = None if run_id is None else check_id(run_id)

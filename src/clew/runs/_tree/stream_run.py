@@ -83,6 +83,15 @@ class StreamRun(Collectable):
         self.chunks: List[Any] = []
         self._left_out = 0
 
+    @classmethod
+    def below(cls, root: Identity, recipe: Recipe) -> StreamRun:
+        """
+        Return the state of a stream that is not recorded, with `root` as the run that is current in its body.
+        """
+        stream = cls(recipe, None, starts=False)
+        stream.identity = stream._bottom = root
+        return stream
+
     def begin(self) -> Callable[..., Any]:
         """
         Start the run, unless the call has started it. Return the function that makes the steps of a generator.

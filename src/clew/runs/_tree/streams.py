@@ -18,6 +18,7 @@ from clew.context._stepping.stream_objects import StreamType, has_special, stand
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_identity, current_options
+from clew.runs._tree.identity import UnsampledRoot
 from clew.runs._tree.stream_drivers import drive_async_traced, driver_for
 from clew.runs._tree.stream_run import StreamRun
 
@@ -47,6 +48,7 @@ class TracedGeneratorFunction(FunctionLike):
     def __init__(self, fn: Any, kind: str, recipe: Recipe) -> None:
         super().__init__(fn, kind)
         self._recipe = recipe
+        recipe.starts_late = True
 
     def driver_of(self, code: CodeType) -> Callable[..., Any]:
         """
@@ -68,7 +70,7 @@ class TracedGeneratorFunction(FunctionLike):
 
     def _called(self, recipe: Recipe, args: Any, kwargs: Any, *, is_addressed: bool = False) -> Any:
         is_recorded = _hooks.start_hooks and recipe.is_enabled
-        run = recipe.start(args, kwargs, later=True) if is_recorded else None
+        run = recipe.start(args, kwargs) if is_recorded else None
         if recipe.fills_run_tree:
             args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
@@ -78,6 +80,8 @@ class TracedGeneratorFunction(FunctionLike):
         # A callable other than a plain function may run code at its call, such as to open a run of its own.
         is_plain = type(self._fn) is FunctionType
         call = self._fn if is_plain else _under(run, self._fn)
+        if isinstance(run, UnsampledRoot):
+            return self.driven(StreamRun.below(run, recipe), call, args, kwargs)
         return self.driven(StreamRun(recipe, run, starts=True, is_unseen=is_plain), call, args, kwargs)
 
 
