@@ -199,3 +199,20 @@ def test_file_that_may_be_written_alone_is_written(tmp_path: Path, monkeypatch: 
         JSONLinesExporter(path).export(runs.roots)
     path.chmod(stat.S_IRUSR)
     assert read_runs(path)[1:] == (1, 1)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX's file modes")
+def test_new_file_is_for_its_owner_only_and_an_existing_one_keeps_its_mode(tmp_path: Path) -> None:
+    new, old = tmp_path / "new.jsonl", tmp_path / "old.jsonl"
+    old.touch()
+    old.chmod(0o640)
+    with clew.record() as runs, clew.trace("log in", inputs={"password": "secret"}):
+        pass
+    before = os.umask(0)
+    try:
+        for path in (new, old):
+            JSONLinesExporter(path).export(runs.roots)
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (new, old)] == [0o600, 0o640]
+    assert new.read_text(encoding="utf-8") == old.read_text(encoding="utf-8") != ""

@@ -36,7 +36,7 @@ class JSONLinesExporter:
     leaves a line half-written, because it is killed or the disk is full, the next batch begins on a new line.
 
     Args:
-        path: the file. It is created when there are runs to write.
+        path: the file. It is created when there are runs to write, readable by its owner only.
 
     Raises:
         ArgumentValueError: the folder of the file does not exist, or `path` is a folder.
@@ -95,10 +95,11 @@ class JSONLinesExporter:
         """
 
     def _open(self) -> int:
+        # A new file is for its owner only: it has the arguments of every traced call. An existing one keeps its mode.
         try:
-            return os.open(self.path, os.O_RDWR | _HOW, 0o666)
+            return os.open(self.path, os.O_RDWR | _HOW, 0o600)
         except PermissionError:  # the file may be write-only
-            return os.open(self.path, os.O_WRONLY | _HOW, 0o666)
+            return os.open(self.path, os.O_WRONLY | _HOW, 0o600)
 
 
 def _ends_with_a_line(file: int) -> bool:

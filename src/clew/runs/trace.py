@@ -16,7 +16,7 @@ from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_identity, current_options, leave_block, leave_call
 from clew.runs._tree.identity import Identity, UnsampledRoot, make_inherited
 from clew.runs._tree.kept.copier import copy_payload
-from clew.runs._tree.options import check_id, check_name, check_run_type, metadata_of_extra
+from clew.runs._tree.options import MAX_LABEL_CHARS, check_id, check_name, check_run_type, metadata_of_extra
 from clew.runs._tree.parents import Parent
 from clew.runs._tree.settings import settings
 from clew.runs.current import block_under
@@ -86,9 +86,10 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         self._handled = () if exceptions_to_handle is None else _checked_exceptions(exceptions_to_handle)
         self._parent_block = None if parent is None else block_under(parent)
         self._id_text = None if run_id is None else check_id(run_id)
-        # For the same reason, ask for the usual type first.
-        self._name = name if type(name) is str else _checked_name(name)
-        self._run_type = run_type if type(run_type) is str else check_run_type(run_type)
+        # For the same reason, ask for the usual type and length first.
+        self._name = name if type(name) is str and len(name) < MAX_LABEL_CHARS else _checked_name(name)
+        is_usual = type(run_type) is str and len(run_type) < MAX_LABEL_CHARS
+        self._run_type = run_type if is_usual else check_run_type(run_type)
         self._inputs = inputs
         has_own = tags is not None or metadata is not None or project_name is not None
         self._own = make_inherited(tags, metadata, project_name) if has_own else None

@@ -12,9 +12,10 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequ
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew.runs._tree.identity import Identity
-from clew.runs._tree.kept.copier import copy_payload, copy_value
+from clew.runs._tree.kept.copier import MAX_ITEMS, copy_payload, copy_value
 from clew.runs._tree.kept.errors import ErrorText, text_of
 from clew.runs._tree.options import (
+    MAX_TAGS,
     check_mapping,
     check_name,
     check_run_type,
@@ -25,7 +26,7 @@ from clew.runs._tree.options import (
 )
 from clew.runs._tree.views import Metadata, Tags
 
-__all__ = ("NON_RECORDING", "MutableRun", "RunAttributes", "Unset", "unset")
+__all__ = ("NON_RECORDING", "MutableRun", "RunAttributes", "Unset", "extend_bounded", "unset")
 
 _NOTHING: Mapping[str, Any] = {}
 # One lock for the changes that a program makes, which are rare. Starting and ending a run take no lock.
@@ -272,8 +273,8 @@ class MutableRun:
         """
         Add one tag or several to this run. Children do not inherit them.
         """
-        added = (tags,) if isinstance(tags, str) else check_tags(tags)
-        self._change(lambda: self._own_attributes().tags.extend(added))
+        added = check_tags((tags,) if isinstance(tags, str) else tags)
+        self._change(lambda: extend_bounded(self._own_attributes().tags, added, MAX_TAGS, "<cut: more tags>"))
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """
@@ -281,7 +282,7 @@ class MutableRun:
         """
         if not self._is_non_recording:
             added = copy_value(dict(check_mapping(metadata, "metadata")))
-            self._change(lambda: self._own_attributes().metadata.update(added))
+            self._change(lambda: _merge_bounded(self._own_attributes().metadata, added))
 
     def add_inputs(self, inputs: Mapping[str, Any]) -> None:
         """
@@ -371,11 +372,42 @@ class MutableRun:
         if self._is_non_recording:
             return
         with _guard.lock:
-            if self._status == "pending":
-                change()
-                return
+            is_late = self._status != "pending"
+            is_cut = not is_late and change() is True
         # Outside of the lock: reporting logs, and a log handler may change a run, too.
-        report(
-            "runs_changed_after_end",
-            f"the run {self.name!r} was changed after it had ended; change it earlier",
-        )
+        if is_late:
+            report(
+                "runs_changed_after_end",
+                f"the run {self.name!r} was changed after it had ended; change it earlier",
+            )
+        elif is_cut:
+            report("additions_dropped", f"the run {self.name!r} got more tags, metadata or events than it may have")
+
+
+def extend_bounded(values: List[Any], added: Sequence[Any], most: int, marker: Any) -> bool:
+    """
+    Extend the tags or the events of a run. Return True if some are left out, as there are `most` of them.
+
+    Then a marker follows the last one.
+    """
+    room = most - len(values)
+    if room >= len(added):
+        values.extend(added)
+        return False
+    if room >= 0:
+        values.extend((*added[:room], marker))
+    return True
+
+
+def _merge_bounded(metadata: Dict[str, Any], added: Mapping[str, Any]) -> bool:
+    """
+    Merge metadata into that of a run. Return True if some is left out, as there are `MAX_ITEMS` keys.
+
+    Then a further key says so.
+    """
+    for key, value in added.items():
+        if len(metadata) >= MAX_ITEMS and key not in metadata:
+            metadata["clew.cut"] = f"<cut: more than {MAX_ITEMS} keys>"
+            return True
+        metadata[key] = value
+    return False

@@ -13,9 +13,10 @@ from typing import Any, Callable, Mapping, Optional, Sequence, Type, TypeVar, Un
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.attributes import NON_RECORDING, MutableRun
+from clew.runs._tree.attributes import NON_RECORDING, MutableRun, extend_bounded
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.ids import now_ns
+from clew.runs._tree.kept.copier import MAX_ITEMS
 from clew.runs._tree.kept.errors import ErrorText, describe_error
 from clew.runs._tree.kept.status import status_of
 from clew.runs._tree.options import (
@@ -83,7 +84,8 @@ class LiveRun(MutableRun, Identified):
         if time_ns < start_time_ns:  # the clock was set back
             time_ns = start_time_ns
         fields = {"time_ns": time_ns, **named}
-        self._change(lambda: self._own_attributes().events.append(fields))
+        marker = {"name": "<cut: more events>", "time_ns": time_ns}
+        self._change(lambda: extend_bounded(self._own_attributes().events, [fields], MAX_ITEMS, marker))
 
     def _close(self, status: str, error: Union[str, ErrorText, None] = None) -> bool:
         """

@@ -61,9 +61,14 @@ def check_project_name(project_name: object) -> Optional[str]:
 
 def _plain_string(text: object, what: str, remedy: str) -> str:
     if isinstance(text, str):
-        return str.__str__(text)  # of an enum this is the value, while `str()` may give another text
+        # `str.__str__`: for an enum this is the value, while `str()` may give another text.
+        return cut(str.__str__(text), MAX_LABEL_CHARS)
     raise ArgumentTypeError(f"expected the {what} as a string, got {text!r}; pass {remedy}")
 
+
+# Names, types, projects and tags are truncated after this.
+MAX_LABEL_CHARS = 4_096
+MAX_TAGS = 1_000
 
 # Options of LangSmith's functions that have a meaning only together with LangSmith's client.
 _LANGSMITH_OPTIONS = frozenset(
@@ -204,7 +209,8 @@ def check_tags(tags: Any) -> Tuple[str, ...]:
         raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
     if not isinstance(tags, Iterable):
         raise ArgumentTypeError(f"expected a list of tags, got {tags!r}; pass a list of strings")
-    return tuple([str.__str__(tag) if isinstance(tag, str) else str(tag) for tag in tags])
+    checked = [cut(str.__str__(tag) if isinstance(tag, str) else str(tag), MAX_LABEL_CHARS) for tag in tags]
+    return tuple(checked if len(checked) <= MAX_TAGS else [*checked[:MAX_TAGS], f"<cut: {len(checked)} tags>"])
 
 
 def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
