@@ -88,8 +88,9 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         self._id_text = None if run_id is None else check_id(run_id)
         # For the same reason, ask for the usual type and length first.
         self._name = name if type(name) is str and len(name) < MAX_LABEL_CHARS else _checked_name(name)
-        is_usual = type(run_type) is str and len(run_type) < MAX_LABEL_CHARS
-        self._run_type = run_type if is_usual else check_run_type(run_type)
+        self._run_type = (
+            run_type if type(run_type) is str and len(run_type) < MAX_LABEL_CHARS else check_run_type(run_type)
+        )
         self._inputs = inputs
         has_own = tags is not None or metadata is not None or project_name is not None
         self._own = make_inherited(tags, metadata, project_name) if has_own else None
