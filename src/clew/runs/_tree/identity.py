@@ -82,7 +82,7 @@ class InheritedFromHeaders(Inherited):
 
     __slots__ = ("_decoded",)
 
-    upstream: Incoming
+    upstream: Incoming  # pyright: ignore[reportIncompatibleVariableOverride]  # never None here, and never changed
     _decoded: Optional[LangSmithBaggage]
 
     def __init__(self, upstream: Incoming) -> None:
@@ -97,9 +97,11 @@ class InheritedFromHeaders(Inherited):
         return decoded
 
     # Properties, not `__getattr__`: a class that has one is slower at all its attributes.
-    metadata = property(lambda self: self._decode().metadata)
-    project_name = property(lambda self: self._decode().project_name)
-    tags = property(lambda self: self._decode().tags)
+    metadata = property(lambda self: self._decode().metadata)  # pyright: ignore[reportAssignmentType]  # read-only here
+    project_name = property(  # pyright: ignore[reportAssignmentType]  # as above
+        lambda self: self._decode().project_name
+    )
+    tags = property(lambda self: self._decode().tags)  # pyright: ignore[reportAssignmentType]  # as above
 
 
 def make_inherited(
@@ -315,7 +317,7 @@ class Remote(Identity):
 
     name: str = "remote"
     depth: ClassVar[int] = 0  # type: ignore[misc]  # its parents are read from the headers when needed
-    inherited: Inherited
+    inherited: Inherited  # pyright: ignore[reportIncompatibleVariableOverride]  # never None here, and never changed
     upstream: Incoming
     is_trusted: bool  # False: new runs are linked to it instead of nested below it
 
