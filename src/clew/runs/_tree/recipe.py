@@ -51,7 +51,6 @@ _RUN_TREE = "run_tree"
 
 _get_options = current_options.get
 _current = current_identity.get
-_new = object.__new__
 
 # The traced functions whose `run_tree` parameter is filled in.
 filling_functions: WeakSet[Any] = WeakSet()
@@ -195,7 +194,7 @@ class Recipe:
                 except IndexError:
                     number = draw_numbers()
                 if number < threshold:
-                    root = _new(UnsampledRoot)
+                    root = UnsampledRoot()
                     root.name = self._name
                     root.inherited = self._own
                     root._number = number

@@ -22,9 +22,6 @@ __all__ = (
 )
 
 
-_new = object.__new__
-
-
 class Resource(NamedTuple):
     """
     The project and the service of the runs of the process. Immutable: `clew.configure` replaces the object.
@@ -126,7 +123,7 @@ class Settings:
         if number >= threshold:
             return digits_of(number)
         # Filled in here instead of in an `__init__`, as the two objects in `open_run`.
-        root = _new(UnsampledRoot)
+        root = UnsampledRoot()
         root.name = name
         root.inherited = inherited
         root._number = number
