@@ -82,11 +82,11 @@ class InheritedFromHeaders(Inherited):
 
     __slots__ = ("_decoded",)
 
-    upstream: Incoming  # pyright: ignore[reportIncompatibleVariableOverride]  # never None here, and never changed
+    upstream: Incoming
     _decoded: Optional[LangSmithBaggage]
 
     def __init__(self, upstream: Incoming) -> None:
-        self.upstream = upstream
+        self.upstream = upstream  # pyright: ignore[reportIncompatibleVariableOverride]  # never None here
         self.written = None
         self._decoded = None
 
@@ -317,13 +317,15 @@ class Remote(Identity):
 
     name: str = "remote"
     depth: ClassVar[int] = 0  # type: ignore[misc]  # its parents are read from the headers when needed
-    inherited: Inherited  # pyright: ignore[reportIncompatibleVariableOverride]  # never None here, and never changed
+    inherited: Inherited
     upstream: Incoming
     is_trusted: bool  # False: new runs are linked to it instead of nested below it
 
     def __init__(self, upstream: Incoming, *, inherited: Optional[Inherited] = None, is_trusted: bool = True) -> None:
         self.is_trusted = is_trusted
-        self.inherited = inherited or InheritedFromHeaders(upstream)
+        self.inherited = (  # pyright: ignore[reportIncompatibleVariableOverride]  # never None here
+            inherited or InheritedFromHeaders(upstream)
+        )
         self.upstream = upstream
         # LangSmith knows no run for a W3C parent: the first run below it is a root there.
         self._order = "" if upstream.order is None else upstream.order.to_header() or ""
