@@ -240,9 +240,8 @@ def left_in_a_cycle(make: Callable[[], Any]) -> None:
 def _quiet_collector() -> Iterator[None]:
     gc.collect()
     gc.disable()
-    gc.freeze()
+    gc.freeze()  # until the end of the file: unfreezing here would have the next test collect all that is imported
     yield
-    gc.unfreeze()
     gc.enable()
 
 
