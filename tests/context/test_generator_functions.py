@@ -274,11 +274,11 @@ async def coroutine_function() -> None:
 @pytest.mark.parametrize(
     ("decorate", "kind", "said"),
     [
-        (lambda: clew.context_generator(plain_function), ArgumentTypeError, "for what a call returns there are"),
-        (lambda: clew.context_generator(coroutine_function), ArgumentTypeError, "there is wrap_coroutine"),
-        (lambda: clew.context_generator(documented(1)), ArgumentTypeError, "there are wrap_generator and wrap_async"),
+        (lambda: clew.context_generator(plain_function), ArgumentTypeError, "that its call returns to wrap_gen"),
+        (lambda: clew.context_generator(coroutine_function), ArgumentTypeError, "call returns to wrap_coroutine"),
+        (lambda: clew.context_generator(documented(1)), ArgumentTypeError, "object to wrap_generator or wrap_async"),
         (lambda: clew.context_generator(5), ArgumentTypeError, "got int 5; decorate a function that has a yield"),
-        (lambda: clew.context_generator(documented), ArgumentValueError, "not decorated yet, .*give the options there"),
+        (lambda: clew.context_generator(documented), ArgumentValueError, "not decorated yet, .*pass the options there"),
         (lambda: clew.context_generator(inherit="never"), ArgumentValueError, "inherit='creation' or .*got 'never'"),
         (lambda: clew.context_generator(isolate=user), ArgumentTypeError, "got one: .*pass isolate=\\[it\\]"),
         (lambda: clew.context_generator(isolate=["user"]), ArgumentTypeError, "found str 'user'; pass the variables"),

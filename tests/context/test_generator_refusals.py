@@ -83,8 +83,8 @@ WRONG = [
     ),
     (clew.wrap_generator, numbers_async, ArgumentTypeError, "pass it to wrap_async_generator"),
     (clew.wrap_generator, lambda: [1], ArgumentTypeError, r"got list \[1\]; pass it to wrap_stream"),
-    (clew.wrap_generator, lambda: numbers_async, ArgumentTypeError, "pass what its call returns"),
-    (clew.wrap_generator, lambda: 5, ArgumentTypeError, "got int 5; pass what a generator function returns"),
+    (clew.wrap_generator, lambda: numbers_async, ArgumentTypeError, "call it, and pass the result"),
+    (clew.wrap_generator, lambda: 5, ArgumentTypeError, "got int 5; call a generator function and pass"),
     (clew.wrap_generator, started, AlreadyEnteredError, "which was started; wrap it before its first step"),
     (clew.wrap_generator, ended, AlreadyEnteredError, "which has ended"),
     (clew.wrap_generator, lambda: clew.wrap_generator(numbers()), AlreadyEnteredError, "clew has wrapped before"),
@@ -102,7 +102,7 @@ WRONG = [
     (clew.wrap_stream, started_async, AlreadyEnteredError, "which was started"),
     (clew.wrap_stream, lambda: 5, ArgumentTypeError, "expected something to iterate over, got int 5; pass an iter"),
     (clew.wrap_stream, lambda: numbers, ArgumentTypeError, r"call it: wrap_stream\(f\(\)\)"),
-    (clew.wrap_stream, Manager, ArgumentTypeError, "enter it, and pass what the with block is given"),
+    (clew.wrap_stream, Manager, ArgumentTypeError, "enter it, and pass the value of its with block"),
 ]
 
 
@@ -115,7 +115,7 @@ def test_what_cannot_be_wrapped_is_refused_with_what_to_do(wrap: Any, make: Any,
 
 def test_coroutine_is_to_be_awaited_before_its_stream_is_wrapped() -> None:
     coroutine: Any = coroutine_function()
-    with pytest.raises(ArgumentTypeError, match="await it, and pass what that returns"):
+    with pytest.raises(ArgumentTypeError, match="await it, and pass the result"):
         clew.wrap_stream(coroutine)
     coroutine.close()
 

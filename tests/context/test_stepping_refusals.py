@@ -219,7 +219,7 @@ def test_coroutine_that_threads_step_at_once_never_runs_outside_of_its_context()
     ("argument", "said"),
     [
         (two_values, r"got function <function two_values.*call it: wrap_coroutine\(f\(\), context\)"),
-        (5, "expected a coroutine object, got int 5; pass what an async def returns"),
+        (5, "expected a coroutine object, got int 5; call an async function and pass the result"),
         (None, "got NoneType None"),
         ((number for number in ()), "got generator"),
     ],

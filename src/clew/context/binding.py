@@ -1,5 +1,7 @@
 """
-`bind(fn)`: a function that always runs in the context in which it was bound.
+`bind` and `unwrap`: a function that always runs with the ContextVars' values of one moment, and the way back.
+
+The class of captured values is `clew.Snapshot`, in `clew.context.snapshot`.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ def bind(fn: Any) -> Any:
     callable it is a function. It has the name, signature and documentation of `fn`. A bound function is returned
     unchanged: the first capture stays. `unwrap` undoes it.
 
-    A bound function stays in its process, as a Context cannot be pickled: give a pool of processes the function itself,
-    ``unwrap(bound)``. A traceable function, or what `wrap_executor` submits, can be sent.
+    A bound function cannot be pickled, because a Context cannot. Pass the function itself, ``unwrap(bound)``, to a pool
+    of processes. Traceable functions and the jobs of `wrap_executor` can be pickled.
 
     Context:
         *When*: at the call of `bind`. *What the callee sees*: the captured values, in a fresh copy
@@ -70,9 +72,9 @@ def bind(fn: Any) -> Any:
 
 def unwrap(wrapped: Any) -> Any:
     """
-    Return what `bind`, `Snapshot.bind`, `wrap_executor` or `wrap_stream` was given; anything else as it is.
+    Return the object that `bind`, `Snapshot.bind`, `wrap_executor`, `wrap_stream` or `wrap_generator` has wrapped.
 
-    A generator that clew drives gives the one that was wrapped, as long as that has not ended.
+    Any other object is returned unchanged, and so is a wrapped generator that has ended.
 
     Example:
         >>> import clew

@@ -1,7 +1,7 @@
 """
-One send, throw or close of somebody else's coroutine inside a Context: what everything that is stepped stands on.
+`wrap_coroutine`: a coroutine that runs in a given Context, in the task that awaits it.
 
-No event loop is known here and no task is made: each step runs in whoever's it is.
+Nothing here creates a task or knows an event loop.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ def wrap_coroutine(coro: CoroutineOf[Any, Any, T], context: Union[Context, Snaps
     """
     Return a coroutine object that runs `coro` in `context`, in whichever task awaits it.
 
-    Every step of it, which is what runs between two suspensions, enters the context and leaves it
-    again: no task is made, so timeouts, cancel scopes and `current_task()` are those of the awaiting
-    task. It works with asyncio, trio, any other event loop, and with none.
+    Each step of the coroutine (from one suspension to the next) enters the context and leaves it again.
+    No task is created, so timeouts, cancel scopes and `current_task()` are those of the awaiting task.
+    It works with asyncio, trio and any other event loop, and without an event loop.
 
     Context:
-        *When*: nothing is captured but the values of registered accessors, at this call. *What the
-        callee sees*: the values in `context`, and what it sets itself, from its first step to its
-        last. *What comes back*: the result or the exception; ContextVar changes are in `context` if
-        that is a `Context`, and nowhere if it is a `Snapshot`. A context that is the current one
-        already is stepped in as it is.
+        *When*: at this call, and only the values of registered accessors; ContextVars have their values
+        in `context`. *What the callee sees*: the values in `context`, and the values that it sets itself,
+        from its first step to its last. *What comes back*: the result or the exception. ContextVar changes
+        stay in `context` if that is a `Context`, and in the copy if it is a `Snapshot`. If `context` is
+        the current context, the steps run in it directly. One task at a time may await the coroutine.
 
     Args:
-        coro: a coroutine that was not started yet. It must not be awaited elsewhere as well.
-        context: a `contextvars.Context`, to be shared and not copied, as `asyncio.create_task` does,
-            or a `Snapshot`, for a copy of what it holds.
+        coro: a coroutine that was not started. Only the returned coroutine may be awaited.
+        context: a `contextvars.Context`, which is shared and not copied, as by `asyncio.create_task`, or
+            a `Snapshot`, which is copied.
 
     Returns:
         A `collections.abc.Coroutine` with `send`, `throw`, `close` and the ``cr_`` attributes of `coro`.
 
     Raises:
-        ArgumentTypeError: `coro` is no coroutine object, or `context` neither of the two.
-        AlreadyEnteredError: `coro` is being awaited already; at this call, or at the first step of
-            the second of two that were given the same one. (One that has ended says so when awaited.)
-        ContextInUseError: at a step, if something else, elsewhere, is running in `context`; the
-            coroutine is closed.
+        ArgumentTypeError: `coro` is not a coroutine object, or `context` is neither a Context nor a Snapshot.
+        AlreadyEnteredError: `coro` is being awaited already: at this call, or at the first step if `coro`
+            was wrapped twice. (A coroutine that has ended raises Python's error when it is awaited.)
+        ContextInUseError: at a step, if other code elsewhere is running in `context`; the coroutine is
+            closed.
 
     Example:
         >>> import asyncio, contextvars, clew

@@ -1,7 +1,7 @@
 """
 `context_generator`, `wrap_generator` and `wrap_async_generator`: generators whose bodies run in a context of their own.
 
-How such a body is stepped is in `clew.context._stepping`.
+The drivers, which step the bodies, are in `clew.context._stepping`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Generator
 from contextvars import Context, ContextVar
+from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import (
     Any,
@@ -26,10 +27,10 @@ from typing import (
 )
 
 from clew.context._stepping.async_drivers import delegate_async, drive_async
-from clew.context._stepping.bodies import check_body, named
+from clew.context._stepping.checking import check_unstarted, named
 from clew.context._stepping.drivers import delegate, driver_for
 from clew.context._stepping.function_likes import GeneratorFunction
-from clew.context._stepping.inheriting import Beginning, inheriting
+from clew.context._stepping.inheriting import GeneratorContext, inheriting
 from clew.context._stepping.kinds import kind_of
 from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentTypeError, ArgumentValueError
@@ -52,7 +53,7 @@ def wrap_generator(
 ) -> GeneratorOf[Y, S, R]: ...
 
 
-# What many generator functions are said to return; it has to be a generator all the same.
+# Many generator functions are annotated with Iterator. The object has to be a generator all the same.
 @overload
 def wrap_generator(
     generator: Iterator[Y],
@@ -71,38 +72,38 @@ def wrap_generator(
     isolate: Optional[Iterable[ContextVar[Any]]] = None,
 ) -> Any:
     """
-    Return a generator that drives `generator`, whose body runs in a context of its own.
+    Return a generator that steps `generator` in a context of its own.
 
-    What comes back is a real generator, of `types.GeneratorType`, with the name of the given one. It
-    passes on all that it is sent, that is thrown into it, and its closing, also when it is dropped:
-    ``finally`` blocks then run in the body's own context, and a `ContextVar.reset` there works. (If
-    the two are parts of one garbage cycle, the interpreter may close the given one first, in whichever
-    context is current. With `context_generator`, it does not.)
+    The result is a real generator, of `types.GeneratorType`, with the name of `generator`. It passes on
+    each `send`, `throw` and `close`. If it is dropped, it closes `generator`: the ``finally`` blocks run
+    in the body's own context, and a `ContextVar.reset` there works. (If both are in one garbage cycle,
+    the interpreter may close `generator` first, in the current context. It does not with
+    `context_generator`.)
 
     Context:
-        *When*: with ``inherit="creation"``, at this call; with ``inherit="live"``, anew at each step;
-        with `isolate`, at this call for the variables named and at each step for all others. *What
-        the callee sees*: those values and what it sets itself, from its first step to its last, from
-        whichever thread or task it is stepped. *What comes back*: what it yields, returns or raises,
-        and no ContextVar change, except with `isolate` those to all other variables, and in a
-        `Context` given as `context` all of them. Two threads must not step it at once, as with any
-        generator.
+        *When*: with ``inherit="creation"``, at this call; with ``inherit="live"``, at each step; with
+        `isolate`, at this call for the named variables and at each step for all others. *What the callee
+        sees*: these values, and the values that it sets itself, from its first step to its last, in any
+        thread or task. *What comes back*: the items, the result or the exception, and no ContextVar
+        change; with `isolate`, the changes of all other variables; with a `Context` as `context`, all
+        changes are in that. As with any generator, two threads must not step it at once.
 
     Args:
-        generator: a generator that was not started yet. It must not be used directly any more.
-        context: a `contextvars.Context`, to be shared and not copied, or a `Snapshot`, for a copy of
-            what it holds, instead of the values of this call.
-        inherit: ``"creation"`` for the values at this call, or ``"live"`` for those of whoever takes
-            the next item, except where the body has set its own, until it has reset it.
-        isolate: the only variables whose changes in the body are its own; every other change passes
-            in both directions, as with a plain generator.
+        generator: a generator that was not started. Use only the returned generator from now on.
+        context: a `contextvars.Context`, which is shared and not copied, or a `Snapshot`, which is copied.
+            It replaces the values at this call.
+        inherit: ``"creation"``: the body sees the values at this call. ``"live"``: the body sees the
+            current values of its consumer at each step; a variable that the body has set keeps the
+            body's value until the body resets it.
+        isolate: the variables that the body has for itself. Changes of all other variables pass in both
+            directions, as with a plain generator.
 
     Raises:
-        ArgumentTypeError: `generator` is no generator, or an option is the wrong kind of thing.
+        ArgumentTypeError: `generator` is not a generator, or an option has the wrong type.
         ArgumentValueError: an unknown `inherit`, or two options that exclude each other.
         AlreadyEnteredError: `generator` was started, has ended, or was wrapped before.
-        ContextInUseError: at a step, if something else, elsewhere, is running in `context`; it is
-            raised in the body, too, which then ends in a copy of that context.
+        ContextInUseError: at a step, if other code elsewhere is running in `context`. It is also raised
+            in the body, which then ends in a copy of that context.
 
     Source:
         PEP 568 for ``inherit="live"``.
@@ -119,9 +120,9 @@ def wrap_generator(
         'nobody'
     """
     capture = inheriting(context, inherit, isolate)
-    check_body(generator, Generator, "wrap_generator")
-    body: Any = generator if isinstance(generator, GeneratorType) else delegate(generator)
-    return named(driver_for(body.gi_code)(capture(), [body]), generator)
+    check_unstarted(generator, Generator, "wrap_generator")
+    native: Any = generator if isinstance(generator, GeneratorType) else delegate(generator)
+    return named(driver_for(native.gi_code)(capture(), [native]), generator)
 
 
 @overload
@@ -134,7 +135,7 @@ def wrap_async_generator(
 ) -> AsyncGeneratorOf[Y, S]: ...
 
 
-# What many async generator functions are said to return; it has to be an async generator all the same.
+# Many async generator functions are annotated with AsyncIterator. The object has to be an async generator all the same.
 @overload
 def wrap_async_generator(
     generator: AsyncIterator[Y],
@@ -153,40 +154,28 @@ def wrap_async_generator(
     isolate: Optional[Iterable[ContextVar[Any]]] = None,
 ) -> Any:
     """
-    Return an async generator that drives `generator`, whose body runs in a context of its own.
+    Return an async generator that steps `generator` in a context of its own; see `wrap_generator`.
 
-    What comes back is a real async generator, of `types.AsyncGeneratorType`, with the name of the given
-    one. It passes on all that it is sent, that is thrown into it, and its closing. No task is made:
-    the body runs in the task of whoever asks for the next item, so that timeouts and cancel scopes
-    work, in the body and around it. The event loop finalises it when it is dropped, as it does any
-    other; ``finally`` blocks then run in the body's own context, and a `ContextVar.reset` there works.
+    The result is a real async generator, of `types.AsyncGeneratorType`. No task is created: the body
+    runs in the task that requests the next item, so timeouts and cancel scopes work in the body and
+    around it. If the result is dropped, the event loop closes it, as any async generator.
 
     Context:
-        *When*: with ``inherit="creation"``, at this call; with ``inherit="live"``, anew at each step;
-        with `isolate`, at this call for the variables named and at each step for all others. *What
-        the callee sees*: those values and what it sets itself, from its first step to its last, from
-        whichever task it is stepped. *What comes back*: what it yields or raises, and no ContextVar
-        change, except with `isolate` those to all other variables, and in a `Context` given as
-        `context` all of them. Two tasks must not step it at once, as with any async generator.
+        *When*: with ``inherit="creation"``, at this call; with ``inherit="live"``, at each step; with
+        `isolate`, at this call for the named variables and at each step for all others. *What the callee
+        sees*: these values, and the values that it sets itself, in any task. *What comes back*: the items
+        or the exception, and the ContextVar changes that `wrap_generator` names. As with any async
+        generator, two tasks must not step it at once.
 
     Args:
-        generator: an async generator that was not started yet. It must not be used directly any more.
-        context: a `contextvars.Context`, to be shared and not copied, or a `Snapshot`, for a copy of
-            what it holds, instead of the values of this call.
-        inherit: ``"creation"`` for the values at this call, or ``"live"`` for those of whoever asks for
-            the next item, except where the body has set its own, until it has reset it.
-        isolate: the only variables whose changes in the body are its own; every other change passes
-            in both directions, as with a plain async generator.
+        generator: an async generator that was not started. Use only the returned one from now on.
+        context, inherit, isolate: the options of `wrap_generator`.
 
     Raises:
-        ArgumentTypeError: `generator` is no async generator, or an option is the wrong kind of thing.
+        ArgumentTypeError: `generator` is not an async generator, or an option has the wrong type.
         ArgumentValueError: an unknown `inherit`, or two options that exclude each other.
         AlreadyEnteredError: `generator` was started, has ended, or was wrapped before.
-        ContextInUseError: at a step, if something else, elsewhere, is running in `context`; it is
-            raised in the body, too, which then ends in a copy of that context.
-
-    Source:
-        PEP 568 for ``inherit="live"``.
+        ContextInUseError: at a step, if other code elsewhere is running in `context`.
 
     Example:
         >>> import asyncio, contextvars, clew
@@ -201,9 +190,9 @@ def wrap_async_generator(
         hello ada and nobody
     """
     capture = inheriting(context, inherit, isolate)
-    check_body(generator, AsyncGenerator, "wrap_async_generator")
-    body: Any = generator if isinstance(generator, AsyncGeneratorType) else delegate_async(generator)
-    return named(drive_async(capture(), body), generator)
+    check_unstarted(generator, AsyncGenerator, "wrap_async_generator")
+    native: Any = generator if isinstance(generator, AsyncGeneratorType) else delegate_async(generator)
+    return named(drive_async(capture(), native), generator)
 
 
 @overload
@@ -227,32 +216,26 @@ def context_generator(
     Return a generator function, or async generator function, whose generators run in contexts of their own.
 
     Decorate a function, method, staticmethod or classmethod that has a ``yield``, with or without options.
-    Its call returns a real generator, or a real async generator; see `wrap_generator` and
-    `wrap_async_generator`. `inspect` treats the function as it treats the undecorated one.
+    The generators are those of `wrap_generator` and `wrap_async_generator`. `inspect` treats the decorated
+    function as it treats the undecorated one.
 
     Context:
-        *When*: at each call of the function, not at the first step; with ``inherit="live"``, anew at
-        each step; with `isolate`, at the call for the variables named and at each step for all others.
-        *What the callee sees*: those values and what it sets itself, from its first step to its last.
-        *What comes back*: what it yields, returns or raises, and no ContextVar change, except with
-        `isolate` those to all other variables. The function is thread-safe and re-entrant.
+        *When*: at each call of the function, not at the first step; with ``inherit="live"``, at each step;
+        with `isolate`, at the call for the named variables and at each step for all others. *What the
+        callee sees*: these values, and the values that it sets itself, from its first step to its last.
+        *What comes back*: the items, the result or the exception, and no ContextVar change; with
+        `isolate`, the changes of all other variables. The function is thread-safe and re-entrant.
 
     Args:
         fn: the generator function.
-        inherit: ``"creation"`` for the values at the call, or ``"live"`` for those of whoever takes
-            the next item, except where the body has set its own, until it has reset it.
-        isolate: the only variables whose changes in the body are its own; every other change passes
-            in both directions, as with a plain generator.
+        inherit, isolate: the options of `wrap_generator`.
 
     Raises:
-        ArgumentTypeError: `fn` is no generator function, or an option is the wrong kind of thing. At
-            the call, as a `TypeError`: it is `contextlib.contextmanager` or `asynccontextmanager` that
-            calls, and there is no `isolate`: what the body sets would not reach the ``with`` block.
+        ArgumentTypeError: `fn` is not a generator function, or an option has the wrong type. Also at a
+            call by `contextlib.contextmanager` or `asynccontextmanager` without `isolate`, because the
+            values that the body sets would not reach the ``with`` block.
         ArgumentValueError: an unknown `inherit`, two options that exclude each other, or `fn` is
             decorated already.
-
-    Source:
-        PEP 568 for ``inherit="live"``.
 
     Example:
         >>> import contextvars, clew
@@ -265,19 +248,17 @@ def context_generator(
         >>> [(greeting, user.get()) for greeting in greetings()]
         [('hello ada', 'nobody'), ('bye ada', 'nobody')]
     """
-    capture = inheriting(None, inherit, isolate)
-    if fn is None:
-        return lambda fn: _decorated(fn, capture, refuses_managers=isolate is None)
-    return _decorated(fn, capture, refuses_managers=isolate is None)
+    decorate = partial(_decorated, capture=inheriting(None, inherit, isolate), refuses_managers=isolate is None)
+    return decorate if fn is None else decorate(fn)
 
 
-def _decorated(fn: Any, capture: Callable[[], Beginning], *, refuses_managers: bool) -> Any:
+def _decorated(fn: Any, capture: Callable[[], GeneratorContext], *, refuses_managers: bool) -> Any:
     if isinstance(fn, (classmethod, staticmethod)):
         return type(fn)(_decorated(fn.__func__, capture, refuses_managers=refuses_managers))
     if type(fn) is GeneratorFunction:
         raise ArgumentValueError(
             f"expected a generator function that is not decorated yet, found {fn!r}; "
-            f"decorate it once, and give the options there"
+            f"decorate it once, and pass the options there"
         )
     kind = kind_of(fn) if callable(fn) else ""
     if kind not in ("generator", "async generator"):
@@ -290,9 +271,9 @@ def _decorated(fn: Any, capture: Callable[[], Beginning], *, refuses_managers: b
 
 def _remedy(fn: object, kind: str) -> str:
     if inspect.isgenerator(fn) or inspect.isasyncgen(fn):
-        return "for what its call has returned there are wrap_generator and wrap_async_generator"
+        return "pass a generator object to wrap_generator or wrap_async_generator"
     if kind == "function":
-        return "for what a call returns there are wrap_generator, wrap_async_generator and wrap_stream"
+        return "pass the object that its call returns to wrap_generator, wrap_async_generator or wrap_stream"
     if kind == "coroutine":
-        return "for a coroutine there is wrap_coroutine"
+        return "pass the coroutine that its call returns to wrap_coroutine"
     return "decorate a function that has a yield"

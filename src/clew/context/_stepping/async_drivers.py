@@ -1,7 +1,9 @@
 """
-Drive an async generator whose body runs in a context of its own, in its consumer's task.
+The driver of async generators: it steps the wrapped generator in a context of its own, in the consumer's task.
 
-Guarantees: as in `clew.context._stepping.drivers`. The event loop knows the driver only, and finalises it.
+Guarantees: the driver is a real async generator. It passes each operation on to the wrapped generator, in that context.
+A driver suspended at a ``yield`` keeps no item, sent value or exception alive. The event loop knows and finalises the
+driver, not the wrapped generator.
 
 Assumes: the interpreter refuses a second operation on the driver while one is pending.
 """
@@ -10,49 +12,38 @@ from __future__ import annotations
 
 import sys
 from itertools import repeat
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    AsyncGenerator as AsyncGeneratorOf,
-    List,
-    TypeVar,
-)
+from typing import TYPE_CHECKING, Any, AsyncGenerator as AsyncGeneratorOf, List, TypeVar
 
-from clew.context._stepping.bodies import driver_codes
-from clew.context._stepping.inheriting import Beginning
+from clew.context._stepping.checking import driver_codes
+from clew.context._stepping.inheriting import GeneratorContext
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames, without_steps, without_this_frame
 
-__all__ = (
-    "Step",
-    "StepHere",
-    "delegate_async",
-    "drive_async",
-    "first_operation",
-)
+__all__ = ("Step", "delegate_async", "drive_async", "first_operation")
 
 Y = TypeVar("Y")
 S = TypeVar("S")
 
 
 async def delegate_async(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[Y, S]:
-    # A generator of Cython's, or of a class, has no frame that shows whether it has ended.
-    box: List[Any] = [generator.__anext__()]
+    """
+    Return a native async generator for one of Cython or of a class: a driver needs the frame of a native one.
+    """
+    slot: List[Any] = [generator.__anext__()]  # as in `clew.context._stepping.drivers.drive`
     while True:
-        # In a box, so that no variable keeps an item or a sent value alive.
         try:
-            box.append(await box.pop())
+            slot.append(await slot.pop())
         except StopAsyncIteration:
             return
         try:
-            box.append((yield box.pop()))
+            slot.append((yield slot.pop()))
         except GeneratorExit:
             await generator.aclose()
             raise
         except BaseException as error:  # noqa: BLE001  passed on to the generator
-            box.append(generator.athrow(error))
+            slot.append(generator.athrow(error))
         else:
-            box.append(generator.__anext__() if box[0] is None else generator.asend(box[0]))
-            del box[0]
+            slot.append(generator.__anext__() if slot[0] is None else generator.asend(slot[0]))
+            del slot[0]
 
 
 if TYPE_CHECKING:
@@ -63,21 +54,25 @@ else:
 
 class Step(_Map):
     """
-    An awaitable for one operation on the body, in the body's context: a `map` of `run` over `next` and the operation.
+    The awaitable of one operation on an async generator: each step of the operation runs in a context.
 
-    An operation is an iterator, and the exception at its end carries the item. So a step that sends None, as most
-    steps do, runs no Python code. Python code would double its time and create a frame that lives as long as the
-    driver. There is no `close`: closing the driver raises GeneratorExit inside of the awaitable.
+    An operation (the awaitable that `asend` returns) is an iterator; the exception at its end carries the item. So the
+    awaitable is a `map` over the steps, and a step that sends None, as most steps do, runs no Python code. Python code
+    would double the time of a step and create a frame that lives as long as the driver. There is no `close`: closing
+    the driver raises GeneratorExit inside the awaitable.
+
+    ``Step(run, repeat(next), repeat(operation))`` makes its steps in the context of `run`, and
+    ``Step(next, repeat(operation))`` in the current context.
     """
 
     __slots__ = ()
 
-    # Returns the map itself, by a method that is not a Python function.
+    # Returns the map itself, without a Python call.
     __await__: Any = map.__iter__
 
     def send(self, value: Any) -> Any:
         """
-        Resume the body with a value from the event loop.
+        Resume the generator with a value from the event loop.
         """
         try:
             return self._run("send", value)
@@ -86,7 +81,7 @@ class Step(_Map):
 
     def throw(self, *exception: Any) -> Any:
         """
-        Raise an exception, in most cases a cancellation, where the body awaits.
+        Raise an exception, in most cases a cancellation, at the generator's ``await``.
         """
         try:
             return self._run("throw", *exception)
@@ -94,71 +89,56 @@ class Step(_Map):
             del self, exception  # its traceback holds this frame
 
     def _run(self, name: str, *arguments: Any) -> Any:
-        parts: Any = self.__reduce__()[1]
-        run, _, operations = parts
-        operation = next(operations)
+        parts: Any = self.__reduce__()[1]  # the arguments of the map
+        run, operation = parts[0], next(parts[-1])
         try:
+            if run is next:
+                return without_frames(getattr(operation, name), *arguments)
             return run(without_frames, getattr(operation, name), *arguments)
         finally:
-            del self, arguments, parts, operations, operation
-
-
-class StepHere(Step):
-    """
-    An awaitable for one operation on the body, in the current context: a `map` of `next` over the operation.
-    """
-
-    __slots__ = ()
-
-    def _run(self, name: str, *arguments: Any) -> Any:
-        parts: Any = self.__reduce__()[1]
-        _, operations = parts
-        operation = next(operations)
-        try:
-            return without_frames(getattr(operation, name), *arguments)
-        finally:
-            del self, arguments, parts, operations, operation
+            del self, arguments, parts, operation
 
 
 _NEXTS = repeat(next)
 
 
-async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, Any]:
+async def drive_async(context: GeneratorContext, generator: Any) -> AsyncGeneratorOf[Any, Any]:
     """
-    Drive the async generator `body`: await what it awaits, and yield what it yields.
+    Step an async generator in `context`.
 
-    No operation on the body starts while another one is pending: the interpreter refuses the second operation on the
-    driver first, with the error of a bare async generator.
+    No second operation on the generator starts while one is pending: the interpreter refuses the second operation on
+    the driver first, with the error of a bare async generator.
     """
-    run = beginning.begin()
-    del beginning
-    # Local names are faster than globals, and exist at interpreter exit.
-    step, nexts, repeated, asend, thrown, as_thrown = Step, _NEXTS, repeat, body.asend, Thrown, without_this_frame
+    run = context.begin()
+    del context
+    # Copies of the globals: faster, and the interpreter may clear globals at its exit while a driver is still open.
+    step, nexts, repeated, asend, thrown, as_thrown = Step, _NEXTS, repeat, generator.asend, Thrown, without_this_frame
     as_ended = without_steps
-    operation, plain = first_operation(body), None
+    operation, plain = first_operation(generator), None
     try:
         while True:
             try:
-                # While the driver is suspended at a yield, no variable holds an item, a sent value or an exception.
-                # (The tuple lets go of the operation before the yield.)
+                # While the driver is suspended at a yield, no variable holds an item, a sent value or an exception:
+                # it would stay alive as long. (The tuple drops the operation before the yield.)
                 sent = yield (await step(run, nexts, repeated(operation)), operation := None)[0]
                 while sent is None:
                     plain = asend(None)
                     sent = yield await step(run, nexts, repeated(plain))
                 operation = asend(sent)
                 del sent
-            except BaseException as error:  # noqa: PERF203  each may be caught by the body, which goes on
-                # Either it has ended the body, or the consumer, a cancellation or a close has thrown it in. Then the
-                # body gets it after this block: while it is handled here, it would be its `sys.exc_info()`, too.
-                if body.ag_frame is None or getattr(operation, "error", None) is not None:
+            except BaseException as error:  # noqa: PERF203  the generator may catch each and continue
+                # Either the generator ended by the error, or the consumer, a cancellation or a close threw it into
+                # the driver. Then pass the error on after this block: within it, `sys.exc_info()` of the generator
+                # would show the error as being handled.
+                if generator.ag_frame is None or getattr(operation, "error", None) is not None:
                     raise as_ended(error)  # noqa: B904  the same exception
-                if body.ag_running:
+                if generator.ag_running:
                     operation = thrown.into(plain if operation is None else operation, as_thrown(error))
                 elif operation is None:
-                    operation = thrown(body.athrow(as_thrown(error)))
+                    operation = thrown(generator.athrow(as_thrown(error)))
                 else:
-                    # The awaitable of the body has raised it before it could resume. End here.
-                    await step(run, nexts, repeated(body.aclose()))
+                    # The object that the generator awaits raised before the generator resumed. End the generator.
+                    await step(run, nexts, repeated(generator.aclose()))
                     raise
     except StopAsyncIteration:
         pass
@@ -167,25 +147,23 @@ async def drive_async(beginning: Beginning, body: Any) -> AsyncGeneratorOf[Any, 
 
 
 driver_codes.add(drive_async.__code__)
+step_codes.update(fn.__code__ for fn in (Step.send, Step.throw, Step._run))
 
 
-step_codes.update(fn.__code__ for fn in (Step.send, Step.throw, Step._run, StepHere._run))
-
-
-def first_operation(body: Any) -> Any:
+def first_operation(generator: Any) -> Any:
     """
-    Return the operation that starts the body, hiding the body from the event loop.
+    Return the operation that starts `generator`, and hide the generator from the event loop.
 
-    The loop knows the driver and finalises it. Without hooks the interpreter would finalise the body itself, in the
-    current context, so the body gets a finaliser hook that does nothing.
+    The event loop finalises the driver. Without hooks the interpreter would finalise the generator itself, in the
+    current context, so the generator gets a finaliser hook that does nothing.
     """
     firstiter, finalizer = sys.get_asyncgen_hooks()
     try:
         sys.set_asyncgen_hooks(None, _leave_alone)
-        return body.asend(None)
+        return generator.asend(None)
     finally:
         sys.set_asyncgen_hooks(firstiter, finalizer)
 
 
-def _leave_alone(body: object) -> None:
+def _leave_alone(generator: object) -> None:
     pass

@@ -1,7 +1,12 @@
 """
-Functions that run in one captured context, for each kind of function.
+Bound functions: each call runs in a copy of one captured context.
 
-People make one by `clew.context.binding.bind`.
+Guarantees: a bound function is of the same kind as the wrapped one (function, coroutine function, generator function,
+method, partial, ...).
+
+Assumes: the captured context never changes, because no code is run in it.
+
+The public functions are `clew.bind` and `Snapshot.bind`.
 """
 
 from __future__ import annotations
@@ -23,7 +28,6 @@ from clew.errors import ArgumentTypeError
 if TYPE_CHECKING:
     from clew.context._stepping.carrying import Carried
 
-
 __all__ = ("bind_to", "check_callable", "is_bound", "is_bound_directly", "rebuilt")
 
 T = TypeVar("T")
@@ -38,6 +42,9 @@ def is_bound(fn: Any) -> bool:
 
 
 def is_bound_directly(fn: Any) -> bool:
+    """
+    Return whether `fn` is a bound function itself.
+    """
     # By type: a method has its function's `__code__`, and some objects have every attribute.
     if type(fn) is FunctionType:
         return fn.__code__ in _BOUND_CODES
@@ -46,7 +53,7 @@ def is_bound_directly(fn: Any) -> bool:
 
 def bind_to(fn: Any, captured: Context, carried: Carried) -> Any:
     """
-    Bind `fn`, which is not bound yet, to a context.
+    Return a function like `fn` whose calls run in copies of `captured`. `fn` is not bound yet.
     """
     if _inside(fn) is not None:
         return rebuilt(fn, lambda inside: bind_to(inside, captured, carried))
@@ -68,6 +75,9 @@ def _inside(fn: Any) -> Any:
 
 
 def rebuilt(fn: Any, change: Callable[[Any], Any]) -> Any:
+    """
+    Return a method, partial, classmethod or staticmethod like `fn` for `change(function)`.
+    """
     if isinstance(fn, MethodType):
         return MethodType(change(fn.__func__), fn.__self__)
     if isinstance(fn, partial):
@@ -81,7 +91,7 @@ def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callabl
 
     def bound(*args: Any, **kwargs: Any) -> T:
         context = prepare_for_here(copy())
-        if not kwargs:  # the most frequent call; an empty ** costs time
+        if not kwargs:  # the most frequent call; passing an empty ** takes time
             return context.run(*first, *args)  # type: ignore[no-any-return]  # it is what `fn` returns
         return runner(context, carried, kwargs)(fn, *args, **kwargs)  # type: ignore[no-any-return]  # the same
 
@@ -91,7 +101,7 @@ def _bound(fn: Callable[..., T], captured: Context, carried: Carried) -> Callabl
 def _bound_coroutine_function(fn: Callable[..., Any], captured: Context, carried: Carried) -> Any:
     carried, copy = _Carried(carried), captured.copy
 
-    # `fn` is called in the first step, so a coroutine that is never started has no effect.
+    # The first step calls `fn`, so a coroutine that is never started has no effect.
     async def bound(*args: Any, **kwargs: Any) -> Any:
         context = prepare_for_here(copy())
         awaitable = runner(context, carried, kwargs)(fn, *args, **kwargs)
@@ -102,10 +112,9 @@ def _bound_coroutine_function(fn: Callable[..., Any], captured: Context, carried
 
 class _Carried(Tuple[Any, ...]):
     """
-    The accessors' values of a bound function: the first thing in its closure that cloudpickle meets.
+    The accessor values of a bound function. Pickling them raises an error that explains why the function cannot be.
 
-    Picklers look at a closure in the order of its names. This one says why the function cannot be pickled, before they
-    meet the Context.
+    cloudpickle pickles a closure in the order of its names. ``carried`` comes before the names that refer to a Context.
     """
 
     __slots__ = ()
@@ -114,8 +123,8 @@ class _Carried(Tuple[Any, ...]):
         raise pickling_error("a bound function")
 
 
-# All bound functions share a code object. functools.wraps would copy an attribute to a wrapper around a bound
-# function; it does not copy the code.
+# The code of bound functions, by which they are recognised. `functools.wraps` would copy an attribute to a wrapper
+# around a bound function, but it does not copy the code.
 _BOUND_CODES = frozenset(make(print, Context(), ()).__code__ for make in (_bound, _bound_coroutine_function))
 
 

@@ -1,7 +1,7 @@
 """
-How an object notices that the garbage collector is taking it away, and with it the body that it steps.
+Recognise that the garbage collector, and not the program, is finalising an object.
 
-What is done differently then is not here, but where bodies are closed.
+The code that closes generators and coroutines decides what to do then.
 """
 
 from __future__ import annotations
@@ -13,33 +13,32 @@ from weakref import ref
 
 __all__ = ("CALLBACK", "Collectable")
 
-# 3.14+: the collector clears only the references that have a callback before it finalises anything. The callback of a
-# reference that is garbage itself is not called. Any function will do.
+# 3.14+: before it finalises anything, the collector clears only the weak references that have a callback. It does not
+# call the callback of a reference that is garbage itself, so any function will do.
 CALLBACK: Any = id if sys.version_info >= (3, 14) else None
 
 
 class Collectable:
     """
-    Know whether the garbage collector has found it; a subclass sets `_reference` to ``ref(self, CALLBACK)``.
+    The base of objects that close a generator's body. A subclass sets `_reference` to ``ref(self, CALLBACK)``.
 
     Guarantees:
-        What the garbage collector closes neither sets nor resets a variable in the context that is current then.
-        A collection may begin at any allocation. Before CPython 3.12 that can be in the middle of a `ContextVar.set`
-        in this very context: the mapping that it works on would be freed, and the interpreter would crash. So the
-        body is closed in a copy of the context. The run tree's variables are set there as ever, and so are the body's
-        own. The body cannot reset a token of its own there. No program can rely on that: which context a collection
-        finds is chance, and a reset in any other one fails as well.
+        If the garbage collector closes a body, no variable is set or reset in the current context. A collection may
+        begin at any allocation. Before CPython 3.12 that can be in the middle of a `ContextVar.set` in the current
+        context; changing the context there frees the mapping that `ContextVar.set` works on, and the interpreter
+        crashes. So the body is closed in a copy of the current context, where it and the run tree may set variables.
+        A token of the body's is not valid in the copy. No program can rely on that: which context is current during
+        a collection is chance.
 
-        What is closed by `close`, or because the last reference to it goes, is closed in the current context, as an
-        undecorated generator is. The program does that itself, between two instructions, and never in the middle of
-        a `ContextVar.set`. A body that is left by ``break`` can undo there what it has set. In a copy its ``reset``
-        would fail, and its values, the current span of another tracer for one, would stay with the consumer.
+        If the program closes a body by `close`, or by dropping the last reference, the body is closed in the current
+        context itself, as an undecorated generator is. That happens between two instructions, never in the middle of
+        a `ContextVar.set`. So a body that a consumer leaves by ``break`` can reset the variables that it has set, such
+        as the current span of another tracer.
 
     Assumes:
-        The collector clears the weak references to all that it has found before it finalises any of it. So the
-        reference is dead in every finaliser of that garbage, and in all that such a finaliser closes, such as this
-        body if an undecorated generator around it is collected. Anywhere else it lives as long as the object does.
-        (An object that a finaliser brings back to life counts as collected from then on.)
+        The collector clears the weak references to all garbage that it has found before it finalises any of it. So
+        `_reference` is dead in each finaliser of that garbage, and in everything that such a finaliser closes. At any
+        other time it is alive. (An object that a finaliser resurrects counts as collected from then on.)
     """
 
     __slots__ = ("__weakref__", "_reference")
@@ -52,5 +51,5 @@ class Collectable:
         """
         return self._reference() is None
 
-    # Found on the class, as a global name may be gone when the interpreter exits.
+    # On the class instead of a global, which the interpreter may clear at its exit.
     _copy: ClassVar[Any] = copy_context  # a builtin function, which does not become a method

@@ -1,12 +1,12 @@
 """
-A coroutine object whose every step runs in one Context.
+Step a coroutine in one Context, whichever task awaits it.
 
-Guarantees: each `send`, `throw` and `close` of the wrapped coroutine goes through one Context, in the awaiting task.
-An abandoned coroutine is closed in that Context, too.
+Guarantees: each `send`, `throw` and `close` of the wrapped coroutine runs in that Context, in the awaiting task. An
+abandoned coroutine is closed in that Context, too.
 
-Assumes: an event loop makes one step at a time.
+Assumes: an event loop makes one step of a coroutine at a time.
 
-People create one by `clew.context.coroutines.wrap_coroutine`.
+The public function is `clew.context.coroutines.wrap_coroutine`.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ __all__ = (
 
 def check_coroutine(coro: object, call: str) -> None:
     """
-    Raise an error unless `coro` is a coroutine object that was not started; `call` is the correct call to show.
+    Raise an error, unless `coro` is a coroutine object that was not started. The error shows the correct `call`.
     """
     if not isinstance(coro, Coroutine) and not _is_generator_based(coro):
-        remedy = f"call it: {call}" if callable(coro) else "pass what an async def returns"
+        remedy = f"call it: {call}" if callable(coro) else "call an async function and pass the result"
         raise ArgumentTypeError(f"expected a coroutine object, got {type(coro).__name__} {coro!r}; {remedy}")
     _refuse_if_started(coro)
 
 
 def close_unstarted(coro: Any) -> None:
     """
-    Close a coroutine that no task will run, so that there is no warning that it "was never awaited".
+    Close a coroutine that no task will run, so that Python does not warn that it "was never awaited".
 
-    An object that is being awaited elsewhere, or that is not a coroutine, is left alone.
+    A coroutine that other code awaits, and an object that is not a coroutine, are left alone.
     """
-    # Not by `inspect`, which reads attributes that Cython's coroutines lack.
+    # `inspect` would read attributes that the coroutines of Cython lack.
     is_open = isinstance(coro, Coroutine) and getattr(coro, "cr_frame", None) is not None
     if is_open and not getattr(coro, "cr_running", False) and getattr(coro, "cr_await", None) is None:
         coro.close()
@@ -56,11 +56,11 @@ def close_unstarted(coro: Any) -> None:
 
 class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
     """
-    A coroutine object whose every step runs in one Context. Its attributes are those of the wrapped coroutine.
+    A coroutine object whose every step runs in one Context. It has the attributes of the wrapped coroutine.
 
-    An abandoned one is closed in that context, too, so that a `ContextVar.reset` in a ``finally`` works.
-    (In a garbage cycle of its own the interpreter may close the coroutine first, in the current context, as it
-    closes a bare coroutine.)
+    If it is abandoned, it closes the wrapped coroutine in that Context, so that a `ContextVar.reset` in a ``finally``
+    works. (If both are in one garbage cycle, the interpreter may close the wrapped coroutine first, in the current
+    context, as it closes a bare coroutine.)
     """
 
     __slots__ = ("_context", "_coroutine", "_is_copy", "_is_started", "_run", "_send")
@@ -77,10 +77,10 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
         self._reference = ref(self, CALLBACK)
         self._coroutine = coroutine
         self._context = context
-        self._is_copy = is_copy  # no other code has it, so it may be prepared before the first step
+        self._is_copy = is_copy  # no other code has the context, so the first step may prepare it
         self._is_started = False
         self._send = coroutine.send
-        call: Any = run or context.run  # typed as taking a function first
+        call: Any = run or context.run  # Any: it is typed as taking a function first, and here takes a carrier
         self._run: Callable[..., Any] = partial(call, *carriers(carried)) if carried else call
 
     def __await__(self) -> Any:
@@ -88,7 +88,7 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
             _refuse_if_started(self._coroutine)
         return self
 
-    # `await` and the tasks of every loop call this; with a value they call `send`.
+    # `await` and event loops call this if they send None, which is the frequent case; otherwise they call `send`.
     def __next__(self, value: Any = None) -> Any:
         if not self._is_started:
             self._begin()
@@ -127,10 +127,10 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
         finally:
             del exception  # its traceback holds this frame
 
-    # 3.13+: `close` returns the value that the body returns.
+    # 3.13+: `close` of a generator returns the value that the generator returns.
     def close(self) -> Any:
         """
-        Close the coroutine in its context; in a copy of it if other code is running in it.
+        Close the coroutine in its context. If other code is running there, close it in a copy of the context.
         """
         close = self._coroutine.close
         try:
@@ -139,17 +139,17 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
             if not is_refusal(error):
                 raise
         self._refuse_if_running()
-        # To ask whether it is the current one sets a variable in that.
+        # `is_current` sets a variable in the current context, which a finaliser must not do.
         if not self.is_collected() and is_current(self._context):
             return self._call_in_place(close)
         return self._context.copy().run(self._call_in_place, close)
 
     def __del__(self) -> None:
-        # A coroutine that was never started warns itself: "was never awaited". No global name is used here, as
-        # these may be gone at interpreter exit.
+        # If it was not started, the wrapped coroutine itself warns that it "was never awaited". No globals are used
+        # here, because the interpreter may have cleared them at its exit.
         coroutine = self._coroutine
         waits = getattr(coroutine, "cr_await", None) is not None or getattr(coroutine, "gi_frame", None) is not None
-        # `cr_running`: it is being finalised in the same cycle, and its own end has led to here.
+        # `cr_running`: the interpreter is finalising the coroutine, and that has released this object.
         if self._is_started and waits and not getattr(coroutine, "cr_running", False):
             self.close()
 
@@ -186,14 +186,14 @@ class ContextCoroutine(Collectable, CoroutineOf[Any, Any, Any]):
             del failure  # its traceback holds this frame
 
     def _refuse_if_running(self) -> None:
-        # Raised here instead of by a call: until then another thread may have suspended the coroutine.
+        # Raised here: a call of the coroutine would not raise if another thread had suspended it meanwhile.
         for kind, is_running in (("coroutine", "cr_running"), ("generator", "gi_running")):
             if getattr(self._coroutine, is_running, False):
                 raise ValueError(f"{kind} already executing")
 
     def _call_in_place(self, step: Callable[..., Any], *args: Any) -> Any:
         try:
-            if isinstance(self._run, partial):  # carried values; they do not depend on the context
+            if isinstance(self._run, partial):  # it carries accessor values, which no context holds
                 call, *rest = self._run.args
                 return call(*rest, step, *args)
             return step(*args)
@@ -218,7 +218,7 @@ def is_current(context: Context) -> bool:
 
 def as_coroutine(awaitable: Any) -> Any:
     """
-    Return a coroutine that awaits `awaitable`; a coroutine is returned unchanged.
+    Return a coroutine that awaits `awaitable`. Return a coroutine unchanged.
     """
     if isinstance(awaitable, Coroutine) or _is_generator_based(awaitable):
         return awaitable
@@ -241,5 +241,5 @@ def _refuse_if_started(coroutine: Any) -> None:
     if is_started:
         raise AlreadyEnteredError(
             f"expected a coroutine that was not started, found {coroutine!r} being awaited already; "
-            f"call its function once more, and wrap and await each coroutine once"
+            f"call its function again, and wrap and await each coroutine once"
         )

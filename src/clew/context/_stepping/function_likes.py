@@ -1,5 +1,9 @@
 """
-Objects that pass for generator functions: `inspect`, methods and pickles take them for the function they stand for.
+Callable objects in the place of generator functions.
+
+Guarantees: `inspect`, method lookup and pickling treat the object as the function that it replaces.
+
+Assumes: `inspect.isfunction` uses `isinstance`, which trusts `__class__`.
 """
 
 from __future__ import annotations
@@ -7,52 +11,47 @@ from __future__ import annotations
 import inspect
 import sys
 from contextvars import Context
-from functools import partial
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, cast
 
 from clew.context._stepping.async_drivers import drive_async
-from clew.context._stepping.bodies import is_driver, named
+from clew.context._stepping.checking import is_driver, named
 from clew.context._stepping.drivers import driver_for
 from clew.context._stepping.entering import runner
-from clew.context._stepping.inheriting import Beginning, Creation
+from clew.context._stepping.inheriting import CreationContext, GeneratorContext
+from clew.context._stepping.kinds import without_partials
 from clew.context._stepping.signatures import dress
 from clew.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from clew.context._stepping.carrying import Carried
 
-__all__ = (
-    "BoundGeneratorFunction",
-    "FunctionLike",
-    "GeneratorFunction",
-)
+__all__ = ("BoundGeneratorFunction", "FunctionLike", "GeneratorFunction")
 
 
-def _innermost(fn: Any) -> Any:
+def _of_function(name: str) -> Any:
     """
-    Return the function whose code runs when `fn` is called.
+    Return a property for an attribute of the function whose code runs at the first step.
     """
-    while True:
-        if isinstance(fn, partial):
-            fn = fn.func
-        elif isinstance(fn, MethodType):
-            fn = fn.__func__
-        elif inspect.isfunction(fn):
-            return fn
-        else:
-            fn = type(fn).__call__
+
+    def get(self: FunctionLike) -> Any:
+        return getattr(self.function(), name)
+
+    def set_(self: FunctionLike, value: Any) -> None:
+        setattr(self.function(), name, value)
+
+    return property(get, set_)
 
 
 class FunctionLike:
     """
-    An object that `inspect`, method lookup and pickling treat as the function that it stands for.
+    An object that `inspect`, method lookup and pickling treat as the generator function that it replaces.
 
-    A generator function written in Python runs no code at its call, so a wrapper that does cannot be a function.
+    It is not a function, because a generator function that is written in Python cannot run code at its call.
     """
 
-    # Slots, so that `functools.wraps` finds in `__dict__` only what it finds in a function's. The class has no
-    # annotations, because its instances would show them as their own.
+    # Slots, because `functools.wraps` copies the `__dict__`, which must hold only attributes of the function. No
+    # annotations, because the instances would show those of the class as their own.
     __slots__ = ("__dict__", "__weakref__", "_drive", "_fn", "_is_async")
 
     def __init__(self, fn: Any, kind: str) -> None:
@@ -60,7 +59,7 @@ class FunctionLike:
         self.__qualname__: str
         self.__wrapped__: Any
         dress(self, fn, shows_code=inspect.isfunction(fn))
-        for name in ("__name__", "__qualname__"):  # a partial, for example, has none
+        for name in ("__name__", "__qualname__"):  # a partial has none, for example
             self.__dict__.setdefault(name, getattr(self.function(), name, type(fn).__name__))
         self._fn = fn
         self._is_async = kind == "async generator"
@@ -72,21 +71,21 @@ class FunctionLike:
         """
         return drive_async if self._is_async else driver_for(code)
 
-    def driven(self, beginning: Beginning, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def driven(self, context: GeneratorContext, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """
-        Return a driver for the generator that `call` returns; any other result is returned unchanged.
+        Call `call`, and return a driver for the generator that it returns. Return any other result unchanged.
         """
         if self._is_async:
-            body = call(*args, **kwargs)
-            if not isinstance(body, AsyncGeneratorType) or is_driver(body):
-                return body
-            return named(self._drive(beginning, body), self)
-        box: Any = []
-        driver = self._drive(beginning, box)
-        body = call(*args, **kwargs)
-        if not isinstance(body, GeneratorType) or is_driver(body):
-            return body
-        box.append(body)
+            generator = call(*args, **kwargs)
+            if not isinstance(generator, AsyncGeneratorType) or is_driver(generator):
+                return generator
+            return named(self._drive(context, generator), self)
+        slot: Any = []
+        driver = self._drive(context, slot)
+        generator = call(*args, **kwargs)
+        if not isinstance(generator, GeneratorType) or is_driver(generator):
+            return generator
+        slot.append(generator)
         return named(driver, self)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -105,30 +104,20 @@ class FunctionLike:
         self.function().__code__ = code
         self._drive = self.driver_of(code)
 
-    @property
-    def __defaults__(self) -> Any:
-        return self.function().__defaults__
-
-    @__defaults__.setter
-    def __defaults__(self, defaults: Any) -> None:
-        self.function().__defaults__ = defaults
-
-    @property
-    def __kwdefaults__(self) -> Any:
-        return self.function().__kwdefaults__
-
-    @__kwdefaults__.setter
-    def __kwdefaults__(self, defaults: Any) -> None:
-        self.function().__kwdefaults__ = defaults
+    __defaults__ = _of_function("__defaults__")
+    __kwdefaults__ = _of_function("__kwdefaults__")
 
     def function(self) -> Any:
         """
         Return the function whose code runs at the first step.
         """
-        return _innermost(self.__wrapped__)
+        fn = without_partials(self.__wrapped__)
+        while not inspect.isfunction(fn):
+            fn = without_partials(type(fn).__call__)
+        return fn
 
     def __getattr__(self, name: str) -> Any:
-        # Only functions have these three. Attributes of the function itself were copied.
+        # `dress` has copied the other attributes of the function.
         if name in ("__annotations__", "__closure__", "__globals__"):
             return getattr(self.function(), name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -142,12 +131,12 @@ class FunctionLike:
 
 class GeneratorFunction(FunctionLike):
     """
-    A generator function that captures at its call, and whose generators run in contexts of their own.
+    A generator function whose generators run in contexts of their own, which are captured at the call.
     """
 
     __slots__ = ("_capture", "_refuses_managers")
 
-    def __init__(self, fn: Any, kind: str, capture: Callable[[], Beginning], *, refuses_managers: bool) -> None:
+    def __init__(self, fn: Any, kind: str, capture: Callable[[], GeneratorContext], *, refuses_managers: bool) -> None:
         super().__init__(fn, kind)
         self._capture = capture
         self._refuses_managers = refuses_managers
@@ -160,7 +149,7 @@ class GeneratorFunction(FunctionLike):
 
     def redecorated(self, wrap: Callable[[Any], Any]) -> GeneratorFunction:
         """
-        Return the same for `wrap(function)`, so that the wrapper runs inside of the generators' contexts.
+        Return a copy for `wrap(function)`. The wrapper runs inside the contexts of the generators.
         """
         kind = "async generator" if self._is_async else "generator"
         return GeneratorFunction(wrap(self._fn), kind, self._capture, refuses_managers=self._refuses_managers)
@@ -179,7 +168,7 @@ class GeneratorFunction(FunctionLike):
         decorator = "asynccontextmanager" if self._is_async else "contextmanager"
         raise ArgumentTypeError(
             f"expected a generator function whose ContextVar changes reach its caller under {decorator}, found "
-            f"{self!r}, which keeps them to itself; name those that it is to keep, "
+            f"{self!r}, which keeps all of them; name the variables that it keeps, "
             f"@context_generator(isolate=[...]), or leave out @context_generator"
         )
 
@@ -194,7 +183,7 @@ class BoundGeneratorFunction(FunctionLike):
     def __init__(self, fn: Any, kind: str, captured: Context, carried: Carried) -> None:
         super().__init__(fn, kind)
         if type(fn) is GeneratorFunction:
-            self._fn = fn.undecorated()  # this capture replaces the one of the decorator
+            self._fn = fn.undecorated()  # the captured context replaces the decorator's
         self._captured = captured
         self._carried = carried
 
@@ -202,7 +191,7 @@ class BoundGeneratorFunction(FunctionLike):
         """
         Return a generator, or an async generator, that runs in a copy of the captured context.
         """
-        beginning = Creation.of(self._captured, self._carried)
-        # In the context, because the function may capture, too.
-        run = runner(beginning.context, self._carried, kwargs)
-        return self.driven(beginning, run, (self._fn, *args), kwargs)
+        own = CreationContext.of(self._captured, self._carried)
+        # The call runs in the context, too, because the function may capture it.
+        run = runner(own.context, self._carried, kwargs)
+        return self.driven(own, run, (self._fn, *args), kwargs)

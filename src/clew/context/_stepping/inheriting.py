@@ -1,13 +1,16 @@
 """
-From the options `context`, `inherit` and `isolate` to the function that makes each step of a generator.
+The contexts of generators, according to the options `context`, `inherit` and `isolate`.
 
-One object serves one generator. It captures when the generator is created, and returns the function at the first step.
-The classes for `inherit="live"` and `isolate` are in `clew.context._stepping.layers`.
+Guarantees: the values are captured when the generator is created. If other code is running in a shared context, a step
+raises `ContextInUseError` in the generator, which then ends in a copy of that context.
+
+Assumes: each object serves one generator, which makes one step at a time.
+
+The contexts for `inherit="live"` and `isolate` are in `clew.context._stepping.layers`.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, Callable, FrozenSet, Iterable, Optional, Protocol, Union
@@ -18,31 +21,32 @@ from clew.context._stepping.carrying import Carried, carriers
 from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.coroutines import is_current
 from clew.context._stepping.entering import IN_USE, capture_carried, is_refusal, prepare_to_keep
-from clew.context._stepping.layers import Isolated, Live, Runner
+from clew.context._stepping.layers import IsolatedContext, LiveContext, Runner
 from clew.context._stepping.neighbours import take_loop_from_here
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames
 from clew.errors import ArgumentTypeError, ArgumentValueError, ContextInUseError
 
-__all__ = ("Beginning", "Creation", "Runner", "inheriting")
+__all__ = ("CreationContext", "GeneratorContext", "Runner", "inheriting")
 
 Given = Union[Context, Captured, None]
 
 
-class Beginning(Protocol):
+class GeneratorContext(Protocol):
     """
-    The values that were captured for one generator, until its first step.
+    The context of one generator. It is created together with the generator.
     """
 
-    @abstractmethod
     def begin(self) -> Runner:
         """
-        Return a function that calls `(fn, *args)` in the generator's context. The consumer's first step calls this.
+        Return a function that calls `(fn, *args)` in the context. The generator's first step calls this, once.
         """
 
 
-def inheriting(context: Given, inherit: str, isolate: Optional[Iterable[ContextVar[Any]]]) -> Callable[[], Beginning]:
+def inheriting(
+    context: Given, inherit: str, isolate: Optional[Iterable[ContextVar[Any]]]
+) -> Callable[[], GeneratorContext]:
     """
-    Return a function that captures for one generator, according to the three options.
+    Return a function that creates the context of one generator, according to the three options.
 
     Raises:
         ArgumentTypeError: an option has the wrong type.
@@ -50,28 +54,28 @@ def inheriting(context: Given, inherit: str, isolate: Optional[Iterable[ContextV
     """
     if inherit not in ("creation", "live"):
         raise ArgumentValueError(
-            f"expected inherit='creation' or inherit='live', got {inherit!r}; the first gives the body the values at "
-            f"the call, the second those of its consumer at each step"
+            f"expected inherit='creation' or inherit='live', got {inherit!r}; the first shows the body the values at "
+            f"the call, the second the values of its consumer at each step"
         )
     if isolate is not None:
         _refuse_together("isolate", context, inherit)
-        return partial(Isolated, _variables(isolate))
+        return partial(IsolatedContext, _variables(isolate))
     if inherit == "live":
         _refuse_together("inherit='live'", context)
-        return Live
+        return LiveContext
     if context is None:
-        return Creation.here
+        return CreationContext.here
     context = checked_context(context)
     if isinstance(context, Captured):
-        return partial(Creation.of, context.context(), context._carried)
-    return partial(Shared, context)
+        return partial(CreationContext.of, context.context(), context._carried)
+    return partial(SharedContext, context)
 
 
 def _refuse_together(option: str, context: Given, inherit: str = "creation") -> None:
     other = "context=" if context is not None else "inherit='live'" if inherit != "creation" else None
     if other is not None:
         raise ArgumentValueError(
-            f"expected {option} or {other}, got both, which name two different contexts for the same body; "
+            f"expected {option} or {other}, got both, which name two different contexts for one generator; "
             f"leave one of them out"
         )
 
@@ -94,9 +98,9 @@ def _variables(isolate: Iterable[ContextVar[Any]]) -> FrozenSet[ContextVar[Any]]
     return frozenset(variables)
 
 
-class Creation:
+class CreationContext:
     """
-    ``inherit="creation"``: the body has the values of the call, in a copy that nobody else enters.
+    ``inherit="creation"``: a copy of the context in which the generator was created. No other code enters it.
     """
 
     __slots__ = ("_carried", "context")
@@ -106,11 +110,11 @@ class Creation:
         self._carried = carried
 
     @classmethod
-    def here(cls) -> Creation:
+    def here(cls) -> CreationContext:
         return cls(prepare_to_keep(copy_context()), capture_carried())
 
     @classmethod
-    def of(cls, captured: Context, carried: Carried) -> Creation:
+    def of(cls, captured: Context, carried: Carried) -> CreationContext:
         return cls(prepare_to_keep(captured.copy()), carried)
 
     def begin(self) -> Runner:
@@ -119,13 +123,13 @@ class Creation:
 
 
 def _runner(context: Context, carried: Carried) -> Runner:
-    run: Any = context.run  # which is typed as taking a function first
+    run: Any = context.run  # Any: it is typed as taking a function first, and here takes a carrier
     return partial(run, *carriers(carried)) if carried else run
 
 
-class Shared(Collectable):
+class SharedContext(Collectable):
     """
-    ``context=``: the body's steps run in a context that other code runs in, too.
+    ``context=``: a context that other code may enter, too.
     """
 
     __slots__ = ("_carried", "_context", "_run")
@@ -154,19 +158,20 @@ class Shared(Collectable):
 
     def _step_refused(self, fn: Callable[..., Any], *args: Any) -> Any:
         try:
-            # To ask whether it is the current one sets a variable in that.
+            # `is_current` sets a variable in the current context, which a finaliser must not do.
             if not self.is_collected() and is_current(self._context):
                 call, *rest = (*self._run.args, fn) if isinstance(self._run, partial) else (fn,)
                 return call(*rest, *args)
-            # Continue in a copy: the body must end in some context, now or when its consumer closes it.
+            # Continue in a copy, because the generator must end in some context, now or when the consumer closes it.
             self._run = _runner(self._context.copy(), self._carried)
             method: Any = args[0] if fn in (next, without_frames) else fn
-            body = method if fn is next else method.__self__
-            if isinstance(body, Thrown) or method == body.throw:
+            target = method if fn is next else method.__self__
+            if isinstance(target, Thrown) or method == target.throw:
                 return self._run(fn, *args)
-            return self._run(body.throw, ContextInUseError(IN_USE))
+            return self._run(target.throw, ContextInUseError(IN_USE))
         finally:
             del args
 
 
-step_codes.update(fn.__code__ for fn in (Live._step, Isolated._step, Shared._step, Shared._step_refused))
+_STEPS = (LiveContext._step, IsolatedContext._step, SharedContext._step, SharedContext._step_refused)
+step_codes.update(step.__code__ for step in _STEPS)

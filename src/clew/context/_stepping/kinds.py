@@ -1,5 +1,5 @@
 """
-Which of the four kinds of function a callable is, and which attributes and parameters its wrapper needs.
+The kind of a function, the attributes that its wrapper copies, and its parameters.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from functools import WRAPPER_ASSIGNMENTS, partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Optional, Set, Tuple
 
-__all__ = ("Signature", "kind_of", "wrapper_assignments")
+__all__ = ("Signature", "kind_of", "without_partials", "wrapper_assignments")
 
 
 def kind_of(fn: object) -> str:
     """
-    Return ``"function"``, ``"coroutine"``, ``"generator"`` or ``"async generator"``.
+    Return the kind of a callable: ``"function"``, ``"coroutine"``, ``"generator"`` or ``"async generator"``.
 
-    It looks through partials and bound methods, and at the ``__call__`` of a callable object.
+    A partial or method has the kind of its function, and a callable object that of its ``__call__``.
     """
     while isinstance(fn, partial):
         fn = fn.func
     if inspect.iscoroutinefunction(fn):  # also a callable object that is marked as a coroutine function
         return "coroutine"
     if not inspect.isroutine(fn) and not isinstance(fn, type):
-        fn = getattr(type(fn), "__call__", fn)  # noqa: B004  not whether it is callable, but what the call runs
+        fn = getattr(type(fn), "__call__", fn)  # noqa: B004  the method itself, not whether there is one
     if inspect.iscoroutinefunction(fn):
         return "coroutine"
     if inspect.isasyncgenfunction(fn):
@@ -34,12 +34,21 @@ def kind_of(fn: object) -> str:
     return "function"
 
 
+def without_partials(fn: Any) -> Any:
+    """
+    Return the callable inside of partials and methods.
+    """
+    while isinstance(fn, (partial, MethodType)):
+        fn = fn.func if isinstance(fn, partial) else fn.__func__
+    return fn
+
+
 def wrapper_assignments(fn: object) -> Tuple[str, ...]:
     """
-    Return which attributes of `fn` a wrapper takes over, for `functools.update_wrapper`.
+    Return the names of the attributes that `functools.update_wrapper` copies from `fn` to its wrapper.
     """
-    # A class's __doc__ and annotations describe its instances, not the call. Some objects have every
-    # attribute that one asks for, so the types are checked.
+    # The __doc__ and annotations of a class describe its instances, not the call. The types are checked because
+    # some objects (mocks, for example) have every attribute.
     names = ("__module__", "__name__", "__qualname__") if isinstance(fn, type) else WRAPPER_ASSIGNMENTS
     return tuple(name for name in names if isinstance(getattr(fn, name, None), _KINDS_OF_ATTRIBUTES.get(name, object)))
 
@@ -49,7 +58,7 @@ _KINDS_OF_ATTRIBUTES = {"__annotations__": dict, "__name__": str, "__qualname__"
 
 class Signature:
     """
-    Answers about the parameters of a function, at its decoration. `inspect.signature` is too slow for import time.
+    The parameters of a function. Decorators use this at import time, where `inspect.signature` is too slow.
     """
 
     __slots__ = ("_bound", "_code", "_keywords", "_takes_any")
@@ -69,7 +78,7 @@ class Signature:
         inner: Any = fn
         code = getattr(inner, "__code__", None)
         self._takes_any = False
-        # A wrapper with **kwargs has the parameters of the wrapped function. It may take some for itself.
+        # A wrapper with **kwargs passes them on to the wrapped function, and may take some for itself.
         while isinstance(code, CodeType) and code.co_flags & inspect.CO_VARKEYWORDS and hasattr(inner, "__wrapped__"):
             self._takes_any = True
             inner = inner.__wrapped__
@@ -78,7 +87,7 @@ class Signature:
 
     def place_of(self, name: str) -> Optional[int]:
         """
-        Return the position of a parameter in a call, `sys.maxsize` for keyword-only; None if there is no such one.
+        Return the position of a parameter in a call; `sys.maxsize` if keyword-only, None if there is no parameter.
         """
         code = self._code
         if code is None or name in self._keywords:
@@ -91,7 +100,7 @@ class Signature:
 
     def takes(self, name: str) -> bool:
         """
-        Return whether a call may have that keyword argument; True if unknown.
+        Return whether a call may have the keyword argument `name`; True if unknown.
         """
         code = self._code
         if code is None or self._takes_any or name in self._keywords:

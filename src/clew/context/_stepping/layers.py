@@ -1,11 +1,11 @@
 """
-`inherit="live"` and `isolate`: values flow between the context of a generator and that of its consumer.
+The contexts for `inherit="live"` and `isolate`: values flow between a generator's context and its consumer's.
 
-Python has no contexts in layers, so values are copied between two contexts by setting the variables that differ.
+Python has no layers of contexts, so each step sets the variables whose values differ between the two contexts.
 
-Guarantees: a token of the body stays valid in every step; the consumer's tokens are never used.
+Guarantees: a token that the generator's body holds stays valid in every step. The consumer's tokens are not used.
 
-Assumes: one step at a time.
+Assumes: a generator makes one step at a time.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from clew.context._stepping import carrying
 from clew.context._stepping.carrying import live_carrier
 from clew.context._stepping.collecting import CALLBACK, Collectable
 
-__all__ = ("Isolated", "Live", "Runner")
+__all__ = ("IsolatedContext", "LiveContext", "Runner")
 
 Runner = Callable[..., Any]
 
 
-# Every step compares two contexts, and `Context ==` would call the `__eq__` of the values. But a Context refers to a
-# single object, an immutable mapping that it shares with its unchanged copies. So the mappings are compared.
+# Every step compares two contexts. `Context ==` would call the `__eq__` of the values, so the steps compare mappings: a
+# Context refers to a single object, an immutable mapping, which it shares with its unchanged copies.
 def _tells_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
     variable: ContextVar[int] = ContextVar("clew_mapping")
     context = Context()
@@ -39,7 +39,7 @@ def _tells_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
     return len(found) == 3 and found[0] is found[1] is not found[2]
 
 
-# On interpreters where that does not hold, every step compares all variables.
+# Other interpreters may have no such mapping. There, every step compares all variables.
 _mapping: Callable[[Context], Sequence[object]]
 _mapping = gc.get_referents if _tells_mappings(gc.get_referents) else lambda _: (object(),)
 
@@ -48,9 +48,9 @@ _MISSING: Any = object()
 
 class _Layer(Collectable):
     """
-    A context whose variables are set again and again to those of another one.
+    A context into which every step copies the consumer's values.
 
-    It starts empty, because only the token of its first `set` can unset a variable again.
+    The context starts empty: only the token of a variable's first `set` can unset the variable again.
     """
 
     __slots__ = ("_context", "_seen", "_tokens")
@@ -66,9 +66,9 @@ class _Layer(Collectable):
             self._tokens[variable] = token
 
 
-class Live(_Layer):
+class LiveContext(_Layer):
     """
-    ``inherit="live"``: in each step the body sees its consumer's values, except for those that the body has set.
+    ``inherit="live"``: each step sees the consumer's values, except for variables that the body has set itself.
 
     Source:
         PEP 568, which proposes the same for Python.
@@ -81,7 +81,7 @@ class Live(_Layer):
     def __init__(self) -> None:
         super().__init__()
         self._shown: Dict[ContextVar[Any], Any] = {}
-        self._is_hiding = False  # a value that the body has set hides a later value of the consumer
+        self._is_hiding = False  # whether a value that the body has set hides a newer one of the consumer
 
     def begin(self) -> Runner:
         carriers = tuple(map(live_carrier, carrying.registered))
@@ -89,12 +89,12 @@ class Live(_Layer):
         self._run = partial(run, *carriers) if carriers else run
         return self._step
 
-    # Defaults instead of globals, which may be gone at interpreter exit.
+    # Defaults instead of globals, which the interpreter may clear at its exit while a generator is still open.
     def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
         now = copy()
         if self._is_hiding or mapping(now)[0] is not self._seen:
             self._is_hiding = self._context.run(self._take, now)
-            # Last: a signal handler may raise before this.
+            # Last, because a signal handler may raise before.
             self._seen = mapping(now)[0]
         try:
             return self._run(fn, *args)
@@ -122,9 +122,9 @@ class Live(_Layer):
         return is_hiding
 
 
-class Isolated(_Layer):
+class IsolatedContext(_Layer):
     """
-    ``isolate=[...]``: these variables are the body's own. All others flow in both directions at every step.
+    ``isolate=[...]``: the named variables belong to the generator. All others are copied in and out at every step.
     """
 
     __slots__ = ("_before", "_given", "_left", "_own")
@@ -134,7 +134,7 @@ class Isolated(_Layer):
     def __init__(self, own: FrozenSet[ContextVar[Any]]) -> None:
         super().__init__()
         self._own = own
-        # The tokens of variables that were set in the consumer's context, to unset them there again.
+        # The tokens of variables that `_give` has set in the consumer's context, to unset them there again.
         self._given: Dict[ContextVar[Any], Token[Any]] = {}
         self._left: object = None
         self._reference = ref(self, CALLBACK)
@@ -147,18 +147,18 @@ class Isolated(_Layer):
     def begin(self) -> Runner:
         return self._step
 
-    # Defaults as in `Live._step`.
+    # Defaults as in `LiveContext._step`.
     def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
         now = copy()
         if mapping(now)[0] is not self._seen:
             self._context.run(self._take, now)
             self._remember()
-            # Last, as in `Live._step`.
+            # Last, as in `LiveContext._step`.
             self._seen = mapping(now)[0]
         try:
             return self._context.run(fn, *args)
         finally:
-            del args  # as in `Live._step`
+            del args  # as in `LiveContext._step`
             if mapping(self._context)[0] is not self._left:
                 self._give()
 
@@ -197,6 +197,6 @@ class Isolated(_Layer):
     def _unset(self, variable: ContextVar[Any]) -> None:
         token = self._given.pop(variable, None)
         if token is not None and variable.get(_MISSING) is not _MISSING:
-            # A token of another consumer's context cannot unset the variable here.
+            # Another consumer's context has made the token, which cannot unset the variable here.
             with suppress(ValueError):
                 variable.reset(token)

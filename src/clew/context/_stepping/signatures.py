@@ -1,7 +1,9 @@
 """
-What makes a wrapper look like the function that it wraps: name, documentation, annotations and signature.
+Give a wrapper the name, documentation, annotations and signature of the function that it wraps.
 
-Which of the four kinds of function a callable is, is in `kinds`.
+Guarantees: the signature is read only when `inspect` needs it.
+
+The kinds of functions are in `clew.context._stepping.kinds`.
 """
 
 from __future__ import annotations
@@ -9,27 +11,27 @@ from __future__ import annotations
 import inspect
 import sys
 from contextlib import suppress
-from functools import partial, update_wrapper
-from types import FunctionType, MethodType
+from functools import update_wrapper
+from types import FunctionType
 from typing import Any
 
-from clew.context._stepping.kinds import wrapper_assignments
+from clew.context._stepping.kinds import without_partials, wrapper_assignments
 
 __all__ = ("DeferredSignature", "dress")
 
 
 def dress(wrapper: Any, fn: Any, *, shows_code: bool = False) -> Any:
     """
-    Give the wrapper the attributes of `fn`, and its signature also for `inspect.getfullargspec`; return the wrapper.
+    Give `wrapper` the attributes and the signature of `fn`. Return the wrapper.
 
     Args:
-        shows_code: whether the wrapper has the `__code__` of `fn`, in which getfullargspec finds the parameters.
+        shows_code: whether the wrapper has the `__code__` of `fn`, where `inspect.getfullargspec` finds the parameters.
     """
     names = wrapper_assignments(fn)
-    if "__annotations__" not in names and getattr(fn, "__annotate__", None) is None:  # 3.14+: the latter
-        wrapper.__annotations__ = {}  # the wrapper's own describe nothing
+    if "__annotations__" not in names and getattr(fn, "__annotate__", None) is None:  # 3.14+: __annotate__
+        wrapper.__annotations__ = {}  # those of the wrapper's own code say nothing about `fn`
     update_wrapper(wrapper, fn, names)
-    # `inspect.signature` follows __wrapped__, but getfullargspec does not: it asks for __signature__.
+    # `inspect.signature` follows __wrapped__. `getfullargspec` does not, and reads __signature__.
     if not shows_code and "__signature__" not in vars(wrapper) and _has_code(fn):
         vars(wrapper)["__signature__"] = DeferredSignature(fn)
     return wrapper
@@ -37,10 +39,9 @@ def dress(wrapper: Any, fn: Any, *, shows_code: bool = False) -> Any:
 
 def _has_code(fn: Any) -> bool:
     """
-    Return whether `fn` runs a function written in Python. Others may have no signature, and `inspect` says so.
+    Return whether `fn` runs a function that is written in Python. Other callables may have no signature.
     """
-    while isinstance(fn, (partial, MethodType)):
-        fn = fn.func if isinstance(fn, partial) else fn.__func__
+    fn = without_partials(fn)
     if isinstance(fn, type):
         return False
     return inspect.isfunction(fn) or isinstance(type(fn).__call__, FunctionType)
@@ -48,17 +49,17 @@ def _has_code(fn: Any) -> bool:
 
 class DeferredSignature(inspect.Signature):
     """
-    The signature of a function, read when it is first looked at: reading one takes too long for an import.
+    The signature of a function. It is read at its first use, because reading one is too slow at import time.
 
-    `inspect.signature` returns it as it is, also where it is called with ``eval_str=True``. Annotations that are text
-    are therefore evaluated here, wherever they can be; only `inspect.getfullargspec` finds the text. It equals the
-    signature that has them as text.
+    `inspect.signature` returns this object even if called with ``eval_str=True``. So it evaluates the annotations that
+    are strings, where they can be evaluated. Only `inspect.getfullargspec` gets the strings. The object equals both
+    signatures: the one with strings, and the evaluated one.
     """
 
     __slots__ = ("_evaluated", "_fn", "_written")
 
     def __init__(self, fn: Any) -> None:
-        # Not the base's, which fills in what is read later.
+        # The base's `__init__` is not called: it sets the parameters, which are read later.
         self._fn = fn
         self._written: Any = None
         self._evaluated: Any = None
@@ -72,17 +73,17 @@ class DeferredSignature(inspect.Signature):
         if self._evaluated is None:
             evaluated = self._as_written()
             if _has_text(evaluated):
-                # A name that only type checkers know, or an operator of a later Python: the text stays.
+                # The strings stay where a name exists only for type checkers, or an operator only in a later Python.
                 with suppress(Exception):
                     evaluated = _evaluated(self._fn)
             self._evaluated = evaluated
         return self._evaluated  # type: ignore[no-any-return]  # it is one
 
-    # Both are slots of the base, whose methods read them.
+    # These two replace slots of the base, which the base's methods read.
 
     @property
     def _parameters(self) -> Any:
-        # The frame between is the base's property `parameters`.
+        # Frame 1 is the base's property `parameters`, frame 2 its caller.
         is_spec = sys._getframe(2).f_code is _GETFULLARGSPEC
         return (self._as_written() if is_spec else self._whole()).parameters
 
@@ -118,7 +119,7 @@ _GETFULLARGSPEC = inspect.getfullargspec.__code__
 
 
 def _signature_of(fn: Any) -> inspect.Signature:
-    # 3.14+: annotations are evaluated when somebody looks, and need not be evaluable; drop the else with 3.13.
+    # 3.14+: annotations are evaluated when they are read, and that may fail; drop the else with 3.13.
     if sys.version_info >= (3, 14):
         from annotationlib import Format
 
@@ -127,7 +128,7 @@ def _signature_of(fn: Any) -> inspect.Signature:
 
 
 def _evaluated(fn: Any) -> inspect.Signature:
-    # 3.10+: eval_str=, and nobody asks for it before; drop the else with 3.9.
+    # 3.10+: eval_str=; earlier versions of `inspect.signature` do not evaluate. Drop the else with 3.9.
     return inspect.signature(fn, eval_str=True) if sys.version_info >= (3, 10) else inspect.signature(fn)
 
 

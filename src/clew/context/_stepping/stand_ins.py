@@ -1,5 +1,5 @@
 """
-Objects that loops and executors take for a function, and that call it in a context.
+Callable objects that event loops and executors get in the place of a function, and that call it in a context.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ("Job", "StandIn")
 
 class StandIn:
     """
-    The base: it has the function's attributes and repr, and is pickled as the function, as a Context cannot be pickled.
+    An object with the attributes and the repr of a function. It is pickled as the function, without the context.
     """
 
     __slots__ = ("_fn",)
@@ -32,7 +32,7 @@ def _itself(fn: Any) -> Any:
 
 class Job(StandIn):
     """
-    Calls a function by `run`, which enters a context.
+    A callable that calls a function by `run`, which enters a context.
     """
 
     __slots__ = ("_run",)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Type
 from weakref import WeakKeyDictionary, ref
 
 from clew.context._stepping.async_drivers import drive_async
-from clew.context._stepping.bodies import is_unused, named
+from clew.context._stepping.checking import is_unused, named
 from clew.context._stepping.carrying import carriers
 from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.coroutines import ContextCoroutine, as_coroutine, is_current

@@ -1,7 +1,10 @@
 """
-Throw exceptions into a driven body, and remove the driver's frames from tracebacks.
+Throw exceptions into a wrapped generator, and remove the machinery's frames from tracebacks.
 
-Guarantees: a traceback that reaches the consumer has the frames of the bare generator, and keeps nothing else alive.
+Guarantees: a traceback that reaches the consumer shows one frame of the driver and then those of the wrapped generator.
+The exceptions that pass through keep no other frame alive.
+
+Assumes: each function between a driver and its generator registers its code in `step_codes`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ __all__ = (
     "without_this_frame",
 )
 
-# The code between a driver and its body. Its frames are removed from tracebacks.
+# The code of the functions between a driver and its generator.
 step_codes: Set[CodeType] = set()
 
 
@@ -34,7 +37,7 @@ def without_this_frame(error: BaseException) -> BaseException:
 
 def without_next_frame(error: BaseException) -> BaseException:
     """
-    Remove the frames of the caller and of the function that it called from the traceback. Return the exception.
+    Remove the frames of the caller and of the function that it has called from the traceback. Return the exception.
     """
     traceback = error.__traceback__ and error.__traceback__.tb_next
     return error.with_traceback(traceback and traceback.tb_next)
@@ -42,14 +45,14 @@ def without_next_frame(error: BaseException) -> BaseException:
 
 def without_steps(error: BaseException) -> BaseException:
     """
-    Remove the frames from the caller's up to the body's from the traceback. Return the exception.
+    Remove the caller's frame and those of the machinery below it from the traceback. Return the exception.
     """
     return error.with_traceback(from_body(error))
 
 
 def from_body(error: BaseException) -> Optional[TracebackType]:
     """
-    Return the traceback of a caught exception from the body's frame on.
+    Return the traceback of a caught exception, from the generator's frame on.
     """
     traceback = error.__traceback__ and error.__traceback__.tb_next
     while traceback is not None and traceback.tb_frame.f_code in step_codes:
@@ -59,7 +62,7 @@ def from_body(error: BaseException) -> Optional[TracebackType]:
 
 class Thrown:
     """
-    An operation on an async generator that throws: at its start, or, after `into`, where the body awaits.
+    An operation that throws into an async generator: at its start, or, after `into`, at the pending ``await``.
     """
 
     __slots__ = ("_operation", "error")
@@ -71,7 +74,7 @@ class Thrown:
     @classmethod
     def into(cls, operation: Any, error: BaseException) -> Thrown:
         """
-        Return a pending operation as one that throws `error` at its next step.
+        Return an operation that throws `error` into a pending operation at the next step.
         """
         thrown = operation if isinstance(operation, cls) else cls(operation)
         thrown.error = error
@@ -89,7 +92,7 @@ class Thrown:
 
     def send(self, value: Any) -> Any:
         """
-        Resume the body with a value from the event loop.
+        Resume the generator with a value from the event loop.
         """
         try:
             return without_frames(self._operation.send, value)
@@ -98,7 +101,7 @@ class Thrown:
 
     def throw(self, *exception: Any) -> Any:
         """
-        Raise an exception where the body awaits something.
+        Raise an exception at the generator's ``await``.
         """
         try:
             return without_frames(self._operation.throw, *exception)
@@ -108,30 +111,30 @@ class Thrown:
 
 class Exit:
     """
-    Closes a generator, by its `throw`.
+    An object whose `throw` closes a generator.
     """
 
-    __slots__ = ("_body",)
+    __slots__ = ("_generator",)
 
-    def __init__(self, body: Any) -> None:
-        self._body = body
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
 
     def throw(self, error: BaseException) -> Any:
         """
-        Raise a `GeneratorExit` in the body.
+        Raise a `GeneratorExit` in the generator.
         """
         try:
-            return without_frames(self._body.throw, error)
+            return without_frames(self._generator.throw, error)
         finally:
             del self, error  # its traceback holds this frame
 
 
 def without_frames(step: Callable[..., Any], *arguments: Any) -> Any:
     """
-    Return `step(*arguments)`. If the body ends by a `GeneratorExit`, drop its frames from the traceback.
+    Return `step(*arguments)`. If the generator ends by a `GeneratorExit`, remove its frames from the traceback.
 
-    The local variables of a closed body are then released here, in the body's context, and not with the traceback in
-    a later context.
+    The traceback would release the generator's local variables later, in some other context. Without it they are
+    released here, in the generator's context.
     """
     end: Optional[BaseException] = None
     context: Optional[BaseException] = None
@@ -140,7 +143,7 @@ def without_frames(step: Callable[..., Any], *arguments: Any) -> Any:
             return step(*arguments)
         except GeneratorExit as error:
             end, context = error, error.__context__
-        # After the block, because until then the interpreter may refer to the traceback.
+        # After the block, because within it the interpreter may still refer to the traceback.
         raise end.with_traceback(None)
     finally:
         if end is not None:

@@ -11,7 +11,7 @@ from itertools import repeat
 from types import CodeType, FunctionType, coroutine
 from typing import Any, AsyncGenerator, Callable, Generator, List
 
-from clew.context._stepping.async_drivers import StepHere, first_operation
+from clew.context._stepping.async_drivers import Step, first_operation
 from clew.context._stepping.throwing import Exit, Thrown, without_steps, without_this_frame
 from clew.runs._tree.blocks import current_identity, current_options
 from clew.runs._tree.stream_run import StreamRun
@@ -25,28 +25,28 @@ _get_options = current_options.get
 
 
 def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out: a call for each item would double its cost
-    stream: StreamRun, box: List[Any]
+    stream: StreamRun, slot: List[Any]
 ) -> Generator[Any, Any, Any]:
     """
-    Drive the generator that the box holds at the first step. Its run is current while it makes a step.
+    Step a generator. Its run is current during each step. The caller puts it into `slot` before the first step.
 
     `clew.context._stepping.drivers.drive` is the same without a run, and explains the rest.
     """
     run = stream.begin()
-    body = box.pop()
-    send = step = body.send
+    generator = slot.pop()
+    send = step = generator.send
     get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _get_options
     as_thrown, exit_of, as_ended, repeated = without_this_frame, Exit, without_steps, repeat
     before, around = get_current(), get_around()
     token: Any = None  # set only during a step: a token keeps its context alive
     add: Any = None
-    box.append(None)
+    slot.append(None)
     try:
         while True:
             try:
-                box.append(run(step, box.pop()))
+                slot.append(run(step, slot.pop()))
                 step = None
-                sent = yield box.pop()
+                sent = yield slot.pop()
                 if sent is None:
                     identity, around, add = stream.identity, stream.options, stream.chunks.append
                     most, longest = stream.plain()
@@ -68,32 +68,32 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out: a call for each 
                             add(item)
                             sent = yield item
                         else:
-                            box.append(item)
+                            slot.append(item)
                             del item
-                            stream.add(box[0])
-                            sent = yield box.pop()
+                            stream.add(slot[0])
+                            sent = yield slot.pop()
                         if sent is not None:
                             break
                 step = send
-                box.append(sent)
+                slot.append(sent)
                 del sent
             except BaseException as error:
                 add = None  # the traceback keeps this frame, which need not keep the chunks
                 if token is not None:  # an interrupt arrived during a step
                     stream.leave(token, before, around)
                     token = None
-                if body.gi_frame is None:
+                if generator.gi_frame is None:
                     stream.end(error, is_closed=False)
                     raise as_ended(error)  # noqa: B904  the same exception
                 if step is not None:
-                    # The generator that the body delegates to has raised it before it could resume. End here.
-                    run(body.close)
+                    # The object of the generator's `yield from` raised before the generator resumed. End the generator.
+                    run(generator.close)
                     raise
                 if isinstance(error, GeneratorExit):
-                    step, run = exit_of(body).throw, stream.step_of_exit()
+                    step, run = exit_of(generator).throw, stream.step_of_exit()
                 else:
-                    step = body.throw
-                box[:] = (as_thrown(error),)
+                    step = generator.throw
+                slot[:] = (as_thrown(error),)
     except StopIteration as end:
         return end.value
 
@@ -110,24 +110,24 @@ def driver_for(code: CodeType) -> Callable[[StreamRun, List[Any]], Any]:
 
 
 async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `drive_traced`
-    stream: StreamRun, body: Any
+    stream: StreamRun, generator: Any
 ) -> AsyncGenerator[Any, Any]:
     """
-    Drive the async generator `body`. Its run is current from the request of an item until the item arrives.
+    Step an async generator. Its run is current from the request of an item until the item arrives.
 
-    It is current in the consumer's context, also while the body awaits something, as in a traced coroutine.
+    The run is current in the consumer's context, also while the generator awaits something, as in a traced coroutine.
     `clew.context._stepping.async_drivers.drive_async` is the same without a run, and explains the rest.
     """
     stream.begin()
-    step, repeated, asend, thrown, as_thrown = StepHere, repeat, body.asend, Thrown, without_this_frame
+    step, repeated, asend, thrown, as_thrown = Step, repeat, generator.asend, Thrown, without_this_frame
     get_current, set_current, reset_current, get_around = _current, _set_current, _reset_current, _get_options
     as_ended, next_ = without_steps, next
-    operation, is_closed = first_operation(body), False
+    operation, is_closed = first_operation(generator), False
     # One awaitable for all steps that send nothing, of the operation that the list then holds: creating one takes as
     # long as the step. It is never awaited twice at once: the interpreter refuses to resume this driver meanwhile.
     plain: List[Any] = [None]
     plain_step = step(next_, map(plain.__getitem__, repeated(0)))
-    box: List[Any] = []
+    slot: List[Any] = []
     before, around = get_current(), get_around()
     token: Any = None  # this and `add` as in `drive_traced`
     add: Any = None
@@ -137,10 +137,10 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                 before, around = get_current(), get_around()
                 try:
                     if is_closed and stream.is_collected():
-                        box.append(await stream.closed_in_copy(operation, is_awaiting=body.ag_running))
+                        slot.append(await stream.closed_in_copy(operation, is_awaiting=generator.ag_running))
                     else:
                         token = stream.enter(around)
-                        box.append(await step(next_, repeated(operation)))
+                        slot.append(await step(next_, repeated(operation)))
                 except GeneratorExit:
                     token = stream.unless_collected(token)
                     raise
@@ -148,8 +148,8 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                     stream.leave(token, before, around)
                     token = None
                 operation, is_closed = None, False
-                stream.add(box[0])
-                sent = yield box.pop()
+                stream.add(slot[0])
+                sent = yield slot.pop()
                 if sent is None:
                     identity, around, add = stream.identity, stream.options, stream.chunks.append
                     most, longest = stream.plain()
@@ -178,10 +178,10 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                             add(item)
                             sent = yield item
                         else:
-                            box.append(item)
+                            slot.append(item)
                             del item
-                            stream.add(box[0])
-                            sent = yield box.pop()
+                            stream.add(slot[0])
+                            sent = yield slot.pop()
                         if sent is not None:
                             break
                 operation = asend(sent)
@@ -191,21 +191,21 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                 if token is not None:
                     stream.leave(token, before, around)
                     token = None
-                if body.ag_frame is None or getattr(operation, "error", None) is not None:
+                if generator.ag_frame is None or getattr(operation, "error", None) is not None:
                     stream.end(error, is_closed=is_closed)
                     raise as_ended(error)  # noqa: B904  the same exception
-                del box[:]
+                del slot[:]
                 is_closed = isinstance(error, GeneratorExit)
-                if body.ag_running:
+                if generator.ag_running:
                     operation = thrown.into(plain[0] if operation is None else operation, as_thrown(error))
                 elif operation is None:
-                    operation = thrown(body.athrow(as_thrown(error)))
+                    operation = thrown(generator.athrow(as_thrown(error)))
                 else:
-                    # The awaitable of the body has raised it before it could resume. End here.
+                    # The object that the generator awaits raised before the generator resumed. End the generator.
                     if is_closed and stream.is_collected():
-                        await stream.closed_in_copy(body.aclose(), is_awaiting=False)
+                        await stream.closed_in_copy(generator.aclose(), is_awaiting=False)
                     else:
-                        await step(next_, repeated(body.aclose()))
+                        await step(next_, repeated(generator.aclose()))
                     stream.end(error, is_closed=is_closed)
                     raise
     except StopAsyncIteration:

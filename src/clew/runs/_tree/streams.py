@@ -12,7 +12,7 @@ from inspect import isawaitable
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from clew.context._stepping.bodies import is_fresh, named
+from clew.context._stepping.checking import is_fresh, named
 from clew.context._stepping.function_likes import FunctionLike
 from clew.context._stepping.stream_objects import StreamType, has_special, stand_in
 from clew.context._stepping.throwing import Thrown, step_codes, without_frames

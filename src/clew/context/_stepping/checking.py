@@ -1,7 +1,7 @@
 """
-Check whether a generator can be wrapped, and recognise the drivers of clew.
+Check whether a generator can be wrapped, and recognise clew's drivers.
 
-How a generator is driven is in `clew.context._stepping.drivers`.
+The drivers are in `clew.context._stepping.drivers` and `clew.context._stepping.async_drivers`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from clew.context._stepping.kinds import kind_of
 from clew.context._stepping.seams import unwrappers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
 
-__all__ = ("check_body", "driver_codes", "is_driver", "is_fresh", "is_unused", "named")
+__all__ = ("check_unstarted", "driver_codes", "is_driver", "is_fresh", "is_unused", "named")
 
 T = TypeVar("T")
 
+# The code of the drivers. By it `is_driver` recognises their generators.
 driver_codes: Set[CodeType] = set()
 
 
 def is_driver(generator: object) -> bool:
     """
-    Return whether a generator is a driver of clew's.
+    Return whether `generator` is one of clew's drivers.
     """
     return getattr(generator, "gi_code", getattr(generator, "ag_code", None)) in driver_codes
 
 
 def _driven(generator: Any) -> Any:
     """
-    Return the generator that a driver drives. Other generators, and drivers that have ended, are returned unchanged.
+    Return the generator that a driver steps. Return other generators, and drivers that have ended, unchanged.
     """
     frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
     if frame is None or not is_driver(generator):
         return generator
-    values = frame.f_locals
-    return values["body"] if "body" in values else values["box"][0]
+    values = frame.f_locals  # by the names in the code of the drivers; before its first step it has the slot only
+    return values["generator"] if "generator" in values else values["slot"][0]
 
 
 unwrappers[GeneratorType] = unwrappers[AsyncGeneratorType] = _driven
@@ -46,21 +47,21 @@ unwrappers[GeneratorType] = unwrappers[AsyncGeneratorType] = _driven
 
 def is_unused(generator: object) -> bool:
     """
-    Return whether a native generator can be wrapped.
+    Return whether a native generator can be wrapped: it is not a driver and has made no step.
     """
     return not is_driver(generator) and is_fresh(generator)
 
 
 def is_fresh(generator: object) -> bool:
     """
-    Return whether a native generator, which may be a driver, has made no step yet.
+    Return whether a native generator (a driver, too) has made no step yet.
     """
     return _state_of(generator) is None
 
 
-def check_body(generator: object, kind: type, wrapper: str) -> None:
+def check_unstarted(generator: object, kind: type, wrapper: str) -> None:
     """
-    Raise an error with the remedy, unless `generator` is of the kind, not started and not wrapped.
+    Raise an error with the remedy, unless `generator` is a `kind` that is neither started nor wrapped.
     """
     if not isinstance(generator, kind):
         word = "a generator" if kind is Generator else "an async generator"
@@ -70,13 +71,13 @@ def check_body(generator: object, kind: type, wrapper: str) -> None:
     if is_driver(generator):
         raise AlreadyEnteredError(
             f"expected a generator without a context of its own, found {generator!r}, which clew has wrapped "
-            f"before; wrap each once, and give the options there"
+            f"before; wrap each generator once, and pass the options there"
         )
     state = _state_of(generator)
     if state is not None:
         raise AlreadyEnteredError(
             f"expected a generator that was not started, found {generator!r}, which {state}; "
-            f"wrap it before its first step, and use only what comes back"
+            f"wrap it before its first step, and use only the wrapped generator"
         )
 
 
@@ -84,19 +85,20 @@ def _remedy(given: object, wrapper: str) -> str:
     # By far the most frequent mistake is a function that was not called.
     if callable(given):
         fits = kind_of(given) == ("generator" if wrapper == "wrap_generator" else "async generator")
-        return f"call it: {wrapper}(f()), or decorate it: @context_generator" if fits else "pass what its call returns"
+        call = f"call it: {wrapper}(f()), or decorate it: @context_generator"
+        return call if fits else "call it, and pass the result"
     if isinstance(given, Generator):
         return "pass it to wrap_generator"
     if isinstance(given, AsyncGenerator):
         return "pass it to wrap_async_generator"
     if isinstance(given, (Iterable, AsyncIterable)):
-        return "pass it to wrap_stream, which takes anything to iterate over"
-    return f"pass what a generator function returns: {wrapper}(f())"
+        return "pass it to wrap_stream, which takes any iterable"
+    return f"call a generator function and pass the result: {wrapper}(f())"
 
 
 def _state_of(generator: object) -> Optional[str]:
     """
-    Return why a native generator can no longer be wrapped; None if it can, or if the state is unknown.
+    Return why a generator can no longer be wrapped; None if it can, or if it is not native.
     """
     if isinstance(generator, GeneratorType):
         frame, is_running = generator.gi_frame, generator.gi_running
@@ -116,7 +118,7 @@ def _state_of(generator: object) -> Optional[str]:
 def _was_resumed(generator: Any) -> bool:
     if sys.version_info >= (3, 12):
         return inspect.getasyncgenstate(generator) != inspect.AGEN_CREATED
-    # 3.12+: getasyncgenstate. Before 3.11, the position is negative until the first step. Drop both with 3.11.
+    # 3.12+: getasyncgenstate. Before 3.11, `f_lasti` is negative until the first step. Drop both with 3.11.
     frame = generator.ag_frame
     if sys.version_info < (3, 11) or sys.implementation.name != "cpython":
         return bool(frame.f_lasti >= 0)
@@ -125,12 +127,12 @@ def _was_resumed(generator: Any) -> bool:
     return bool(opcode.opname[frame.f_code.co_code[frame.f_lasti]] != "RETURN_GENERATOR")
 
 
-def named(driver: T, body: object) -> T:
+def named(driver: T, generator: object) -> T:
     """
-    Give the driver the name of the wrapped generator, which may have none. Return the driver.
+    Give the driver the name of the wrapped generator, if that has a name. Return the driver.
     """
     for name in ("__name__", "__qualname__"):
-        value = getattr(body, name, None)
+        value = getattr(generator, name, None)
         if isinstance(value, str):
             setattr(driver, name, value)
     return driver
