@@ -36,22 +36,14 @@ class Registration:
 
     __slots__ = ("accessor", "get", "is_cleared_when_detached", "place", "swap_back", "swap_in", "times")
 
-    accessor: Any  # a clew.Accessor
-    place: str
-    is_cleared_when_detached: bool
-    times: int
-    get: Callable[[], Any]
-    swap_in: Callable[[Any], Any]
-    swap_back: Callable[[Any], Any]
-
     def __init__(self, accessor: Any, place: str, *, is_cleared_when_detached: bool) -> None:
         self.accessor = accessor
         self.place = place
         self.is_cleared_when_detached = is_cleared_when_detached
         self.times = 0  # how often the same accessor was registered
-        self.get = partial(_get, accessor, None)
-        self.swap_in = partial(_swap_in, accessor)
-        self.swap_back = partial(_swap_back, accessor)
+        self.get: Callable[[], Any] = partial(_get, accessor, None)
+        self.swap_in: Callable[[Any], Any] = partial(_swap_in, accessor)
+        self.swap_back: Callable[[Any], Any] = partial(_swap_back, accessor)
 
 
 # The captured values, as the first arguments of a call: for each accessor that was registered at the capture,
@@ -72,11 +64,7 @@ def publish(registrations: Iterable[Registration]) -> None:
 
 
 _MISSING = object()
-
-
 _IS_NONE = object()  # the value None; None itself means no value
-
-
 _UNKNOWN = object()
 
 

@@ -1,7 +1,11 @@
 """
-Stand-ins for stream objects, whose every step runs in one context.
+Stand-ins for stream objects: each step of the stream runs in one context.
 
-People make one by `clew.context.streams.wrap_stream`.
+Guarantees: `isinstance`, attributes and special methods of a stand-in are those of the stream.
+
+Assumes: Python looks special methods up on the type, so each type of stream gets its own type of stand-in.
+
+The public function is `clew.context.streams.wrap_stream`.
 """
 
 from __future__ import annotations
@@ -10,14 +14,14 @@ import inspect
 from collections.abc import AsyncGenerator, Generator
 from contextvars import Context
 from functools import lru_cache, partial
-from operator import length_hint
-from types import AsyncGeneratorType, GeneratorType, MethodType
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Type
+from operator import attrgetter, length_hint
+from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
+from typing import TYPE_CHECKING, Any, Callable, Dict, Type
 from weakref import WeakKeyDictionary, ref
 
 from clew.context._stepping.async_drivers import drive_async
-from clew.context._stepping.checking import is_unused, named
 from clew.context._stepping.carrying import carriers
+from clew.context._stepping.checking import is_unused, named
 from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.coroutines import ContextCoroutine, as_coroutine, is_current
 from clew.context._stepping.drivers import drive
@@ -66,7 +70,7 @@ class StreamContext(Collectable):
         finally:
             del args  # they may hold an exception whose traceback holds this frame
 
-    # For the methods that close the stream. Here they are steps like any other.
+    # Calls the methods that close the stream; they are steps like any other here.
     run_last = run
 
     def stepped(self, awaitable: Any) -> ContextCoroutine:
@@ -75,7 +79,7 @@ class StreamContext(Collectable):
 
 class StreamType(type):
     """
-    The type of the classes of stand-ins. Comparing it is the fastest way to recognise one.
+    The type of the classes of stand-ins. Comparing it is the fastest way to recognise a stand-in.
     """
 
 
@@ -84,156 +88,138 @@ class StreamObject(metaclass=StreamType):
     A stand-in with the attributes of a stream. A subclass for each type of stream has its special methods.
     """
 
-    __slots__ = ("__own", "__stream", "__weakref__")
+    __slots__ = ("__weakref__", "_clew_context", "_clew_stream")
 
-    __own: StreamContext
-    __stream: Any
+    _clew_context: StreamContext
+    _clew_stream: Any
 
-    def __init__(self, stream: Any, own: StreamContext) -> None:
-        object.__setattr__(self, "_StreamObject__stream", stream)
-        object.__setattr__(self, "_StreamObject__own", own)
+    def __init__(self, stream: Any, context: StreamContext) -> None:
+        object.__setattr__(self, "_clew_stream", stream)
+        object.__setattr__(self, "_clew_context", context)
 
     @property  # type: ignore[misc]  # it can be set on any object, but not on this one
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self.__stream.__class__
+        return self._clew_stream.__class__
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.__stream, name)
-        steps = name in _CLOSING or (name in _SENDING and isinstance(self.__stream, (Generator, AsyncGenerator)))
-        # The method refers to the stand-in instead of the stream, which would be dropped with it in any context.
+        value = getattr(self._clew_stream, name)
+        steps = name in _CLOSING or (name in _SENDING and isinstance(self._clew_stream, (Generator, AsyncGenerator)))
+        # The method refers to the stand-in, not to the stream, so that the stream is still dropped in its context.
         return MethodType(_in_context(name), self) if steps and callable(value) else value
 
     def _call_in_context(self, name: str, args: Any, kwargs: Any) -> Any:
         try:
-            run = self.__own.run_last if name in _CLOSING else self.__own.run
-            result = run(getattr(self.__stream, name), *args, **kwargs)
-            return self.__own.stepped(result) if inspect.isawaitable(result) else result
+            run = self._clew_context.run_last if name in _CLOSING else self._clew_context.run
+            result = run(getattr(self._clew_stream, name), *args, **kwargs)
+            return self._clew_context.stepped(result) if inspect.isawaitable(result) else result
         finally:
             del args  # as in `StreamContext.run`
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(self.__stream, name, value)
+        setattr(self._clew_stream, name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(self.__stream, name)
+        delattr(self._clew_stream, name)
 
     def __dir__(self) -> Any:
-        return dir(self.__stream)
+        return dir(self._clew_stream)
 
     def __repr__(self) -> str:
-        return f"<clew.wrap_stream of {self.__stream!r}>"
+        return f"<clew.wrap_stream of {self._clew_stream!r}>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(f"cannot pickle or copy {self!r}: a context stays in its process; pass what unwrap returns")
 
     def __del__(self) -> None:
-        # If this is the last reference, what the stream does at its end is done in its context. The garbage collector
-        # finalises the stream by itself; and another finaliser may still have to use this.
-        if not self.__own.is_collected():
-            self.__own.run(object.__delattr__, self, "_StreamObject__stream")
+        # Drop the stream in its context: this may be the last reference, and the stream may run code at its end. The
+        # collector finalises the stream itself, and another finaliser may still use the stand-in.
+        if not self._clew_context.is_collected():
+            self._clew_context.run(object.__delattr__, self, "_clew_stream")
 
-    # The special methods. A subclass gets those that the type of the stream has.
 
-    def __iter(self) -> Any:
-        iterator = self.__own.run(iter, self.__stream)
-        return self if iterator is self.__stream else stand_in(iterator, self.__own)
+class _SpecialMethods(StreamObject):
+    """
+    All special methods. A stand-in has those that the type of its stream has.
+    """
 
-    def __next(self) -> Any:
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        iterator = self._clew_context.run(iter, self._clew_stream)
+        return self if iterator is self._clew_stream else stand_in(iterator, self._clew_context)
+
+    def __next__(self) -> Any:
         try:
-            return self.__own.run(next, self.__stream)
+            return self._clew_context.run(next, self._clew_stream)
         except BaseException as error:  # noqa: BLE001  every exception propagates
             raise without_steps(error)  # noqa: B904  the same exception
 
-    def __aiter(self) -> Any:
-        iterator = self.__own.run(type(self.__stream).__aiter__, self.__stream)
-        return self if iterator is self.__stream else stand_in(iterator, self.__own)
+    def __aiter__(self) -> Any:
+        iterator = self._clew_context.run(type(self._clew_stream).__aiter__, self._clew_stream)
+        return self if iterator is self._clew_stream else stand_in(iterator, self._clew_context)
 
-    def __anext(self) -> Any:
-        return self.__own.stepped(self.__own.run(type(self.__stream).__anext__, self.__stream))
+    def __anext__(self) -> Any:
+        return self._clew_context.stepped(self._clew_context.run(type(self._clew_stream).__anext__, self._clew_stream))
 
-    def __enter(self) -> Any:
-        entered = self.__own.run(type(self.__stream).__enter__, self.__stream)
-        return self if entered is self.__stream else entered
+    def __enter__(self) -> Any:
+        entered = self._clew_context.run(type(self._clew_stream).__enter__, self._clew_stream)
+        return self if entered is self._clew_stream else entered
 
-    def __exit(self, *exception: Any) -> Any:
-        return self.__own.run_last(type(self.__stream).__exit__, self.__stream, *exception)
+    def __exit__(self, *exception: object) -> Any:
+        return self._clew_context.run_last(type(self._clew_stream).__exit__, self._clew_stream, *exception)
 
-    async def __aenter(self) -> Any:
-        entered = await self.__own.stepped(self.__own.run(type(self.__stream).__aenter__, self.__stream))
-        return self if entered is self.__stream else entered
+    async def __aenter__(self) -> Any:
+        entered = await self._clew_context.stepped(
+            self._clew_context.run(type(self._clew_stream).__aenter__, self._clew_stream)
+        )
+        return self if entered is self._clew_stream else entered
 
-    def __aexit(self, *exception: Any) -> Any:
-        return self.__own.stepped(self.__own.run(type(self.__stream).__aexit__, self.__stream, *exception))
+    def __aexit__(self, *exception: Any) -> Any:
+        return self._clew_context.stepped(
+            self._clew_context.run(type(self._clew_stream).__aexit__, self._clew_stream, *exception)
+        )
 
-    def __await(self) -> Any:
-        return self.__own.stepped(self.__stream).__await__()
+    def __await__(self) -> Any:
+        return self._clew_context.stepped(self._clew_stream).__await__()
 
-    def __call(self, *args: Any, **kwargs: Any) -> Any:
-        return self.__stream(*args, **kwargs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._clew_stream(*args, **kwargs)
 
-    def __reversed(self) -> Any:
-        return reversed(self.__stream)
+    def __reversed__(self) -> Any:
+        return reversed(self._clew_stream)
 
-    def __length_hint(self) -> int:
-        return length_hint(self.__stream)
+    def __length_hint__(self) -> int:
+        return length_hint(self._clew_stream)
 
-    def __setitem(self, key: Any, value: object) -> None:
-        self.__stream[key] = value
+    def __setitem__(self, key: Any, value: object) -> None:
+        self._clew_stream[key] = value
 
-    def __delitem(self, key: Any) -> None:
-        del self.__stream[key]
+    def __delitem__(self, key: Any) -> None:
+        del self._clew_stream[key]
 
-    def __len(self) -> int:
-        return len(self.__stream)
+    def __len__(self) -> int:
+        return len(self._clew_stream)
 
-    def __getitem(self, key: Any) -> Any:
-        return self.__stream[key]
+    def __getitem__(self, key: Any) -> Any:
+        return self._clew_stream[key]
 
-    def __contains(self, item: object) -> bool:
-        return item in self.__stream
+    def __contains__(self, item: object) -> bool:
+        return item in self._clew_stream
 
-    def __bool(self) -> bool:
-        return bool(self.__stream)
-
-    _SPECIAL: ClassVar[Dict[str, Any]] = {
-        "__iter__": __iter,
-        "__next__": __next,
-        "__aiter__": __aiter,
-        "__anext__": __anext,
-        "__enter__": __enter,
-        "__exit__": __exit,
-        "__aenter__": __aenter,
-        "__aexit__": __aexit,
-        "__await__": __await,
-        "__call__": __call,
-        "__reversed__": __reversed,
-        "__length_hint__": __length_hint,
-        "__setitem__": __setitem,
-        "__delitem__": __delitem,
-        "__len__": __len,
-        "__getitem__": __getitem,
-        "__contains__": __contains,
-        "__bool__": __bool,
-    }
-
-    @staticmethod
-    def _unwrapped(stream: StreamObject) -> Any:
-        return stream.__stream
+    def __bool__(self) -> bool:
+        return bool(self._clew_stream)
 
 
-for _name, _special in StreamObject._SPECIAL.items():
-    _special.__name__ = _name  # a driver of such a stream recognises the step by this name
+_SPECIAL = {name: fn for name, fn in vars(_SpecialMethods).items() if isinstance(fn, FunctionType)}
 
 _CLOSING = frozenset({"aclose", "close"})
-
-
 _SENDING = frozenset({"asend", "athrow", "send", "throw"})
 
 
 @lru_cache(maxsize=None)
 def _in_context(name: str) -> Callable[..., Any]:
     """
-    Return the function behind the methods of that name. It is cached, so that two of a stream's methods are equal.
+    Return the function of the methods of that name. It is cached, so that ``stream.close == stream.close``.
     """
 
     def call(self: StreamObject, /, *args: Any, **kwargs: Any) -> Any:
@@ -253,35 +239,36 @@ def has_special(kind: type, name: str) -> bool:
     """
     Return whether the instances of a class have a special method.
     """
-    # Not by `hasattr`, which also finds methods of the metaclass: every class can be called.
+    # `hasattr` would also find the methods of the metaclass, such as `__call__`.
     return any(vars(each).get(name) is not None for each in kind.__mro__)
 
 
-def stand_in(stream: Any, own: Any) -> Any:
+def stand_in(stream: Any, context: Any) -> Any:
     """
-    Return an object with the attributes of a stream, whose own methods it has `own` call, as `StreamContext` does.
+    Return an object with the attributes of a stream. The stream's own methods are called by `context`.
+
+    Args:
+        context: a `StreamContext`, or an object with the same methods.
     """
     if isinstance(stream, (GeneratorType, AsyncGeneratorType)) and is_unused(stream):
         if isinstance(stream, GeneratorType):
-            return named(drive(own, [stream]), stream)
-        return named(drive_async(own, stream), stream)
+            return named(drive(context, [stream]), stream)
+        return named(drive_async(context, stream), stream)
     kind = type(stream)
     try:
         made = _types.get(kind)
-    except TypeError:  # a class of a metaclass that cannot be hashed
-        return _made_for(kind)(stream, own)
+    except TypeError:  # the metaclass makes the class unhashable
+        return _type_for(kind)(stream, context)
     if made is None:
-        made = _types[kind] = _made_for(kind)
-    return made(stream, own)
+        made = _types[kind] = _type_for(kind)
+    return made(stream, context)
 
 
-def _made_for(kind: type) -> Type[StreamObject]:
-    special: Dict[str, Any] = {name: fn for name, fn in StreamObject._SPECIAL.items() if has_special(kind, name)}
+def _type_for(kind: type) -> Type[StreamObject]:
+    special: Dict[str, Any] = {name: fn for name, fn in _SPECIAL.items() if has_special(kind, name)}
     made: Any = StreamType("StreamObject", (StreamObject,), {"__slots__": (), **special})
-    return made  # type: ignore[no-any-return]  # a metaclass cannot be typed so
+    return made  # type: ignore[no-any-return]  # mypy does not know the result of calling a metaclass
 
 
-step_codes.update(fn.__code__ for fn in (StreamContext.run, StreamObject._SPECIAL["__next__"]))
-
-
-unwrappers[StreamObject] = StreamObject._unwrapped
+step_codes.update(fn.__code__ for fn in (StreamContext.run, _SpecialMethods.__next__))
+unwrappers[StreamObject] = attrgetter("_clew_stream")
