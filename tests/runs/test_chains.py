@@ -8,8 +8,9 @@ import asyncio
 import contextvars
 import gc
 import threading
+import weakref
 from contextlib import nullcontext
-from typing import Any, Callable, ContextManager, Dict, List
+from typing import Any, Callable, ContextManager, Dict
 
 import pytest
 
@@ -45,11 +46,11 @@ BLOCKS: Dict[str, Callable[[], ContextManager[object]]] = {
 
 def by_timers(job: Callable[[Callable[[], None]], bool]) -> None:
     done = threading.Event()
-    latest: List[threading.Thread] = []  # the others end before it, or soon after
+    timers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # which keeps no timer that has ended
 
     def start() -> None:
         timer = clew.ContextTimer(0, tick)
-        latest[:] = [*latest[-3:], timer]
+        timers.add(timer)
         timer.start()
 
     def tick() -> None:
@@ -58,7 +59,8 @@ def by_timers(job: Callable[[Callable[[], None]], bool]) -> None:
 
     tick()
     assert done.wait(DEADLINE)
-    for timer in latest:
+    # A job's run ends after the job has started the next one, so any of the threads may be at its end.
+    for timer in list(timers):
         timer.join(DEADLINE)
 
 
