@@ -17,7 +17,7 @@ def main(args: Optional[Sequence[str]] = None) -> None:
     Run the command `clew` with `args`, by default those of the process, and exit.
     """
     try:
-        import click  # late, to say what to install where it is missing
+        import click  # here, to catch the error if it is missing
 
         from clew.cli._commands import commands
     except ImportError as error:

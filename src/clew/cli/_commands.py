@@ -1,5 +1,5 @@
 """
-What the command line understands.
+The commands and options of the command line.
 """
 
 from __future__ import annotations
@@ -14,6 +14,15 @@ from clew.cli._program import Program
 __all__ = ("commands",)
 
 
+_limit_option = click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Show this many runs at most; 0 for all.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="clew")
 def commands() -> None:
@@ -23,14 +32,14 @@ def commands() -> None:
 @commands.command()
 def demo() -> None:
     """Run one small traced program with a bare thread pool and with clew's, and show both trees."""
-    from clew.cli._demo import show_demo  # late: `clew run` must load as little as it can
+    from clew.cli._demo import show_demo  # here, as `clew run` must load as little as possible
 
     show_demo()
 
 
 class _RunCommand(click.Command):
     """
-    Leave to the program what follows `-m MODULE`, as python does.
+    Passes all arguments after `-m MODULE` to the program, as python does.
     """
 
     def parse_args(self, ctx: click.Context, args: List[str]) -> List[str]:
@@ -52,9 +61,7 @@ class _RunCommand(click.Command):
     options_metavar="[--limit N]",
 )
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
-@click.option(
-    "--limit", type=click.IntRange(min=0), default=1000, show_default=True, help="Show so many runs at most; 0 for all."
-)
+@_limit_option
 @click.argument("words", metavar="FILE | -m MODULE [ARGS]...", nargs=-1, type=click.UNPROCESSED)
 def run(module: Optional[str], limit: int, words: Tuple[str, ...]) -> Program:
     """
@@ -71,12 +78,10 @@ def run(module: Optional[str], limit: int, words: Tuple[str, ...]) -> Program:
 
 
 @commands.command()
-@click.option(
-    "--limit", type=click.IntRange(min=0), default=1000, show_default=True, help="Show so many runs at most; 0 for all."
-)
+@_limit_option
 @click.argument("file", metavar="FILE", type=click.Path())
 def show(limit: int, file: str) -> None:
-    """Show the runs in FILE as trees: what an exporter has written, one line a run."""
-    from clew.cli._show import show_file  # late, as above
+    """Show the runs in FILE, which the jsonl exporter has written, as trees."""
+    from clew.cli._show import show_file  # here for the same reason
 
     show_file(file, limit)

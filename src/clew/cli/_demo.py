@@ -1,5 +1,5 @@
 """
-What `clew demo` runs: a small traced program with real work, in a bare thread pool and in clew's.
+`clew demo`: a small traced program that does real work, in a bare thread pool and in clew's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ THREADS = 4
 @traceable
 def survey(pool_class: Type[Executor]) -> int:
     """
-    Count the functions of some packages of the standard library, a job in the pool for each.
+    Count the functions of some packages of the standard library, with one job in the pool for each package.
     """
     with pool_class(max_workers=THREADS) as pool:  # type: ignore[call-arg]  # both classes take it
         return sum(pool.map(count_in_package, PACKAGES))
@@ -43,7 +43,7 @@ def count_in_package(package: str) -> int:
 
 
 def count_in_module(folder: Path, path: Path) -> int:
-    # Not `ast.parse`, which may fail in several threads at once up to 3.12.
+    # `ast.parse` would fail at times: up to 3.12 it is not safe in several threads at once.
     name = f"parse {path.relative_to(folder)}"
     with trace(name, run_type="parser", inputs={"path": str(path)}), path.open("rb") as file:
         return sum(token.string == "def" for token in tokenize.tokenize(file.readline))
@@ -51,7 +51,7 @@ def count_in_module(folder: Path, path: Path) -> int:
 
 def show_demo() -> None:
     """
-    Run the survey twice, and print the two trees one under the other.
+    Run the survey in both pools, and print the two trees.
     """
     lines = [f"Counting the functions in {', '.join(PACKAGES)} of Python {platform.python_version()}'s own library,"]
     lines += [f"a job for each package in a pool of {THREADS} threads. Every step is traced by clew."]

@@ -1,5 +1,5 @@
 """
-Trees on a terminal, in colour, or as plain text where it goes elsewhere.
+Trees of runs, printed in colour on a terminal and as plain text elsewhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STYLES = {r"\[error\].*": "red", r"\[cancelled\]": "magenta", r"\[pending\]": "
 
 def print_recording(recording: Recording, stream: TextIO, limit: int) -> None:
     """
-    Print the trees of a recording, `limit` runs at most unless that is 0.
+    Print the trees of a recording: `limit` runs at most, or all if `limit` is 0.
     """
     if recording.roots:
         print_trees(recording.roots, len(recording), stream, limit)
@@ -38,7 +38,7 @@ def print_recording(recording: Recording, stream: TextIO, limit: int) -> None:
 
 def print_trees(roots: Sequence[Union[Run, StoredRun]], count: int, stream: TextIO, limit: int) -> None:
     """
-    Print trees that have `count` runs in all, `limit` of them at most unless that is 0.
+    Print trees with `count` runs in all: `limit` runs at most, or all if `limit` is 0.
     """
     traces = "1 trace" if len(roots) == 1 else f"{len(roots)} traces"
     lines = [f"clew: {traces}, {'1 run' if count == 1 else f'{count} runs'}"]
@@ -50,7 +50,7 @@ def print_trees(roots: Sequence[Union[Run, StoredRun]], count: int, stream: Text
 
 def print_lines(lines: List[str], stream: TextIO) -> None:
     """
-    Print lines, coloured if `stream` is a terminal, in ASCII if it cannot show anything else.
+    Print lines: in colour if `stream` is a terminal, in ASCII if its encoding has not all of the characters.
     """
     text = "\n".join(lines)
     try:
@@ -58,8 +58,8 @@ def print_lines(lines: List[str], stream: TextIO) -> None:
     except (UnicodeEncodeError, LookupError):
         text = text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
     if stream.isatty():
-        # Late, as a pipe needs no colours, and they take long to load. A program may have a module
-        # `rich` of its own, which is another one.
+        # Imported here, as rich takes long to load and a pipe needs no colours. A traced program may have a module of
+        # its own named rich, without these names.
         with suppress(ImportError):
             from rich.console import Console
             from rich.text import Text

@@ -1,5 +1,10 @@
 """
-A person's own program, run as the interpreter would run it, with recording on.
+`clew run`: a user's program, run as the interpreter would run it, with recording on.
+
+Guarantees:
+    - The program finds `sys.argv`, `sys.path` and `__main__` as `python FILE` or `python -m MODULE` sets them, and its
+      tracebacks have no frames of clew's.
+    - The trees are printed after the program's threads have ended and its own exit functions were called.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ __all__ = ("Program",)
 
 class Program:
     """
-    Hold what to run: a file, a folder or zip file with a ``__main__.py``, or a module.
+    The program to run: a file, a folder or zip file with a ``__main__.py``, or a module.
     """
 
     def __init__(self, target: str, args: Sequence[str], limit: int, *, is_module: bool) -> None:
@@ -43,10 +48,10 @@ class Program:
 
     def run(self) -> None:
         """
-        Run the program in this process, once; its exit is the process's.
+        Run the program in this process, once. The process ends with the program's exit code.
         """
-        # The first callback registered is the last one called: after the interpreter has waited for
-        # the program's threads, and after the program's own callbacks.
+        # atexit calls the function that was registered first last: after the interpreter has waited for the program's
+        # threads, and after the program's own exit functions.
         recording = record()
         atexit.register(_report, recording, _own_stderr(), self._limit, os.getpid())
         _forget_click()
@@ -54,9 +59,9 @@ class Program:
         main = ModuleType("__main__")
         vars(main).update(attributes)
         vars(main)["__builtins__"] = builtins
-        # The module of the command itself stays referenced: its globals are cleared when it dies.
+        # Keep a reference to the command's own module: if it were freed, its globals would be cleared.
         clew_main, sys.modules["__main__"] = sys.modules["__main__"], main
-        # In which releases these two are there from the start varies; the command's own module has them or not.
+        # Which Python versions set these two names in __main__ varies, so do as in the command's own module.
         if "__annotations__" in vars(clew_main):
             vars(main)["__annotations__"] = {}
         if "__cached__" not in vars(clew_main):
@@ -95,35 +100,35 @@ class Program:
 
 
 def _report(recording: Recording, stream: Optional[TextIO], limit: int, pid: int) -> None:
-    # A forked child that ends by sys.exit comes here, too; its parent will tell of the program.
+    # A forked child that ends by sys.exit calls this, too; only the parent prints.
     if os.getpid() != pid or stream is None:
         return
-    with suppress(Exception):  # the program may have closed it, or put something odd in its place
+    with suppress(Exception):  # the program may have closed or replaced sys.stderr
         sys.stderr.flush()
-    with suppress(OSError):  # such as a pipe that nobody reads any more
+    with suppress(OSError):  # a closed pipe, for example
         try:
             print_recording(recording, stream, limit)
-        except Exception as error:  # noqa: BLE001  a bug of clew's is not the program's
+        except Exception as error:  # noqa: BLE001  an error of clew's must not change the program's exit
             stream.write(f"clew: the trees cannot be shown: {error!r}\n")
         stream.close()
 
 
 def _own_stderr() -> Optional[TextIO]:
-    # A stream of clew's own, whatever the program does to sys.stderr.
+    # A duplicate, which works whatever the program does to sys.stderr.
     try:
         return open(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace")
     except (AttributeError, OSError):
-        return None  # there is none
+        return None  # this process has no standard error stream
 
 
 def _forget_click() -> None:
-    # The program may have a module of that name of its own.
+    # The program may import a module of its own by that name.
     for name in [name for name in sys.modules if name == "click" or name.startswith("click.")]:
         del sys.modules[name]
 
 
 def _set_first_path(folder: str) -> None:
-    # Python puts nothing there when it is told not to (-P, -I), so there is nothing to replace.
+    # With the options -P and -I, Python does not put the command's folder there, so there is nothing to replace.
     if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
         sys.path[0] = folder
 
@@ -180,14 +185,14 @@ def _load_file(path: str) -> Tuple[CodeType, Dict[str, Any]]:
 
 def _refuse(message: str, *, exit_code: int) -> NoReturn:
     sys.stderr.write(f"clew run: {message}\n")
-    # Nothing ran, so there is nothing to tell at the end.
+    # No program has run, so there are no trees to print.
     atexit.unregister(_report)
     raise SystemExit(exit_code)
 
 
 def _hide_own_frames(error: BaseException, *, all_of_them: bool = False) -> None:
     """
-    Have the error printed as if the interpreter had run the program itself, whatever hook prints it.
+    Remove clew's frames from the traceback of `error` when it is printed, by whatever excepthook.
     """
     own = error.__traceback__
     shown = None if all_of_them or own is None else own.tb_next

@@ -1,5 +1,5 @@
 """
-What `clew show` does: stored runs as trees.
+`clew show`: the runs of a file, printed as trees.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ __all__ = ("show_file",)
 
 def show_file(path: str, limit: int) -> None:
     """
-    Print the trees of the runs in a file, `limit` runs at most unless that is 0, and say what cannot be read.
+    Print the trees of the runs in a file, and how many of its lines are no runs.
+
+    Args:
+        path: the file.
+        limit: how many runs to print at most; 0 for all.
 
     Raises:
-        ClickException: there is no such file, or no run in it.
+        ClickException: the file cannot be read, or has no run.
     """
     try:
         stored = read_runs(path)

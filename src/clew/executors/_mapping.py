@@ -48,7 +48,7 @@ def map_by_submitting(
     """
     _check_buffersize(buffersize)
     deadline = None if timeout is None else timeout + time.monotonic()
-    # This one context is entered for each submit. NoRun else is in it then: first this call enters it, later the
+    # This one context is entered for each submit. Nobody else is in it then: first this call enters it, later the
     # iterator, and a generator cannot run twice at once.
     run = runner(prepare_to_keep(copy_context()), capture_carried())
     rows = zip(*iterables)

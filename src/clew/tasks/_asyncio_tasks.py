@@ -29,7 +29,7 @@ from clew.context._stepping.carrying import Carried
 from clew.context._stepping.coroutines import ContextCoroutine, check_coroutine, is_current
 from clew.context._stepping.entering import is_refusal, prepare_for_here
 from clew.context.snapshot import Snapshot
-from clew.tasks._placing import TaskCoroutine
+from clew.tasks._in_context import TaskCoroutine
 
 __all__ = ("run_in_new_loop", "start_task")
 

@@ -35,7 +35,13 @@ from clew.context._stepping.captured import checked_context
 from clew.context._stepping.coroutines import close_unstarted
 from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentTypeError
-from clew.tasks._placing import Placed, TaskCoroutine, TrioTaskCoroutine, placed, placed_coroutine
+from clew.tasks._in_context import (
+    FunctionInContext,
+    TaskCoroutine,
+    TrioTaskCoroutine,
+    coroutine_in_context,
+    function_in_context,
+)
 
 if TYPE_CHECKING:
     from anyio import TaskHandle  # 4.14+
@@ -140,7 +146,7 @@ class TaskGroup(anyio.abc.TaskGroup):
         """
         if context is None:
             return super().start_soon(func, *args, name=name)
-        return super().start_soon(self._placed(func, context), *args, name=name)
+        return super().start_soon(self._function(func, context), *args, name=name)
 
     async def start(
         self,
@@ -170,7 +176,7 @@ class TaskGroup(anyio.abc.TaskGroup):
             RuntimeError: the task has ended without calling it.
         """
         if context is not None:
-            func = self._placed(func, context)
+            func = self._function(func, context)
         above: Any = super()
         return await above.start(func, *args, name=name, **options)
 
@@ -203,18 +209,20 @@ class TaskGroup(anyio.abc.TaskGroup):
                 except ArgumentTypeError:
                     close_unstarted(coro)
                     raise
-                coro = placed_coroutine(coro, context, self._kind)
+                coro = coroutine_in_context(coro, context, self._kind)
             above: Any = super()
             handle: TaskHandle[T] = above.create_task(coro, name=name)
             return handle
 
-    def _placed(self, func: Any, context: Any) -> Any:
-        return placed(func, context, self._kind, stand_in=Placed if _HAS_HANDLES else _NativelyPlaced)
+    def _function(self, func: Any, context: Any) -> Any:
+        return function_in_context(
+            func, context, self._kind, stand_in=FunctionInContext if _HAS_HANDLES else _NativeInContext
+        )
 
 
-class _NativelyPlaced(Placed):
+class _NativeInContext(FunctionInContext):
     """
-    As `Placed`, with native coroutines, which anyio requires before 4.14.
+    As `FunctionInContext`, with native coroutines, which anyio requires before 4.14.
     """
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:

@@ -29,7 +29,7 @@ from clew.context._stepping.entering import runner_for_thread
 from clew.context._stepping.stand_ins import Job
 from clew.context.snapshot import Snapshot
 from clew.errors import ArgumentValueError, MissingExtraError
-from clew.tasks._placing import TrioTaskCoroutine, placed
+from clew.tasks._in_context import TrioTaskCoroutine, function_in_context
 
 try:
     import trio
@@ -124,22 +124,22 @@ def open_nursery(
             f"expected inherit_from='spawner' or inherit_from='opener', got {inherit_from!r}; the first gives "
             f"a task the values at its start, the second those at the opening of the nursery"
         )
-    return _NurseryManager(_open_nursery(strict_exception_groups), is_of_opener=inherit_from == "opener")
+    return _NurseryManager(_open_nursery(strict_exception_groups), inherits_from_opener=inherit_from == "opener")
 
 
 class _NurseryManager:
-    __slots__ = ("_is_of_opener", "_manager")
+    __slots__ = ("_inherits_from_opener", "_manager")
 
-    def __init__(self, manager: Any, *, is_of_opener: bool) -> None:
+    def __init__(self, manager: Any, *, inherits_from_opener: bool) -> None:
         self._manager = manager
-        self._is_of_opener = is_of_opener
+        self._inherits_from_opener = inherits_from_opener
 
     # As in trio: once the nursery is open, Ctrl-C is raised in the block.
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Nursery:
         nursery: Any = await self._manager.__aenter__()
         # A weak reference, because the nursery refers to these two methods.
-        given = weakref.ref(nursery), copy_context() if self._is_of_opener else None
+        given = weakref.ref(nursery), copy_context() if self._inherits_from_opener else None
         nursery.start_soon = partial(_start_soon, *given)
         nursery.start = partial(_start, *given)
         return nursery  # type: ignore[no-any-return]
@@ -169,7 +169,7 @@ def _start_soon(
 ) -> None:
     nursery = _alive(reference)
     if context is not None:
-        async_fn, name = _placed(async_fn, context, name)
+        async_fn, name = _stand_in_and_name(async_fn, context, name)
     elif opener is not None:
         opener.copy().run(partial(trio.Nursery.start_soon, nursery, async_fn, *args, name=name))
         return
@@ -188,13 +188,13 @@ async def _start(
     if context is None and opener is not None:
         context = opener.copy()
     if context is not None:
-        async_fn, name = _placed(async_fn, context, name)
+        async_fn, name = _stand_in_and_name(async_fn, context, name)
     return await trio.Nursery.start(_alive(reference), async_fn, *args, name=name)
 
 
-def _placed(async_fn: Any, context: Any, name: object) -> Tuple[Any, object]:
+def _stand_in_and_name(async_fn: Any, context: Any, name: object) -> Tuple[Any, object]:
     # trio names a task after its function, which must not be the stand-in.
-    return placed(async_fn, context, TrioTaskCoroutine), async_fn if name is None else name
+    return function_in_context(async_fn, context, TrioTaskCoroutine), async_fn if name is None else name
 
 
 def _alive(reference: Callable[[], Any]) -> Any:
@@ -294,5 +294,5 @@ def spawn_system_task(
     """
     if context is None:
         return _spawn_system_task(async_fn, *args, name=name, context=copy_context())
-    placed_fn, name = _placed(async_fn, context, name)
-    return _spawn_system_task(placed_fn, *args, name=name)
+    stand_in, name = _stand_in_and_name(async_fn, context, name)
+    return _spawn_system_task(stand_in, *args, name=name)

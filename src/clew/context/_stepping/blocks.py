@@ -121,7 +121,7 @@ class Scope(EnteredOnce):
 
 def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
     """
-    Return a block in which the values of `context` are current. NoRun may be in `context`.
+    Return a block in which the values of `context` are current. Nobody may be running in `context`.
     """
 
     def changes(undo: Undo) -> None:

@@ -1,11 +1,13 @@
 """
 Async functions for trio and anyio whose tasks run in a given context.
 
-Guarantees: a context that is in use elsewhere never becomes the context of a trio task.
-
-Assumes: trio reads `task.context` before each step, after the first.
-
 Tasks of asyncio are in `clew.tasks._asyncio_tasks`.
+
+Guarantees:
+    - A context in which another task or thread is running never becomes the context of a trio task.
+
+Assumes:
+    - trio reads `task.context` before each step of a task, also after the first.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from clew.context._stepping.coroutines import ContextCoroutine
 from clew.context._stepping.stand_ins import StandIn
 from clew.context.snapshot import Snapshot
 
-__all__ = ("Placed", "TaskCoroutine", "TrioTaskCoroutine", "placed", "placed_coroutine")
+__all__ = ("FunctionInContext", "TaskCoroutine", "TrioTaskCoroutine", "coroutine_in_context", "function_in_context")
 
 
 class TaskCoroutine(ContextCoroutine):
@@ -79,7 +81,7 @@ class TrioTaskCoroutine(TaskCoroutine):
         return send(value)
 
 
-def placed_coroutine(coro: Any, context: Union[Context, Snapshot], kind: Type[TaskCoroutine]) -> Any:
+def coroutine_in_context(coro: Any, context: Union[Context, Snapshot], kind: Type[TaskCoroutine]) -> Any:
     """
     Return a coroutine of class `kind` that runs `coro` in `context`.
 
@@ -92,7 +94,7 @@ def placed_coroutine(coro: Any, context: Union[Context, Snapshot], kind: Type[Ta
     return kind(coro, context)
 
 
-class Placed(StandIn):
+class FunctionInContext(StandIn):
     """
     A stand-in for an async function. Its calls return coroutines that run in a context.
     """
@@ -105,12 +107,16 @@ class Placed(StandIn):
         self.__module__ = getattr(fn, "__module__", "")
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return placed_coroutine(self._fn(*args, **kwargs), self._context, self._kind)
+        return coroutine_in_context(self._fn(*args, **kwargs), self._context, self._kind)
 
 
-def placed(fn: Any, context: Any, kind: Type[TaskCoroutine], *, stand_in: Type[Placed] = Placed) -> Any:
+def function_in_context(
+    fn: Any, context: Any, kind: Type[TaskCoroutine], *, stand_in: Type[FunctionInContext] = FunctionInContext
+) -> Any:
     """
-    Return a stand-in for an async function. The loop refuses any other object itself, so that is returned unchanged.
+    Return a stand-in for an async function.
+
+    An object that cannot be called is returned unchanged: the loop refuses it with an error of its own.
     """
     context = checked_context(context)
     return stand_in(fn, context, kind) if callable(fn) else fn
