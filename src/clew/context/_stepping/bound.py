@@ -11,10 +11,9 @@ The public functions are `clew.bind` and `Snapshot.bind`.
 
 from __future__ import annotations
 
-import inspect
 from contextvars import Context
 from functools import partial
-from types import FunctionType, MethodType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Callable, Tuple, TypeVar
 
 from clew.context._stepping.captured import pickling_error
@@ -132,7 +131,7 @@ def check_callable(fn: object) -> None:
     """
     Raise an error with the remedy if `fn` cannot be bound.
     """
-    if inspect.iscoroutine(fn) or inspect.isgenerator(fn) or inspect.isasyncgen(fn):
+    if isinstance(fn, (CoroutineType, GeneratorType, AsyncGeneratorType)):
         kind = type(fn).__name__.replace("_", " ")
         raise ArgumentTypeError(
             f"expected a function, got {kind} object {fn!r}; pass the function itself: bind(f), not bind(f())"

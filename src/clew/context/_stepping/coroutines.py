@@ -15,6 +15,7 @@ import inspect
 from collections.abc import Coroutine
 from contextvars import Context, ContextVar
 from functools import partial
+from types import CoroutineType, GeneratorType
 from typing import Any, Callable, Coroutine as CoroutineOf, Optional
 from weakref import ref
 
@@ -36,7 +37,7 @@ def check_coroutine(coro: object, call: str) -> None:
     """
     Raise an error, unless `coro` is a coroutine object that was not started. The error shows the correct `call`.
     """
-    if not isinstance(coro, Coroutine) and not _is_generator_based(coro):
+    if type(coro) is not CoroutineType and not isinstance(coro, Coroutine) and not _is_generator_based(coro):
         remedy = f"call it: {call}" if callable(coro) else "call an async function and pass the result"
         raise ArgumentTypeError(f"expected a coroutine object, got {type(coro).__name__} {coro!r}; {remedy}")
     _refuse_if_started(coro)
@@ -230,11 +231,11 @@ def as_coroutine(awaitable: Any) -> Any:
 
 
 def _is_generator_based(coro: object) -> bool:
-    return inspect.isgenerator(coro) and bool(coro.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+    return isinstance(coro, GeneratorType) and bool(coro.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
 def _refuse_if_started(coroutine: Any) -> None:
-    if inspect.isgenerator(coroutine):
+    if isinstance(coroutine, GeneratorType):
         is_started = inspect.getgeneratorstate(coroutine) == inspect.GEN_SUSPENDED
     else:
         is_started = getattr(coroutine, "cr_await", None) is not None  # a native `await` checks the same

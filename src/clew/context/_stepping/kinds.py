@@ -47,6 +47,8 @@ def wrapper_assignments(fn: object) -> Tuple[str, ...]:
     """
     Return the names of the attributes that `functools.update_wrapper` copies from `fn` to its wrapper.
     """
+    if type(fn) is FunctionType:
+        return WRAPPER_ASSIGNMENTS  # the most frequent case
     # The __doc__ and annotations of a class describe its instances, not the call. The types are checked because
     # some objects (mocks, for example) have every attribute.
     names = ("__module__", "__name__", "__qualname__") if isinstance(fn, type) else WRAPPER_ASSIGNMENTS

@@ -44,7 +44,7 @@ def _has_code(fn: Any) -> bool:
     fn = without_partials(fn)
     if isinstance(fn, type):
         return False
-    return inspect.isfunction(fn) or isinstance(type(fn).__call__, FunctionType)
+    return isinstance(fn, FunctionType) or isinstance(type(fn).__call__, FunctionType)
 
 
 class DeferredSignature(inspect.Signature):
