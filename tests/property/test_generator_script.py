@@ -1,7 +1,11 @@
 """
-Random generators of both kinds under random scripts: one with a context of its own does what the bare one does.
+Random generators and async generators under random scripts: a wrapped generator does the same as the bare one.
 
-The bare one has a context to itself. The other is stepped by consumers that change everything between steps.
+The same programs and scripts of `next`, `send`, `throw`, `close` and dropping run over all four drivers: `drive`,
+`drive_async`, `drive_traced` and `drive_async_traced`. Each must leave the trace of the bare generator, so a change of
+one driver that the others lack fails here.
+
+The bare generator has a context for itself. The wrapped one is stepped by consumers that change variables between steps.
 """
 
 from __future__ import annotations
@@ -58,10 +62,10 @@ Make = Callable[[Program], Any]
 
 @pytest.fixture
 def silence(no_collector: None) -> Iterator[None]:
-    """Put away what has cycles, as some bare ones have, while nobody hears of it."""
+    """Collect the garbage cycles of bare generators without reporting their warnings."""
     yield
     with heard(nothing):
-        while gc.collect():  # as one that is finalised may leave others
+        while gc.collect():  # a finaliser may create new garbage
             pass
 
 
@@ -75,7 +79,7 @@ def with_snapshot(make: Make, snapshot: clew.Snapshot) -> Make:
     return lambda program: wrap(make(program), context=snapshot)
 
 
-# What gives a generator a context of its own, with the values of this moment.
+# The ways to give a generator a context of its own, with the current values.
 WAYS: Dict[str, Callable[[Make], Make]] = {
     "creation": lambda make: lambda program: wrap(make(program)),
     "function": lambda make: clew.context_generator(make),
@@ -160,7 +164,7 @@ def test_async_generator_leaves_the_trace_of_the_bare_one(
     check(found, expected)
 
 
-# What gives a generator a context in which only the first variable is its own.
+# The ways to give a generator a context in which only the first variable is its own.
 ISOLATING: Dict[str, Callable[[Make], Make]] = {
     "wrapped": lambda make: lambda program: wrap(make(program), isolate=VARIABLES[:1]),
     "function": lambda make: clew.context_generator(isolate=VARIABLES[:1])(make),
@@ -196,13 +200,13 @@ def test_isolating_async_generator_differs_in_that_variable_alone(
     check(found, expected)
 
 
-# What shows a generator the values of its consumer.
+# The ways to show a generator the values of its consumer.
 LIVE: Dict[str, Callable[[Make], Make]] = {
     "wrapped": lambda make: lambda program: wrap(make(program), inherit="live"),
     "function": lambda make: clew.context_generator(inherit="live")(make),
 }
 lively = st.sampled_from(sorted(LIVE))
-# Elsewhere all is always new; it takes one that stays to see what was missed.
+# The other consumers have new values at each step. Only one that stays the same shows whether a change was missed.
 live_consumers = st.sampled_from([*CONSUMERS, *["Consumer"] * 4])
 
 
@@ -234,7 +238,7 @@ def test_live_async_generator_sees_its_consumers_values(
     with_values(check_live, AsyncConsumption, program, script, has_loop, way, consumer)
 
 
-# What makes a run of a generator, which is nobody's business but the run tree's.
+# The ways to trace a generator. The traced generator must behave as the bare one.
 TRACED: Dict[str, Callable[[Make], Make]] = {
     "function": clew.traceable,
     "reduced": lambda make: clew.traceable(reduce_fn=len, process_chunk=str)(make),
