@@ -5,7 +5,7 @@ The same programs and scripts of `next`, `send`, `throw`, `close` and dropping r
 `drive_async`, `drive_traced` and `drive_async_traced`. Each must leave the trace of the bare generator, so a change of
 one driver that the others lack fails here.
 
-The bare generator has a context for itself. The wrapped one is stepped by consumers that change variables between steps.
+The bare generator has a context for itself. The consumers of the wrapped one change variables between steps.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What is carried: snapshots of the context, and callables bound to one.
+Captured contexts, and the functions, generators, coroutines and streams that run in one.
 
-Standard library only; nothing in this package knows an event loop.
+Nothing in this package depends on another library or on an event loop.
 """

@@ -36,10 +36,9 @@ def bind(fn: Any) -> Any:
     """
     Return a function like `fn` that always runs with the current values of all ContextVars.
 
-    The result is of the kind of `fn`: a coroutine function for a coroutine function, and likewise for generator
-    functions, async generator functions, methods, partials, classmethods and staticmethods; for any other
-    callable it is a function. It has the name, signature and documentation of `fn`. A bound function is returned
-    unchanged: the first capture stays. `unwrap` undoes it.
+    The result has the kind of `fn` (coroutine function, generator function, async generator function, method, partial,
+    classmethod or staticmethod); for any other callable it is a function. It has the name, signature and documentation
+    of `fn`. A bound function is returned unchanged: the first capture stays. `unwrap` returns `fn` again.
 
     A bound function cannot be pickled, because a Context cannot. Pass the function itself, ``unwrap(bound)``, to a pool
     of processes. Traceable functions and the jobs of `wrap_executor` can be pickled.

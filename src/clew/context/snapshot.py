@@ -99,7 +99,7 @@ class Snapshot(Captured):
             >>> user.get()
             'nobody'
         """
-        # Here and below not at the top: those rooms need this one.
+        # Imported here and in `bind`, because these modules import this one.
         from clew.context._stepping.blocks import attached
 
         return attached(prepare_to_keep(self._context.copy()), self._carried, link=link)
@@ -133,7 +133,7 @@ class Snapshot(Captured):
         check_callable(fn)
         return bind_to(unwrap(fn), self._context, self._carried)
 
-    # It never changes, so that a copy is of no use.
+    # A snapshot never changes, so its copy is the snapshot itself.
 
     def __copy__(self) -> Snapshot:
         return self

@@ -27,7 +27,7 @@ from clew.context._stepping.function_likes import GeneratorFunction
 from clew.context._stepping.kinds import kind_of
 from clew.context._stepping.signatures import dress
 from clew.context._stepping.stream_objects import StreamType
-from clew.context._stepping.throwing import without_next_frame
+from clew.context._stepping.throwing import without_this_frame
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import blocks as _blocks, hooks as _hooks
 from clew.runs._tree.blocks import leave_call, report_foreign_exit
@@ -225,7 +225,8 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
                 try:
                     return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
                 except BaseException as error:  # noqa: BLE001  every exception propagates
-                    raise without_next_frame(error)  # noqa: B904  the same exception
+                    # This frame, and that of the function for `recipe_of_call`.
+                    raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
         if not (_hooks.start_hooks and is_enabled):
             if fills_run_tree:
                 args, kwargs = recipe.filled(args, kwargs, None)
@@ -288,7 +289,8 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
                 try:
                     return _traced_function(fn, recipe_of_call)(*args, **kwargs)
                 except BaseException as error:  # noqa: BLE001  every exception propagates
-                    raise without_next_frame(error)  # noqa: B904  the same exception
+                    # This frame, and that of the function for `recipe_of_call`.
+                    raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
         if not (_hooks.start_hooks and is_enabled):
             if fills_run_tree:
                 args, kwargs = recipe.filled(args, kwargs, None)

@@ -4,7 +4,7 @@ Blocks that change the current context at their entry and undo the changes at th
 Guarantees: the changes are undone in reverse order, in the context of the entry or not at all. A block that exits
 before a block inside it is undone by that one.
 
-People open them by `clew.detached` and `Snapshot.attached`.
+The public functions are `clew.detached` and `Snapshot.attached`.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Scope(EnteredOnce):
     ) -> None:
         innermost = _innermost.get()
         if innermost is not self and self in _outwards(innermost):
-            # Undoing now would take away the values of the block inside, and its exit would bring these back
-            # later. Its exit will undo both.
+            # Undoing now would take away the values of the block inside, and the exit of that block would restore
+            # the values of this one later. So the exit of the block inside undoes both.
             self._is_left = True
             report(
                 "blocks_left_out_of_order",
@@ -92,7 +92,7 @@ class Scope(EnteredOnce):
             if exc is None:
                 raise WrongContextError(
                     f"expected the {self._name} block to be left in the context in which it was entered, found "
-                    f"another one; enter and leave it in one thread or task, or hand Snapshot.run a function"
+                    f"another one; enter and leave it in one thread or task, or pass a function to Snapshot.run"
                 ) from None
             report(
                 "blocks_left_in_another_context",
@@ -129,7 +129,7 @@ def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
         set_values(context, undo)
         for tracer in (*tracers, *loaded_tracers()):
             # The parent is the snapshot's, which was set just now; without one, the parent outside of the block.
-            has_parent = _asked(tracer, context)
+            has_parent = _has_parent(tracer, context)
             if link or not has_parent:
                 detach(tracer, undo, link=has_parent)
         for each, value in pairs(carried):
@@ -152,7 +152,7 @@ def swap(each: Registration, value: Any, undo: Undo) -> None:
     undo.append(partial(each.swap_back, each.swap_in(value)))
 
 
-def _asked(tracer: Tracer, context: Context) -> bool:
+def _has_parent(tracer: Tracer, context: Context) -> bool:
     try:
         return context.run(tracer.has_parent)
     except Exception as error:  # noqa: BLE001  a failing tracer must not break the block

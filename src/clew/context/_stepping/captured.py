@@ -1,7 +1,7 @@
 """
-The captured context below `clew.Snapshot`, and the check of what people pass as ``context=``.
+The captured context below `clew.Snapshot`, and the check of the options ``context=``.
 
-What people do with a snapshot is in `clew.context.snapshot`.
+The methods of snapshots are in `clew.context.snapshot`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Captured:
         Return a fresh copy of the captured context, for an API that takes a `contextvars.Context`.
 
         Context:
-            *When*: at `capture()`. *What the callee sees*: whatever enters the copy sees the
-            captured values. *What comes back*: nothing. Thread-safe; two calls give two copies.
+            *When*: at `capture()`. *What the callee sees*: the captured values. *What comes back*: nothing.
+            Thread-safe; two calls return two copies.
         """
         return self._context.copy()
 
@@ -50,7 +50,7 @@ def runner_of_captured(captured: Captured) -> Callable[..., Any]:
 
 def pickling_error(found: str) -> ArgumentTypeError:
     """
-    Return the error for something that has captured a Context and is about to be pickled.
+    Return the error for pickling an object that has captured a Context.
     """
     return ArgumentTypeError(
         f"expected an object that can be pickled, found {found}, which holds the Context of this process; "

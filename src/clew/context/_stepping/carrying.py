@@ -6,7 +6,7 @@ thread has its own value again.
 
 Assumes: `registered` is read without a lock, so it is replaced as a whole.
 
-People register accessors in `clew.context.accessors`.
+The public functions are in `clew.context.accessors`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Registration:
 Carried = Tuple[Any, ...]
 
 
-# All registrations. Empty: nothing is carried, and a capture costs no more than this look.
+# All registrations. While it is empty, a capture costs only this check.
 registered: Tuple[Registration, ...] = ()
 
 

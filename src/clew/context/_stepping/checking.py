@@ -16,7 +16,7 @@ from clew.context._stepping.kinds import kind_of
 from clew.context._stepping.seams import unwrappers
 from clew.errors import AlreadyEnteredError, ArgumentTypeError
 
-__all__ = ("check_unstarted", "driver_codes", "is_driver", "is_fresh", "is_unused", "named")
+__all__ = ("check_unstarted", "driver_codes", "is_driver", "is_fresh", "named")
 
 T = TypeVar("T")
 
@@ -43,13 +43,6 @@ def _driven(generator: Any) -> Any:
 
 
 unwrappers[GeneratorType] = unwrappers[AsyncGeneratorType] = _driven
-
-
-def is_unused(generator: object) -> bool:
-    """
-    Return whether a native generator can be wrapped: it is not a driver and has made no step.
-    """
-    return not is_driver(generator) and is_fresh(generator)
 
 
 def is_fresh(generator: object) -> bool:

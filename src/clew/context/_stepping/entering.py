@@ -3,7 +3,7 @@ Prepare a fresh copy of a context for its new place, and make the function that 
 
 Guarantees: a prepared copy shares no value with another copy that would disturb either of them.
 
-Assumes: the context is a copy that nobody else has seen; only `run_in_shared` takes one that others may be in.
+Assumes: the context is a copy that no other code has; only `run_in_shared` takes one that other code may be in.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def runner_for_thread(keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]
 
 def run_in_shared(context: Context, fn: Callable[..., object], *args: object) -> object:
     """
-    Return `fn(*args)`, called in a context that others may be in.
+    Return `fn(*args)`, called in a context that other code may be in.
 
     Raises:
-        ContextInUseError: somebody is in it.
+        ContextInUseError: other code is in it.
     """
     try:
         return context.run(fn, *args)
@@ -93,7 +93,7 @@ def is_refusal(error: RuntimeError) -> bool:
     return error.__traceback__ is not None and error.__traceback__.tb_next is None and "enter" in str(error)
 
 
-# The three functions below differ in where the copy goes. Each looks for a library before it calls for it.
+# The three functions below differ in where the copy goes. Each checks that a library is loaded, to save the call.
 
 
 def prepare_to_keep(context: Context) -> Context:

@@ -191,7 +191,7 @@ class BoundGeneratorFunction(FunctionLike):
         """
         Return a generator, or an async generator, that runs in a copy of the captured context.
         """
-        own = CreationContext.of(self._captured, self._carried)
+        own = CreationContext(self._captured.copy(), self._carried)
         # The call runs in the context, too, because the function may capture it.
         run = runner(own.context, self._carried, kwargs)
         return self.driven(own, run, (self._fn, *args), kwargs)

@@ -64,11 +64,11 @@ def inheriting(
         _refuse_together("inherit='live'", context)
         return LiveContext
     if context is None:
-        return CreationContext.here
-    context = checked_context(context)
-    if isinstance(context, Captured):
-        return partial(CreationContext.of, context.context(), context._carried)
-    return partial(SharedContext, context)
+        return lambda: CreationContext(copy_context(), capture_carried())
+    given = checked_context(context)
+    if isinstance(given, Captured):
+        return lambda: CreationContext(given.context(), given._carried)
+    return partial(SharedContext, given)
 
 
 def _refuse_together(option: str, context: Given, inherit: str = "creation") -> None:
@@ -100,22 +100,14 @@ def _variables(isolate: Iterable[ContextVar[Any]]) -> FrozenSet[ContextVar[Any]]
 
 class CreationContext:
     """
-    ``inherit="creation"``: a copy of the context in which the generator was created. No other code enters it.
+    ``inherit="creation"``: a fresh copy of the captured context. No other code enters it.
     """
 
     __slots__ = ("_carried", "context")
 
     def __init__(self, context: Context, carried: Carried) -> None:
-        self.context = context
+        self.context = prepare_to_keep(context)
         self._carried = carried
-
-    @classmethod
-    def here(cls) -> CreationContext:
-        return cls(prepare_to_keep(copy_context()), capture_carried())
-
-    @classmethod
-    def of(cls, captured: Context, carried: Carried) -> CreationContext:
-        return cls(prepare_to_keep(captured.copy()), carried)
 
     def begin(self) -> Runner:
         take_loop_from_here(self.context)

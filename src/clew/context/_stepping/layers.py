@@ -129,8 +129,6 @@ class IsolatedContext(_Layer):
 
     __slots__ = ("_before", "_given", "_left", "_own")
 
-    _before: Context
-
     def __init__(self, own: FrozenSet[ContextVar[Any]]) -> None:
         super().__init__()
         self._own = own

@@ -1,5 +1,5 @@
 """
-Registries in which upper rooms register, on import, what the context room calls. They are empty until then.
+Registries of functions that the context room calls. Upper rooms register them on import.
 """
 
 from __future__ import annotations

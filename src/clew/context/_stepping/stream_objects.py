@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary, ref
 
 from clew.context._stepping.async_drivers import drive_async
 from clew.context._stepping.carrying import carriers
-from clew.context._stepping.checking import is_unused, named
+from clew.context._stepping.checking import is_driver, is_fresh, named
 from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.coroutines import ContextCoroutine, as_coroutine, is_current
 from clew.context._stepping.drivers import drive
@@ -128,7 +128,7 @@ class StreamObject(metaclass=StreamType):
         return f"<clew.wrap_stream of {self._clew_stream!r}>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(f"cannot pickle or copy {self!r}: a context stays in its process; pass what unwrap returns")
+        raise TypeError(f"cannot pickle or copy {self!r}: a context stays in its process; pass clew.unwrap(it)")
 
     def __del__(self) -> None:
         # Drop the stream in its context: this may be the last reference, and the stream may run code at its end. The
@@ -250,9 +250,9 @@ def stand_in(stream: Any, context: Any) -> Any:
     Args:
         context: a `StreamContext`, or an object with the same methods.
     """
-    if isinstance(stream, (GeneratorType, AsyncGeneratorType)) and is_unused(stream):
-        if isinstance(stream, GeneratorType):
-            return named(drive(context, [stream]), stream)
+    if isinstance(stream, GeneratorType) and is_fresh(stream) and not is_driver(stream):
+        return named(drive(context, [stream]), stream)
+    if isinstance(stream, AsyncGeneratorType) and is_fresh(stream) and not is_driver(stream):
         return named(drive_async(context, stream), stream)
     kind = type(stream)
     try:

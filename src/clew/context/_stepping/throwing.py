@@ -12,16 +12,7 @@ from __future__ import annotations
 from types import CodeType, TracebackType
 from typing import Any, Callable, Optional, Set
 
-__all__ = (
-    "Exit",
-    "Thrown",
-    "from_body",
-    "step_codes",
-    "without_frames",
-    "without_next_frame",
-    "without_steps",
-    "without_this_frame",
-)
+__all__ = ("Exit", "Thrown", "from_body", "step_codes", "without_frames", "without_steps", "without_this_frame")
 
 # The code of the functions between a driver and its generator.
 step_codes: Set[CodeType] = set()
@@ -29,17 +20,9 @@ step_codes: Set[CodeType] = set()
 
 def without_this_frame(error: BaseException) -> BaseException:
     """
-    Remove the caller's frame from the traceback of an exception that the caller has caught. Return the exception.
+    Remove the first frame, which is the caller's, from the traceback of a caught exception. Return the exception.
     """
     traceback = error.__traceback__
-    return error.with_traceback(traceback and traceback.tb_next)
-
-
-def without_next_frame(error: BaseException) -> BaseException:
-    """
-    Remove the frames of the caller and of the function that it has called from the traceback. Return the exception.
-    """
-    traceback = error.__traceback__ and error.__traceback__.tb_next
     return error.with_traceback(traceback and traceback.tb_next)
 
 
