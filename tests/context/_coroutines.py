@@ -1,5 +1,5 @@
 """
-Coroutines of every sort, for the tests of stepping; what is done with them is in `_traces`.
+Coroutines of every kind, for the tests of `wrap_coroutine`. The scripts that step them are in `_traces`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ var: ContextVar[Any] = ContextVar("var", default="default")
 
 @types.coroutine
 def suspend(value: object = None) -> Any:
-    """Suspend once, hand `value` to whoever steps, and return what that one sends."""
+    """Suspend once with `value`, and return the value that is sent."""
     return (yield value)
 
 
@@ -32,7 +32,7 @@ def context_with(value: object) -> Context:
 
 
 def finish(coroutine: Any) -> Any:
-    """Step until the end, and return the result."""
+    """Step a coroutine to its end, and return its result."""
     try:
         while True:
             coroutine.send(None)
@@ -45,7 +45,7 @@ async def awaiting(awaitable: Any) -> Any:
 
 
 def in_thread(fn: Callable[..., Any], *args: Any) -> Any:
-    """Return `fn(*args)`, called in a thread that inherits nothing."""
+    """Return `fn(*args)`, called in a thread with an empty context."""
     found = []
     thread = threading.Thread(target=lambda: found.append(fn(*args)))
     in_empty_context(thread.start)
@@ -54,7 +54,7 @@ def in_thread(fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def let_finalizers_run() -> None:
-    """Do nothing where objects are counted, as all that nobody has is gone there."""
+    """Collect garbage on PyPy. CPython finalises an object with its last reference."""
     if platform.python_implementation() == "PyPy":
         for _ in range(3):
             gc.collect()
@@ -153,7 +153,7 @@ async def delegates() -> Any:
 
 
 class PlainIterator:
-    """Be an awaitable whose iterator has neither send nor throw nor close."""
+    """An awaitable whose iterator has no send, throw or close."""
 
     def __await__(self) -> Any:
         return iter([1, 2])
@@ -196,7 +196,7 @@ def delegating_generator() -> Any:
 
 
 class Foreign(Coroutine):  # type: ignore[type-arg]  # as in the class under test
-    """Be a coroutine by its methods alone, as compiled ones may be: no frame, nothing that tells its state."""
+    """A coroutine without a frame or attributes for its state, as compiled coroutines may be."""
 
     def __init__(self, coroutine: Any) -> None:
         self._coroutine = coroutine

@@ -1,5 +1,5 @@
 """
-The event loops that coroutines are stepped on, and how they are wrapped there.
+The event loops that step coroutines, and the ways to wrap a coroutine.
 
 Each loop runs a coroutine function to its end, or fails at the deadline.
 """
@@ -37,7 +37,7 @@ def copied(coroutine: Any) -> Any:
 
 
 def run_on_asyncio(main: Main, *, make: Any = asyncio.new_event_loop, debug: bool = False, eager: bool = False) -> Any:
-    """Run on a new loop; what a loop would only log is an error here."""
+    """Run on a new loop. Raise the errors that a loop otherwise only logs."""
     loop = make()
     logged: List[object] = []
     loop.set_exception_handler(lambda _, context: logged.append(context))
@@ -62,7 +62,7 @@ def run_on_uvloop(main: Main) -> Any:
 
 
 def run_on_trio(main: Main) -> Any:
-    """Run on a clock that jumps: who waits for nothing but time waits for no time, and who hangs has timed out."""
+    """Run on a clock that jumps to the next deadline, so timeouts pass at once."""
 
     async def before_the_deadline() -> Any:
         with trio.fail_after(DEADLINE):

@@ -1,5 +1,5 @@
 """
-Scripts of steps, and the trace that one leaves: what came of each step, and the state after it.
+Scripts of steps, and their traces: the outcome of each step, and the state after it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Trace = List[Tuple[str, object, object]]
 
 
 def trace(coroutine: Any, script: Iterable[str]) -> Trace:
-    """Take the steps and return what came of each, and the state after it; close what is left."""
+    """Make the steps, and return the outcome of each and the state after it. Close the coroutine at the end."""
     found: Trace = []
     for step in script:
         outcome: object
@@ -70,7 +70,7 @@ def state_of(coroutine: Any) -> object:
 
 
 def put_away(coroutine: Any) -> None:
-    for _ in range(100):  # some do not want to go
+    for _ in range(100):  # some ignore GeneratorExit
         try:
             coroutine.close()
         except BaseException:

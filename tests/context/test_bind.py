@@ -1,5 +1,5 @@
 """
-`bind`, `Snapshot.bind` and `unwrap`: functions of every kind, but for generators.
+`bind`, `Snapshot.bind` and `unwrap` with functions of every kind except generator functions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ var: ContextVar[object] = ContextVar("var", default="default")
 
 
 def documented(a: int, *, b: str = "x") -> object:
-    """Say who is there."""
+    """Return the arguments and the variable."""
     return (a, b, var.get())
 
 
@@ -39,7 +39,7 @@ def test_bare_function_in_a_thread_loses_the_value_and_the_bound_one_keeps_it() 
     def seen_in_thread(target: Any) -> object:
         found: List[object] = []
         thread = threading.Thread(target=lambda: found.append(target()))
-        in_empty_context(thread.start)  # where threads inherit, there is nothing to inherit
+        in_empty_context(thread.start)  # in case threads inherit the context
         thread.join(DEADLINE)
         return found[0]
 
@@ -101,7 +101,7 @@ def test_wrapper_of_a_bound_function_is_not_taken_for_bound() -> None:
 
 
 class Thing:
-    """Be a class with a docstring."""
+    """A class with a docstring."""
 
     def __init__(self) -> None:
         self.seen = var.get()
@@ -114,7 +114,7 @@ class Thing:
 
 
 class Greeter:
-    """Have a method of each kind, every one bound while the class is made."""
+    """A class with a method of each kind. Each is bound in the class body."""
 
     @clew.bind
     def plain(self) -> object:
@@ -137,7 +137,7 @@ class Greeter:
 
 
 def run_elsewhere(fn: Any, *args: Any) -> Any:
-    """Call with another value current than the one that was bound."""
+    """Call `fn` while the variable has another value than the bound one."""
 
     def call() -> Any:
         var.set("elsewhere")
@@ -174,7 +174,7 @@ def test_bound_partial_is_a_partial_with_the_same_arguments() -> None:
 
 
 class AsyncThing:
-    """Be called like a coroutine function."""
+    """A callable object whose call returns a coroutine."""
 
     async def __call__(self, number: int) -> object:
         await asyncio.sleep(0)
@@ -182,7 +182,7 @@ class AsyncThing:
 
 
 async def visit(number: int) -> object:
-    """Look before and after a change of one's own, with a suspension between."""
+    """Return the values before and after an own change, with a suspension in between."""
     before = var.get()
     var.set(number)
     await asyncio.sleep(0)
@@ -206,7 +206,7 @@ def test_bound_coroutine_function_is_one(fn: Any) -> None:
     bound = bound_with("ada", fn)
     inside = bound.func if isinstance(bound, functools.partial) else bound
     assert inspect.iscoroutinefunction(inside)
-    if sys.version_info < (3, 14):  # from there on it is deprecated
+    if sys.version_info < (3, 14):  # 3.14 deprecates it
         assert asyncio.iscoroutinefunction(inside)
     coroutine = bound(2)
     assert inspect.iscoroutine(coroutine)
@@ -245,7 +245,7 @@ def test_bound_coroutine_that_is_cancelled_before_it_starts_leaves_nothing_unawa
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(main())  # a "never awaited" would be a warning, and a failure
+    asyncio.run(main())  # a "never awaited" warning would fail the test
     assert started == []
 
 

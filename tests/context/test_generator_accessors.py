@@ -1,5 +1,5 @@
 """
-Thread-locals in the bodies of generators: each step finds what the last one left, and leaves what it found.
+Accessors and generators: each step sees the value that the last step left, and restores the thread's own value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ local = threading.local()
 
 @pytest.fixture(autouse=True)
 def tenant() -> Iterator[None]:
-    """Have the attribute `tenant` of the thread-local travel, and be "ada" on this thread."""
+    """Register an accessor for the attribute `tenant`, and set it to "ada" on this thread."""
     unregister = clew.register_accessor("tenant", clew.thread_local_accessor(local, "tenant"))
     local.tenant = "ada"
     yield
@@ -30,7 +30,7 @@ def seen() -> object:
 
 
 def body() -> Iterator[object]:
-    """Yield who is seen, then the one that was set meanwhile, and again."""
+    """Yield the tenant, then twice the tenant that the body has set."""
     yield seen()
     local.tenant = "body's"
     yield seen()
@@ -38,7 +38,7 @@ def body() -> Iterator[object]:
 
 
 def taken(generator: Any, consumers: List[str]) -> List[object]:
-    """Return the items, taken by consumers that are each seen unharmed after it."""
+    """Return the items. Check that each consumer still has its own tenant after taking one."""
     found = []
     for name in consumers:
         local.tenant = name
@@ -90,7 +90,7 @@ def test_async_body_has_its_value_at_every_step() -> None:
 
 
 class Failing:
-    """Be an accessor that cannot tell what is there, the first time."""
+    """An accessor whose first `get` raises."""
 
     def __init__(self) -> None:
         self.value: object = "consumer's"

@@ -1,5 +1,5 @@
 """
-The list of differences from a plain generator in the guide: complete, as far as attributes go, and each of them real.
+The guide's list of differences from a plain generator: each one is real, and the list names every attribute.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "generators-and-streams.
 
 @pytest.fixture(autouse=True)
 def nobody() -> Iterator[None]:
-    """Leave the user as it was."""
+    """Restore the user after each test."""
     token = user.set("nobody")
     yield
     user.reset(token)
@@ -64,7 +64,7 @@ def start_async(generator: Any) -> Any:
 
 
 def differing(plain: Any, wrapped: Any) -> Set[str]:
-    """Return the attributes with values that differ, but for what is bound to one of the two."""
+    """Return the names of attributes whose values differ, except for methods."""
     assert dir(plain) == dir(wrapped)
     found = set()
     for name in dir(plain):
@@ -105,7 +105,7 @@ def fails() -> Iterator[None]:
 
 def test_traceback_has_one_frame_more() -> None:
     assert stack_of(fails()) == ["fails"]
-    if sys.implementation.name == "cpython":  # elsewhere `Context.run` has frames, too
+    if sys.implementation.name == "cpython":  # PyPy's `Context.run` has a frame, too
         assert stack_of(clew.wrap_generator(fails())) == ["drive", "fails"]
         assert stack_of(clew.wrap_generator(fails(), isolate=[])) == ["drive", "fails"]
 
@@ -338,5 +338,5 @@ def test_loop_names_the_drivers_module() -> None:
 
 
 def test_every_row_of_the_list_is_known_here() -> None:
-    """A row that is added to the guide needs a test here; the last three are in the tests of what they are about."""
+    """A new row in the guide needs a test here. The tests of the last three rows are in other modules."""
     assert len(listed()) == 19

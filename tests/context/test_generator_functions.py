@@ -1,5 +1,5 @@
 """
-`context_generator` and `bind`: what they make of a generator function, and when it captures.
+Generator functions under `context_generator` and `bind`: their kind and attributes, and the moment of the capture.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.edges._threads import as_ada, user
 
 @clew.context_generator
 def documented(number: int, *, word: str = "w") -> Generator[object, None, str]:
-    """Say who is seen."""
+    """Yield the arguments and the current user."""
     yield number, word
     yield user.get()
     return "end"
@@ -31,7 +31,7 @@ def documented(number: int, *, word: str = "w") -> Generator[object, None, str]:
 
 @clew.context_generator
 async def documented_async(number: int, *, word: str = "w") -> AsyncIterator[object]:
-    """Say who is seen."""
+    """Yield the arguments and the current user."""
     yield number, word
     yield user.get()
 
@@ -41,7 +41,7 @@ async def collected(items: AsyncIterator[object]) -> List[object]:
 
 
 def all_of(items: Any) -> List[object]:
-    """Return the items of a generator of either kind, taken in a context that is not its own."""
+    """Return the items of a generator or async generator, taken in another context."""
     return Context().run(asyncio.run, collected(items)) if inspect.isasyncgen(items) else Context().run(list, items)
 
 

@@ -1,5 +1,5 @@
 """
-What a wrapped generator keeps alive, and for how long: no more than a plain one, and a few hundred bytes.
+A wrapped generator keeps the same objects alive as a plain one, and takes only a few hundred bytes more.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def no_collector() -> Iterator[None]:
 
 
 class Caught(LookupError):
-    """Be an error that the bodies below catch, and that a weak reference can watch."""
+    """An error that the bodies below catch, and that a weak reference can watch."""
 
 
 class Uncaught(Exception):
-    """Be one that they do not."""
+    """An error that the bodies below do not catch."""
 
 
 def echo(made: List[weakref.ref[Any]]) -> Iterator[object]:
-    """Yield a new value, then what was sent, and go on after what was thrown in."""
+    """Yield a new value, then each sent value, and continue after a thrown error."""
     while True:
         try:
             yield
@@ -68,7 +68,7 @@ def noted(made: List[weakref.ref[Any]], value: Any) -> Any:
 
 
 class ByHand:
-    """Be an async generator as a generator: it awaits nothing, so that no event loop is needed."""
+    """An async generator behind the methods of a generator. It awaits nothing, so it needs no event loop."""
 
     def __init__(self, generator: Any) -> None:
         self._generator = generator
@@ -182,12 +182,12 @@ async def one_async(number: int) -> AsyncIterator[int]:
 
 
 def bytes_of(make: Callable[[int], Any], start: Callable[[Any], object]) -> float:
-    """Return what an instance that was started takes."""
+    """Return the bytes of one started generator."""
     import tracemalloc  # PyPy has none
 
     start(make(0))
     tracer = sys.gettrace()
-    sys.settrace(None)  # one that measures coverage keeps notes of each frame
+    sys.settrace(None)  # a tracer that measures coverage allocates memory, too
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -206,8 +206,8 @@ def bytes_of(make: Callable[[int], Any], start: Callable[[Any], object]) -> floa
     ("make", "start"), [(one, next), (one_async, lambda each: ByHand(each).send(None))], ids=["sync", "async"]
 )
 def test_instance_takes_little_more_than_a_plain_one(make: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Where Sentry is loaded, each context has scopes of its own, which are many times as large.
+    # If Sentry is loaded, each context gets scopes of its own, which are many times as large.
     monkeypatch.delitem(sys.modules, "sentry_sdk.scope", raising=False)
     above = bytes_of(clew.context_generator(make), start) - bytes_of(make, start)
-    # 3.11+: a generator has its frame inside, and no frame object.
+    # 3.11+: a generator contains its frame instead of a frame object.
     assert 0 < above <= (650 if sys.version_info >= (3, 11) else 1024)

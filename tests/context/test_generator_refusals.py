@@ -1,5 +1,5 @@
 """
-What `wrap_generator`, `wrap_async_generator` and `wrap_stream` refuse, and a context that is in use elsewhere.
+Arguments that `wrap_generator`, `wrap_async_generator` and `wrap_stream` refuse, and contexts in use elsewhere.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def test_wrong_options_are_refused_and_the_generator_left_alone(options: Dict[st
     assert step(async_generator.__anext__()) == 1
 
 
-# What is in use elsewhere: the consumer is told, and the body ends in a copy of that context.
+# If the context is in use elsewhere, the step raises an error, and the body ends in a copy of the context.
 
 
 def looks(seen: List[object]) -> Iterator[None]:
@@ -211,7 +211,7 @@ def test_shared_context_is_stepped_in_where_it_is_current() -> None:
     assert context[var] == "set"
 
 
-# What is used in two places at once gives the native error, whichever the two are.
+# A generator that is used in two places at once raises the native error.
 
 
 def test_two_threads_at_once_get_the_native_error() -> None:
@@ -280,7 +280,7 @@ def test_body_that_steps_itself_gets_the_native_error(is_made_before: bool) -> N
     assert "already running" in str(native)
 
 
-# Generators of another make have no frame to look at.
+# Generators that are not native have no frame.
 
 
 class Countdown(Generator):  # type: ignore[type-arg]  # no class can be subscripted before 3.9
@@ -355,7 +355,7 @@ def test_snapshot_is_copied_and_a_context_shared() -> None:
 
 
 class Broken:
-    """Be something to delegate to, or to await, into which nothing can be thrown."""
+    """An iterator for `yield from` and `await` whose attribute `throw` raises."""
 
     def __iter__(self) -> Any:
         return self

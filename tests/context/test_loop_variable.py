@@ -1,5 +1,5 @@
 """
-Which event loop runs is a fact about a thread: sniffio's variable for it does not travel.
+sniffio's variable names the event loop of a thread, so it does not travel to other threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def library() -> str:
 
 
 def copying_submit(pool: Executor) -> str:
-    """Do what a hand-written context-copying pool does."""
+    """Submit a job as a hand-written pool does that copies the context."""
     return pool.submit(copy_context().run, library).result(DEADLINE)
 
 

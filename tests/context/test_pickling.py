@@ -1,5 +1,5 @@
 """
-What holds a Context cannot be pickled, says why and what to send; where it can be copied, it is.
+Objects with a Context refuse to be pickled, with the reason and the remedy. Copying them works where it can.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-`Snapshot.attached` and `detached`: blocks that change what is current right here.
+`Snapshot.attached` and `detached`: blocks that change the current context.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def captured_with(value: object) -> clew.Snapshot:
 
 
 def elsewhere(fn: Any) -> Any:
-    """Call in a context of its own, in which both variables have values."""
+    """Call in a new context in which both variables have values."""
 
     def call() -> Any:
         var.set("here")

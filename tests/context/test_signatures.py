@@ -1,5 +1,5 @@
 """
-`inspect` and `typing` find of a bound function what they find of the function itself.
+`inspect` and `typing` treat a bound function as they treat the function itself.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def test_wrapper_shows_no_annotations_of_its_own(decorate: Decorate, fn: Any) ->
 
 
 def test_function_without_a_signature_has_none() -> None:
-    without = type("Without", (), {"__call__": int.__add__})  # whose signature says nothing of it
+    without = type("Without", (), {"__call__": int.__add__})  # its signature does not have the parameter
     for fn in (dict.fromkeys, without):
         try:
             inspect.signature(fn)

@@ -85,7 +85,7 @@ def test_run_works_in_many_threads_at_once() -> None:
 
 
 def test_keywords_reach_the_function_also_where_run_claims_some_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    # PyPy's Context.run does; the way around it has to work wherever it is taken.
+    # PyPy's Context.run claims keywords. The workaround must work on every interpreter.
     monkeypatch.setattr(_entering, "_RUN_CLAIMS_KEYWORDS", True)
     kwargs: Any = {"self": 1, "callable": 2, "fn": 3, "context": 4, "carried": 5}
     assert clew.capture().run(dict, **kwargs) == kwargs

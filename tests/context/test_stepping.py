@@ -1,8 +1,8 @@
 """
-`wrap_coroutine`, driven by hand: its steps run in the context, and nothing else about the coroutine changes.
+`wrap_coroutine`, stepped by hand: the steps run in the context, and the coroutine behaves as the bare one.
 
-What it refuses is in `test_stepping_refusals`, how one ends that nobody drives to its end in
-`test_stepping_ends`, and event loops are in `test_stepping_loops`.
+Refused arguments are tested in `test_stepping_refusals`, abandoned coroutines in `test_stepping_ends`, and event loops
+in `test_stepping_loops`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from tests.context._coroutines import (
 )
 from tests.context._traces import STEPS, TRACES, trace
 
-# With three arguments to throw, the bare one and the wrapped one warn alike.
+# `throw` with three arguments warns, for the bare coroutine and for the wrapped one.
 pytestmark = pytest.mark.filterwarnings("ignore:.*signature of throw:DeprecationWarning")
 
-# Every script of one step and of two, and every one of three that starts in the usual way.
+# All scripts of one or two steps, and those of three steps that start in the usual way.
 SCRIPTS = [
     *((step,) for step in STEPS),
     *itertools.product(STEPS, repeat=2),
@@ -56,7 +56,7 @@ def test_wrapped_coroutine_leaves_the_trace_of_the_bare_one(name: str) -> None:
 def test_coroutine_that_awaits_a_wrapped_one_leaves_the_trace_of_one_that_awaits_the_bare_one(name: str) -> None:
     def trace_awaiting(coroutine: Any, script: Sequence[str]) -> object:
         found = trace(awaiting(coroutine), script)
-        coroutine.close()  # which nobody has awaited, if the first step was no step
+        coroutine.close()  # otherwise it warns that it was never awaited, if the first step made no step
         return found
 
     make = BODIES[name]
@@ -189,7 +189,7 @@ def test_current_context_is_stepped_in_as_it_is(end: Callable[[Any], None]) -> N
     context = context_with("ada")
     assert context.run(consumer) == "of the body"
     assert seen == ["ada"]
-    assert list(context) == [var]  # and nothing that clew needs to tell
+    assert list(context) == [var]  # clew leaves no variable of its own
 
 
 def test_wrapped_coroutines_with_one_context_await_each_other() -> None:

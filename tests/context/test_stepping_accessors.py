@@ -1,5 +1,5 @@
 """
-`wrap_coroutine` and what is kept per thread: accessors' values are swapped around every step.
+`wrap_coroutine` and accessors: the values are swapped in and back around every step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ local = threading.local()
 
 @pytest.fixture
 def tenant() -> Iterator[threading.local]:
-    """Register an attribute of a thread-local, which is "ada" on this thread."""
+    """Register an accessor for a thread-local attribute, which is "ada" on this thread."""
     unregister = clew.register_accessor("tenant", clew.thread_local_accessor(local, "tenant"))
     local.tenant = "ada"
     yield local
@@ -86,7 +86,7 @@ def test_each_of_several_accessors_is_swapped(tenant: threading.local) -> None:
     try:
         wrapped = clew.wrap_coroutine(changes_both(), Context())
     finally:
-        unregister()  # what was captured is carried on
+        unregister()  # captured values are still carried
     wrapped.send(None)
     assert (other.tenant, tenant.tenant) == ("of everybody", "ada")
     assert finish(wrapped) == ("of the body", "of the body")

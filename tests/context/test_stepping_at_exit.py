@@ -1,5 +1,5 @@
 """
-A coroutine of `wrap_coroutine` that is left when the interpreter exits.
+A coroutine of `wrap_coroutine` that is still suspended when the interpreter exits.
 """
 
 from __future__ import annotations
@@ -42,5 +42,5 @@ def test_coroutine_that_is_left_when_the_interpreter_exits_is_closed_without_a_w
     command = [sys.executable, "-X", "dev", "-c", PROGRAM.format(keep=keep)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    if sys.implementation.name == "cpython":  # elsewhere nothing is closed then
+    if sys.implementation.name == "cpython":  # PyPy closes nothing at its exit
         assert done.stdout == "was reset"

@@ -1,5 +1,5 @@
 """
-How a coroutine of `wrap_coroutine` ends that nobody drives to its end, and what is left of one that has ended.
+Abandoned coroutines of `wrap_coroutine` are closed in their context, and ended ones keep nothing alive.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from tests.edges._threads import Value, is_gone
 
 @contextlib.contextmanager
 def unraisable() -> Iterator[List[str]]:
-    """Collect what is raised where nobody can catch it."""
+    """Collect the errors that finalisers raise."""
     found: List[str] = []
     before = sys.unraisablehook
-    # In the test itself, and not in a fixture: pytest has a hook of its own around each phase.
+    # Not a fixture, because pytest sets a hook of its own around each phase of a test.
     sys.unraisablehook = lambda args: found.append(repr(args.exc_value))
     try:
         yield found
@@ -138,7 +138,7 @@ def test_abandoned_generator_based_coroutine_is_closed_in_its_own_context() -> N
     def resets_in_a_generator() -> Any:
         token = var.set("of the body")
         try:
-            yield  # which waits for nothing that could be seen from outside
+            yield  # it shows no object that it awaits
         finally:
             seen.append(var.get())
             var.reset(token)

@@ -1,7 +1,7 @@
 """
 `wrap_coroutine` on event loops: the body runs in the awaiting task, and the loop sees no difference.
 
-What only trio has, and anyio on both, is in `test_stepping_trio`.
+The tests for trio alone, and for anyio on both backends, are in `test_stepping_trio`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What `wrap_coroutine` refuses: a context that is in use elsewhere, a coroutine that is, and what is neither.
+Arguments that `wrap_coroutine` refuses: wrong types, and a context or coroutine in use elsewhere.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def test_context_in_use_elsewhere_is_an_error_and_closes_the_coroutine(
     assert caught.value.__cause__ is None
     assert inspect.getcoroutinestate(wrapped) == inspect.CORO_CLOSED  # type: ignore[arg-type]
     assert seen == (["ada"] if is_started else [])
-    assert context.run(var.get) == "ada"  # nobody has stayed in it
+    assert context.run(var.get) == "ada"  # no other code is still in it
 
 
 @while_in_use
@@ -84,7 +84,7 @@ def test_error_about_a_context_in_use_tells_why_the_coroutine_could_not_be_close
         try:
             await suspend()
         finally:
-            var.reset(token)  # whose context is the one that is in use
+            var.reset(token)  # the token belongs to the context that is in use
 
     context = Context()
     wrapped = clew.wrap_coroutine(resets(), context)
@@ -164,7 +164,7 @@ def test_coroutine_that_steps_itself_is_told_that_it_is_executing(step: str, run
 
 
 class Suspended(Foreign):
-    """Say that it is running, as one does that another thread suspends between the question and the step."""
+    """A coroutine that claims to run, as if another thread suspended it between the check and the step."""
 
     cr_running = True
 
@@ -194,7 +194,7 @@ def test_coroutine_that_threads_step_at_once_never_runs_outside_of_its_context()
             try:
                 current.send(None)
             except (RuntimeError, ValueError):
-                with lock:  # it was in use: that has closed it, if it was not the coroutine itself
+                with lock:  # the context was in use, which closes the coroutine unless the coroutine itself used it
                     if current is box[0] and inspect.getcoroutinestate(current) == inspect.CORO_CLOSED:
                         box[0] = clew.wrap_coroutine(looks(), context)
 

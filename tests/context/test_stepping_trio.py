@@ -134,7 +134,7 @@ async def is_seen_by_trio(wrap: Wrap) -> object:
         def look() -> List[str]:
             return [frame.f_code.co_name for frame, _ in task.iter_await_frames()]
 
-        # Given the token, trio calls it while the task waits, and not in the task.
+        # With the token, trio calls the function outside of the task, while the task waits.
         look_from_outside = partial(trio.from_thread.run_sync, look, trio_token=trio.lowlevel.current_trio_token())
         names = await trio.to_thread.run_sync(look_from_outside)
         assert "wait_task_rescheduled" in names

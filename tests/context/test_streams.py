@@ -1,5 +1,5 @@
 """
-`wrap_stream`: what it makes of each kind of object, and a stream that is used in two places at once.
+`wrap_stream` with objects of each kind, and with a stream that is used in two places at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ local = threading.local()
 
 
 class Stream:
-    """Be an iterator that sees who is there."""
+    """An iterator whose items are the current user."""
 
     note = "of the class"
 
@@ -43,7 +43,7 @@ class Stream:
 
 
 class Pages:
-    """Be a sequence, whose iterator is an object of its own, and which has another one that is a generator."""
+    """A sequence with an iterator object, and with a second iterator that is a generator."""
 
     def __iter__(self) -> Iterator[object]:
         return Stream()
