@@ -14,11 +14,7 @@ from clew._shared.locks import ForkSafeLock
 from clew.context._stepping.carrying import _IS_NONE, _MISSING, Registration, publish
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = (
-    "Accessor",
-    "register_accessor",
-    "thread_local_accessor",
-)
+__all__ = ("Accessor", "register_accessor", "thread_local_accessor")
 
 
 class Accessor(Protocol):

@@ -11,12 +11,7 @@ from typing import Any, Callable, ContextManager, TypeVar, overload
 
 from clew._shared.hints import ParamSpec
 from clew.context._stepping.captured import Captured, pickling_error
-from clew.context._stepping.entering import (
-    capture_carried,
-    prepare_for_here,
-    prepare_to_keep,
-    runner,
-)
+from clew.context._stepping.entering import capture_carried, prepare_for_here, prepare_to_keep, runner
 
 __all__ = ("Snapshot", "capture")
 

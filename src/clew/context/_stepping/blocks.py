@@ -21,14 +21,7 @@ from clew.context._stepping.neighbours import loaded_tracers, loop_variable
 from clew.context._stepping.seams import Tracer, tracers
 from clew.errors import WrongContextError
 
-__all__ = (
-    "Scope",
-    "Undo",
-    "attached",
-    "detach",
-    "set_values",
-    "swap",
-)
+__all__ = ("Scope", "Undo", "attached", "detach", "set_values", "swap")
 
 
 # The innermost open block. Every entry sets it, so an exit in another context is noticed.

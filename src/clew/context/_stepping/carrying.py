@@ -17,16 +17,7 @@ from typing import Any, Callable, Iterable, Tuple
 
 from clew._shared.incidents import report
 
-__all__ = (
-    "Carried",
-    "Registration",
-    "call_carrying",
-    "carried_values",
-    "carriers",
-    "live_carrier",
-    "pairs",
-    "publish",
-)
+__all__ = ("Carried", "Registration", "carried_values", "carriers", "live_carrier", "pairs", "publish")
 
 
 class Registration:

@@ -24,13 +24,7 @@ from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.entering import IN_USE, is_refusal, prepare_for_here
 from clew.errors import AlreadyEnteredError, ArgumentTypeError, ContextInUseError
 
-__all__ = (
-    "ContextCoroutine",
-    "as_coroutine",
-    "check_coroutine",
-    "close_unstarted",
-    "is_current",
-)
+__all__ = ("ContextCoroutine", "as_coroutine", "check_coroutine", "close_unstarted", "is_current")
 
 
 def check_coroutine(coro: object, call: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from clew.context._stepping.kinds import without_partials, wrapper_assignments
 
-__all__ = ("DeferredSignature", "dress")
+__all__ = ("dress",)
 
 
 def dress(wrapper: Any, fn: Any, *, shows_code: bool = False) -> Any:
