@@ -169,7 +169,9 @@ def wrap_async_generator(
 
     Args:
         generator: an async generator that was not started. Use only the returned one from now on.
-        context, inherit, isolate: the options of `wrap_generator`.
+        context: as in `wrap_generator`.
+        inherit: as in `wrap_generator`.
+        isolate: as in `wrap_generator`.
 
     Raises:
         ArgumentTypeError: `generator` is not an async generator, or an option has the wrong type.
@@ -228,7 +230,8 @@ def context_generator(
 
     Args:
         fn: the generator function.
-        inherit, isolate: the options of `wrap_generator`.
+        inherit: as in `wrap_generator`.
+        isolate: as in `wrap_generator`.
 
     Raises:
         ArgumentTypeError: `fn` is not a generator function, or an option has the wrong type. Also at a

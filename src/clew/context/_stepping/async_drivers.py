@@ -47,7 +47,7 @@ async def delegate_async(generator: AsyncGeneratorOf[Y, S]) -> AsyncGeneratorOf[
 
 
 if TYPE_CHECKING:
-    _Map = map[Any]  # before 3.9, no class can be derived from it
+    _Map = map[Any]  # before 3.9, `map[Any]` does not exist at run time
 else:
     _Map = map
 
