@@ -1,8 +1,8 @@
 """
 The contexts of generators, according to the options `context`, `inherit` and `isolate`.
 
-Guarantees: with `inherit="creation"`, the values are captured when the generator is created. If other code is running in
-a shared context, a step raises `ContextInUseError` in the generator, which then ends in a copy of that context.
+Guarantees: with `inherit="creation"`, the values are captured when the generator is created. If other code is running
+in a shared context, a step raises `ContextInUseError` in the generator, which then ends in a copy of that context.
 
 Assumes: each object serves one generator, which makes one step at a time.
 

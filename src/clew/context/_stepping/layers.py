@@ -93,7 +93,7 @@ class LiveContext(_Layer):
     def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
         now = copy()
         if self._is_hiding or mapping(now)[0] is not self._seen:
-            self._is_hiding = self._context.run(self._take, now)
+            self._is_hiding = self._context.run(self._copy_in, now)
             # Last, because a signal handler may raise before.
             self._seen = mapping(now)[0]
         try:
@@ -101,7 +101,10 @@ class LiveContext(_Layer):
         finally:
             del args  # they may hold an exception whose traceback holds this frame
 
-    def _take(self, now: Context) -> bool:
+    def _copy_in(self, now: Context) -> bool:
+        """
+        Copy the consumer's values in. Return whether a value that the body has set hides one of them.
+        """
         shown = self._shown
         is_hiding = False
         for variable, value in now.items():
@@ -127,13 +130,13 @@ class IsolatedContext(_Layer):
     ``isolate=[...]``: the named variables belong to the generator. All others are copied in and out at every step.
     """
 
-    __slots__ = ("_before", "_given", "_left", "_own")
+    __slots__ = ("_before", "_left", "_outer_tokens", "_own")
 
     def __init__(self, own: FrozenSet[ContextVar[Any]]) -> None:
         super().__init__()
         self._own = own
-        # The tokens of variables that `_give` has set in the consumer's context, to unset them there again.
-        self._given: Dict[ContextVar[Any], Token[Any]] = {}
+        # The tokens of variables that `_copy_out` has set in the consumer's context, to unset them there again.
+        self._outer_tokens: Dict[ContextVar[Any], Token[Any]] = {}
         self._left: object = None
         self._reference = ref(self, CALLBACK)
         self._before = Context()
@@ -149,7 +152,7 @@ class IsolatedContext(_Layer):
     def _step(self, fn: Runner, *args: Any, copy: Any = copy_context, mapping: Any = _mapping) -> Any:
         now = copy()
         if mapping(now)[0] is not self._seen:
-            self._context.run(self._take, now)
+            self._context.run(self._copy_in, now)
             self._remember()
             # Last, as in `LiveContext._step`.
             self._seen = mapping(now)[0]
@@ -158,13 +161,16 @@ class IsolatedContext(_Layer):
         finally:
             del args  # as in `LiveContext._step`
             if mapping(self._context)[0] is not self._left:
-                self._give()
+                self._copy_out()
 
     def _remember(self) -> None:
         self._before = self._context.copy()
         self._left = _mapping(self._before)[0]
 
-    def _take(self, now: Context) -> None:
+    def _copy_in(self, now: Context) -> None:
+        """
+        Copy the consumer's values in, except for the generator's own variables.
+        """
         for variable, value in now.items():
             if variable not in self._own:
                 here = variable.get(_MISSING)
@@ -175,7 +181,10 @@ class IsolatedContext(_Layer):
             if variable.get(_MISSING) is not _MISSING:
                 variable.reset(token)
 
-    def _give(self) -> None:
+    def _copy_out(self) -> None:
+        """
+        Copy the values that the step has changed out to the consumer's context.
+        """
         if self.is_collected():
             return
         context, before = self._context, self._before
@@ -185,7 +194,7 @@ class IsolatedContext(_Layer):
             is_new = variable.get(_MISSING) is _MISSING
             token = variable.set(value)
             if is_new:
-                self._given[variable] = token
+                self._outer_tokens[variable] = token
         for variable in before:
             if variable not in context and variable not in self._own:
                 self._unset(variable)
@@ -193,7 +202,7 @@ class IsolatedContext(_Layer):
         self._seen = _mapping(copy_context())[0]
 
     def _unset(self, variable: ContextVar[Any]) -> None:
-        token = self._given.pop(variable, None)
+        token = self._outer_tokens.pop(variable, None)
         if token is not None and variable.get(_MISSING) is not _MISSING:
             # Another consumer's context has made the token, which cannot unset the variable here.
             with suppress(ValueError):
