@@ -109,7 +109,8 @@ def prepare_for_here(context: Context) -> Context:
     """
     Prepare a fresh copy that is entered at once on this thread.
     """
-    take_loop_from_here(context)
+    if "sniffio" in loaded:
+        take_loop_from_here(context)
     if "sentry_sdk.scope" in loaded:
         fork_scopes(context)
     return context
