@@ -254,4 +254,4 @@ def test_error_of_a_wrapped_stream_is_an_error_with_the_streams_frames(runs: cle
     with pytest.raises(KeyError) as raised:
         list(stream)
     assert runs.roots[0].status == "error"
-    assert [entry.name for entry in raised.traceback][1:] == ["__next", "__next__"]
+    assert [entry.name for entry in raised.traceback][1:] == ["__next__", "__next__"]
