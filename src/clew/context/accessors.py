@@ -11,7 +11,7 @@ import threading
 from typing import Any, Callable, Dict, Hashable, Optional, Protocol, Tuple
 
 from clew._shared.locks import ForkSafeLock
-from clew.context._stepping.carrying import _IS_NONE, _MISSING, Registration, publish
+from clew.context._stepping.carrying import Registration, publish
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ("Accessor", "register_accessor", "thread_local_accessor")
@@ -49,6 +49,9 @@ class Accessor(Protocol):
         Set the value again that this thread had before the job or the step; never None.
         """
 
+
+_MISSING = object()
+_IS_NONE = object()  # the value None; None itself means no value
 
 _guard = ForkSafeLock()
 _by_key: Dict[Hashable, Registration] = {}
@@ -96,8 +99,8 @@ def register_accessor(key: Hashable, accessor: Accessor, *, clear_when_detached:
             f"{accessor!r}; for an attribute of a threading.local, pass thread_local_accessor(local, 'attribute')"
         )
     caller = sys._getframe(1)
-    place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
-    registration = Registration(accessor, place, is_cleared_when_detached=clear_when_detached)
+    registered_at = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    registration = Registration(accessor, registered_at, is_cleared_when_detached=clear_when_detached)
     quick = accessor.quick() if isinstance(accessor, _ThreadLocalAccessor) else None
     if quick is not None:
         registration.get, registration.swap_in = quick
@@ -107,7 +110,7 @@ def register_accessor(key: Hashable, accessor: Accessor, *, clear_when_detached:
         if other is not registration and other.accessor is not accessor and other.accessor != accessor:
             raise ArgumentValueError(
                 f"expected {key!r} to be registered for one accessor, found {other.accessor!r} registered for it "
-                f"at {other.place} and {accessor!r} now, at {registration.place}; give one of them another key"
+                f"at {other.registered_at} and {accessor!r} now, at {registered_at}; give one of them another key"
             )
         other.is_cleared_when_detached = other.is_cleared_when_detached or clear_when_detached
         other.times += 1

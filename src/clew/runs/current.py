@@ -19,7 +19,7 @@ from clew.runs._tree.blocks import (
     current_options,
     report_exit_out_of_order,
     report_foreign_exit,
-    skip_left_blocks,
+    skip_exited_runs,
 )
 from clew.runs._tree.identity import Identity, UnsampledRoot, make_inherited
 from clew.runs._tree.options import ignore_langsmith_options
@@ -58,7 +58,7 @@ def get_current_run_tree() -> Optional[RunTree]:
     return non_recording_run(identity) if isinstance(identity, UnsampledRoot) else RunTree._detached(identity)
 
 
-def _has_parent() -> bool:
+def _has_run_to_detach() -> bool:
     if current_identity.get() is not None:
         return True
     around = current_options.get()
@@ -72,17 +72,17 @@ def _detach(*, link: bool) -> Callable[[], None]:
     if identity is None and around.under is None:
         linked = around.linked
     detached = ScopeOptions(None, around.inherited, linked if link else (), is_enabled=around.is_enabled)
-    ambient_token = current_options.set(detached)
+    options_token = current_options.set(detached)
     token = current_identity.set(None)
 
     def undo() -> None:
         current_identity.reset(token)
-        current_options.reset(ambient_token)
+        current_options.reset(options_token)
 
     return undo
 
 
-tracers.append(Tracer(_has_parent, _detach))
+tracers.append(Tracer(_has_run_to_detach, _detach))
 
 
 class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named as LangSmith's
@@ -187,7 +187,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
             return
         if current_options.get() is not self._options:
             # A block inside this one is still open. Its exit restores what was current before this one.
-            self._options.is_left = True
+            self._options.has_exited_early = True
             report_exit_out_of_order("a tracing_context")
             return
         if current_identity.get() is not self._options.under:
@@ -197,7 +197,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
             for variable, token in reversed(tokens):
                 variable.reset(token)
         except ValueError:
-            if not self._options.is_carried:
+            if not self._options.is_suspended:
                 del self._options.before
                 report_foreign_exit()
                 return
@@ -206,7 +206,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
             for variable, _ in tokens:
                 variable.set(before[variable])
         around = current_options.get()
-        while around.is_left:
+        while around.has_exited_early:
             left = around
             identity, around, baggage = left.before
             del left.before
@@ -215,7 +215,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
             current_baggage.set(baggage)
         # Jobs that were started in the block have its options in their context, but need nothing from before it.
         del self._options.before
-        skip_left_blocks(current_identity.get())
+        skip_exited_runs(current_identity.get())
 
 
 def block_under(parent: Union[Parent, Literal["ignore"]]) -> tracing_context:

@@ -168,7 +168,7 @@ def traceable(
             return rewrapped
         _check(fn)
         recipe = Recipe(fn, name, kind, make_inherited(tags, metadata, project_name))
-        recipe.process(process_inputs, process_outputs, process_chunk, reduce_fn)
+        recipe.set_hooks(process_inputs, process_outputs, process_chunk, reduce_fn)
         recipe.is_enabled = enabled is None or bool(enabled)
         traced: F = _traced(fn, recipe)
         if recipe.fills_run_tree:
@@ -219,8 +219,8 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
-        if kwargs and recipe.is_addressed(kwargs):
-            context, recipe_of_call = recipe.with_extra(kwargs)
+        if kwargs and recipe.has_call_options(kwargs):
+            context, recipe_of_call = recipe.take_call_options(kwargs)
             with context:
                 try:
                     return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
@@ -283,8 +283,8 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
-        if kwargs and recipe.is_addressed(kwargs):
-            context, recipe_of_call = recipe.with_extra(kwargs)
+        if kwargs and recipe.has_call_options(kwargs):
+            context, recipe_of_call = recipe.take_call_options(kwargs)
             with context:
                 try:
                     return _traced_function(fn, recipe_of_call)(*args, **kwargs)

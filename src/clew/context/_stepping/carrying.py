@@ -17,7 +17,7 @@ from typing import Any, Callable, Iterable, Tuple
 
 from clew._shared.incidents import report
 
-__all__ = ("Carried", "Registration", "carried_values", "carriers", "live_carrier", "pairs", "publish")
+__all__ = ("Carried", "Registration", "carriers", "carrying_arguments", "live_carrier", "pairs", "publish")
 
 
 class Registration:
@@ -25,11 +25,11 @@ class Registration:
     One registered accessor: functions that read its value, swap one in, and swap it back. None of them raises.
     """
 
-    __slots__ = ("accessor", "get", "is_cleared_when_detached", "place", "swap_back", "swap_in", "times")
+    __slots__ = ("accessor", "get", "is_cleared_when_detached", "registered_at", "swap_back", "swap_in", "times")
 
-    def __init__(self, accessor: Any, place: str, *, is_cleared_when_detached: bool) -> None:
+    def __init__(self, accessor: Any, registered_at: str, *, is_cleared_when_detached: bool) -> None:
         self.accessor = accessor
-        self.place = place
+        self.registered_at = registered_at
         self.is_cleared_when_detached = is_cleared_when_detached
         self.times = 0  # how often the same accessor was registered
         self.get: Callable[[], Any] = partial(_get, accessor, None)
@@ -54,12 +54,10 @@ def publish(registrations: Iterable[Registration]) -> None:
     registered = tuple(registrations)
 
 
-_MISSING = object()
-_IS_NONE = object()  # the value None; None itself means no value
 _UNKNOWN = object()
 
 
-def carried_values() -> Carried:
+def carrying_arguments() -> Carried:
     """
     Return the first arguments of a call that runs with this thread's current accessor values.
     """

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Callable, Mapping
 
 from clew.context._stepping import carrying
-from clew.context._stepping.carrying import Carried, carried_values
+from clew.context._stepping.carrying import Carried, carrying_arguments
 from clew.context._stepping.neighbours import fork_scopes, leave_loop_behind, loaded, take_loop_from_here
 from clew.errors import ContextInUseError
 
@@ -45,7 +45,7 @@ def capture_carried() -> Carried:
     """
     Return this thread's accessor values, ready to stand before a function and its arguments in a call.
     """
-    return carried_values() if carrying.registered else ()
+    return carrying_arguments() if carrying.registered else ()
 
 
 def runner(context: Context, carried: Carried, keywords: Mapping[str, Any] = _NONE) -> Callable[..., Any]:

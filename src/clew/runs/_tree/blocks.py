@@ -32,7 +32,7 @@ __all__ = (
     "report_foreign_exit",
     "reset_current",
     "set_current",
-    "skip_left_blocks",
+    "skip_exited_runs",
 )
 
 
@@ -46,12 +46,12 @@ class ScopeOptions:
 
     __slots__ = (
         "before",
+        "has_exited_early",
         "inherited",
-        "is_carried",
         "is_enabled",
-        "is_left",
         "is_recorded",
         "is_sampled",
+        "is_suspended",
         "linked",
         "under",
     )
@@ -64,8 +64,8 @@ class ScopeOptions:
     is_recorded: bool
     # Only in a `tracing_context`: the run, the options and the baggage that were current before the block.
     before: Tuple[Optional[Identity], ScopeOptions, Optional[Baggage]]
-    is_left: bool  # the block exited before a block inside it did
-    is_carried: bool  # a generator was suspended inside the block, so the block may exit in another context
+    has_exited_early: bool  # the block exited before a block inside it did
+    is_suspended: bool  # a generator was suspended inside the block, so the block may exit in another context
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class ScopeOptions:
         self.is_enabled = is_enabled
         self.is_sampled = is_sampled
         self.is_recorded = is_enabled and is_sampled
-        self.is_left = self.is_carried = False
+        self.has_exited_early = self.is_suspended = False
 
 
 _OUTSIDE = ScopeOptions(None)
@@ -140,26 +140,26 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
     if current_identity.get() is not identity:
         # Another block is open inside this one, and its run stays current. Note where to go when that block exits:
         # it must not make this block's ended run current again.
-        identity.exited_to = before
+        identity.run_before = before
         report_exit_out_of_order(f"the trace block {identity.name!r}")
         return
     try:
         current_identity.reset(token)
     except ValueError:
-        if not hasattr(identity, "is_carried"):
+        if not hasattr(identity, "is_suspended"):
             report_foreign_exit()
             return
         # The block is open inside a generator whose consumer continued it in another context.
         current_identity.set(before)
-    skip_left_blocks(before)
+    skip_exited_runs(before)
 
 
-def skip_left_blocks(identity: Optional[Identity]) -> None:
+def skip_exited_runs(identity: Optional[Identity]) -> None:
     """
     Make the nearest run above `identity` current whose block has not exited out of order.
     """
-    while identity is not None and hasattr(identity, "exited_to"):
-        identity = identity.exited_to
+    while identity is not None and hasattr(identity, "run_before"):
+        identity = identity.run_before
         current_identity.set(identity)
 
 

@@ -128,13 +128,13 @@ class Identity:
         "_id_text",
         "_order",
         "depth",
-        "exited_to",
         "inherited",
-        "is_carried",
+        "is_suspended",
         "linked",
         "live",
         "name",
         "parent",
+        "run_before",
         "start_time_ns",
     )
 
@@ -147,8 +147,8 @@ class Identity:
     _order: Optional[str]  # the dotted order, None until first needed
     # The slots below stay unset until they have a value, which keeps the start of a run cheap.
     live: Any  # the RunTree, while the run is open
-    exited_to: Optional[Identity]  # set when the run's `trace` block exits out of order: the run before the block
-    is_carried: bool  # set when a generator is suspended inside the run's `trace` block
+    run_before: Optional[Identity]  # set when the run's `trace` block exits out of order: the run before the block
+    is_suspended: bool  # set when a generator is suspended inside the run's `trace` block
     linked: Tuple[Identity, ...]  # the links of a detached root, or of headers that name two parents
     # Whether the trace is recorded. Traces that begin here are, unless a subclass says otherwise.
     is_sampled: ClassVar[bool] = True

@@ -62,18 +62,18 @@ class Recipe:
     """
 
     __slots__ = (
+        "_config_is_for_run",
         "_fn",
+        "_function_recipe",
         "_id_text",
         "_name",
         "_on_end",
-        "_origin",
         "_own",
         "_place_of_run_tree",
         "_process_inputs",
         "_read_inputs",
         "_reduce",
         "_run_type",
-        "_takes_config",
         "copy_chunk",
         "copy_result",
         "fills_run_tree",
@@ -99,11 +99,11 @@ class Recipe:
         self._place_of_run_tree = signature.place_of(_RUN_TREE)
         # A function that is traced twice gets the inner run, which is current when it is called.
         self.fills_run_tree = self._place_of_run_tree is not None and self._place_of_run_tree >= 0 and not _fills(fn)
-        self._takes_config = not signature.takes("config")
+        self._config_is_for_run = not signature.takes("config")
         # Created at the first recorded call: reading a signature is too slow for import time.
         self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
         # Only for one call with options of its own: the function's own recipe, and the options.
-        self._origin: Optional[Recipe] = None
+        self._function_recipe: Optional[Recipe] = None
         self._id_text: Optional[str] = None
         self._on_end: Optional[Callable[[RunTree], object]] = None
 
@@ -112,7 +112,7 @@ class Recipe:
         state = {name: getattr(self, name) for name in self.__slots__}
         return None, {**state, "_read_inputs": None}
 
-    def process(
+    def set_hooks(
         self,
         process_inputs: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]],
         process_outputs: Optional[Callable[[Any], Mapping[str, Any]]],
@@ -148,7 +148,7 @@ class Recipe:
         """
         return self.copy_chunk is copy_value
 
-    def copy_chunks(self, chunks: List[Any]) -> Any:
+    def recorded_output(self, chunks: List[Any]) -> Any:
         """
         Return the recorded output of a stream.
         """
@@ -177,7 +177,7 @@ class Recipe:
         around = _get_options()
         if not around.is_recorded:
             return None
-        parent, digits = _current(), None
+        parent, id_digits = _current(), None
         if parent is not None:
             if not parent.is_sampled:
                 return None
@@ -187,7 +187,7 @@ class Recipe:
                 decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
                 if type(decided) is not str:
                     return decided  # type: ignore[return-value]  # an UnsampledRoot, which the wrappers know
-                digits = decided
+                id_digits = decided
             else:  # what `decide` does, written out: most calls of a sampled service take this way
                 try:
                     number = next_random_number()
@@ -200,16 +200,16 @@ class Recipe:
                     root._number = number
                     root._id_text = None
                     return root  # type: ignore[return-value]  # as above
-                digits = digits_of(number)
+                id_digits = digits_of(number)
         run = None
         try:
             read = self._read_inputs or self._make_reader()
             try:
                 inputs = read(*args, **kwargs)
             except TypeError:  # the function will refuse these arguments, too, with its own error
-                inputs = self._unsorted_inputs(args, kwargs)
-            run = open_run(parent, around, self._name, self._run_type, inputs, self._own, digits)
-            if self._origin is not None:
+                inputs = self._unbound_inputs(args, kwargs)
+            run = open_run(parent, around, self._name, self._run_type, inputs, self._own, id_digits)
+            if self._function_recipe is not None:
                 self._apply_call_options(run)
             if not self.starts_late:
                 for hook in _hooks.start_hooks:
@@ -262,7 +262,7 @@ class Recipe:
         Return the arguments of a call with `run_tree` added, unless the caller has passed it.
         """
         place = self._place_of_run_tree or 0
-        is_passed = self._is_passed(args)
+        is_passed = self._passes_run_tree_by_position(args)
         if kwargs.get(_RUN_TREE) is not None or (is_passed and args[place] is not None):
             return args, kwargs
         if isinstance(run, UnsampledRoot):
@@ -273,11 +273,11 @@ class Recipe:
             return (*args[:place], run, *args[place + 1 :]), kwargs
         return args, {**kwargs, _RUN_TREE: run}
 
-    def _is_passed(self, args: Tuple[Any, ...]) -> bool:
+    def _passes_run_tree_by_position(self, args: Tuple[Any, ...]) -> bool:
         return len(args) > (self._place_of_run_tree or 0)
 
     def _make_reader(self) -> Callable[..., Dict[str, Any]]:
-        origin = self if self._origin is None else self._origin
+        origin = self if self._function_recipe is None else self._function_recipe
         if origin._read_inputs is None:
             if self.fills_run_tree:
                 origin._read_inputs = self._reader_without_run_tree()
@@ -290,18 +290,20 @@ class Recipe:
         read = input_reader(self._fn, self._process_inputs, without=(_RUN_TREE,))
 
         def read_call(*args: Any, **kwargs: Any) -> Dict[str, Any]:
-            # `run_tree` is filled in later, once there is a run.
-            return read(*args, **kwargs) if self._is_passed(args) else read(*args, **{**kwargs, _RUN_TREE: None})
+            # The signature may require `run_tree`, which is filled in later, once there is a run.
+            if not self._passes_run_tree_by_position(args):
+                kwargs[_RUN_TREE] = None
+            return read(*args, **kwargs)
 
         return read_call
 
-    def is_addressed(self, kwargs: Dict[str, Any]) -> bool:
+    def has_call_options(self, kwargs: Dict[str, Any]) -> bool:
         """
         Return whether a call has options for its run: ``langsmith_extra=``, or LangChain's ``config=``.
         """
-        return _EXTRA in kwargs or (self._takes_config and "config" in kwargs)
+        return _EXTRA in kwargs or (self._config_is_for_run and "config" in kwargs)
 
-    def with_extra(self, kwargs: Dict[str, Any]) -> Tuple[ContextManager[None], Recipe]:
+    def take_call_options(self, kwargs: Dict[str, Any]) -> Tuple[ContextManager[None], Recipe]:
         """
         Take the options for the run out of the arguments of a call.
 
@@ -310,7 +312,7 @@ class Recipe:
         """
         options: Dict[str, Any] = dict(check_mapping(kwargs.pop(_EXTRA, None) or {}, _EXTRA))
         config = options.pop("config", None)
-        if self._takes_config:
+        if self._config_is_for_run:
             config = kwargs.pop("config", None) or config
         if config is not None:
             options = {
@@ -328,14 +330,14 @@ class Recipe:
         recipe = Recipe(self._fn, self._name if name is None else name, self._run_type, own)
         for each in ("_process_inputs", "_reduce", "copy_result", "copy_chunk", "is_enabled", "starts_late"):
             setattr(recipe, each, getattr(self, each))
-        recipe._origin = self
+        recipe._function_recipe = self
         recipe._id_text = None if run_id is None else check_id(run_id)
         recipe._on_end = None if on_end is None else _checked_hook(on_end)
         if parent is None:
             return nullcontext(), recipe
         return block_under(parent), recipe
 
-    def _unsorted_inputs(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Dict[str, Any]:
+    def _unbound_inputs(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Dict[str, Any]:
         if self._process_inputs is None:
             return {"args": copy_value(args), "kwargs": copy_value(kwargs)}
         return process_payload(self._process_inputs, {"args": args, "kwargs": kwargs}, "inputs")

@@ -49,7 +49,7 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out: a call for each 
                 sent = yield slot.pop()
                 if sent is None:
                     identity, around, add = stream.identity, stream.options, stream.chunks.append
-                    most, longest = stream.plain()
+                    most, longest = stream.limits_of_uncopied_texts()
                     before = get_current()  # for an interrupt that arrives before there is a token
                     for _ in repeated(None, most):
                         if get_around() is not around:
@@ -142,7 +142,7 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                         token = stream.enter(around)
                         slot.append(await step(next_, repeated(operation)))
                 except GeneratorExit:
-                    token = stream.unless_collected(token)
+                    token = stream.token_unless_collected(token)
                     raise
                 finally:
                     stream.leave(token, before, around)
@@ -152,7 +152,7 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                 sent = yield slot.pop()
                 if sent is None:
                     identity, around, add = stream.identity, stream.options, stream.chunks.append
-                    most, longest = stream.plain()
+                    most, longest = stream.limits_of_uncopied_texts()
                     for _ in repeated(None, most):
                         if get_around() is not around:
                             break
@@ -162,7 +162,7 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                             token = set_current(identity)
                             item = await plain_step
                         except GeneratorExit:
-                            token = stream.unless_collected(token)
+                            token = stream.token_unless_collected(token)
                             raise
                         finally:
                             if token is not None and get_current() is identity and get_around() is around:

@@ -52,14 +52,14 @@ class StreamRun(Collectable):
     """
 
     __slots__ = (
-        "_bottom",
-        "_carried",
+        "_block_baggage",
+        "_identity_at_call",
         "_is_unseen",
+        "_is_unstarted",
         "_left_out",
-        "_origin",
+        "_options_at_call",
         "_recipe",
         "_run",
-        "_starts",
         "chunks",
         "identity",
         "options",
@@ -69,17 +69,17 @@ class StreamRun(Collectable):
     identity: Optional[Identity]
     _run: Optional[RunTree]  # None once it has ended
     # The outermost `tracing_context` block open in the suspended body, and the baggage inside and outside of it.
-    _carried: Optional[Tuple[ScopeOptions, Optional[Baggage], Optional[Baggage]]]
+    _block_baggage: Optional[Tuple[ScopeOptions, Optional[Baggage], Optional[Baggage]]]
 
-    def __init__(self, recipe: Recipe, run: Optional[RunTree], *, starts: bool, is_unseen: bool = False) -> None:
+    def __init__(self, recipe: Recipe, run: Optional[RunTree], *, starts_late: bool, is_unseen: bool = False) -> None:
         self._reference = ref(self, CALLBACK)
         self._recipe = recipe
         self._run = run
-        self._starts = starts
+        self._is_unstarted = starts_late
         self._is_unseen = is_unseen  # nobody can have read the run's ids before it starts
-        self.identity = self._bottom = _current() if run is None else run._identity
-        self.options = self._origin = _get_options()
-        self._carried = None
+        self.identity = self._identity_at_call = _current() if run is None else run._identity
+        self.options = self._options_at_call = _get_options()
+        self._block_baggage = None
         self.chunks: List[Any] = []
         self._left_out = 0
 
@@ -88,16 +88,16 @@ class StreamRun(Collectable):
         """
         Return the state of a stream that is not recorded, with `root` as the run that is current in its body.
         """
-        stream = cls(recipe, None, starts=False)
-        stream.identity = stream._bottom = root
+        stream = cls(recipe, None, starts_late=False)
+        stream.identity = stream._identity_at_call = root
         return stream
 
     def begin(self) -> Callable[..., Any]:
         """
         Start the run, unless the call has started it. Return the function that makes the steps of a generator.
         """
-        if self._starts:
-            self._starts = False
+        if self._is_unstarted:
+            self._is_unstarted = False
             if self._run is not None:
                 self._recipe.start_late(self._run, is_unseen=self._is_unseen)
         return self.step
@@ -156,40 +156,40 @@ class StreamRun(Collectable):
             inside = inside.parent
         if is_awaiting and inside is not None:
             # The collector runs in the context of the abandoned step: the stream's run, or one below it, is current.
-            self._carry(here, block)
+            self._mark_suspended_blocks(here, block)
         else:
             self.enter(block)
 
-    def unless_collected(self, token: Optional[Token[Optional[Identity]]]) -> Optional[Token[Optional[Identity]]]:
+    def token_unless_collected(self, token: Optional[Token[Optional[Identity]]]) -> Optional[Token[Optional[Identity]]]:
         """
         Return the token for `leave` when an awaiting step is closed; None if the collector closes it.
         """
         return None if self.is_collected() else token
 
-    def _enter_block(self) -> None:
+    def _set_body_options(self) -> None:
         _set_options(self.options)
-        if self._carried is not None and self.options is not self._origin:
-            block, inside, _ = self._carried
-            self._carried = block, inside, current_baggage.get()
+        if self._block_baggage is not None and self.options is not self._options_at_call:
+            block, inside, _ = self._block_baggage
+            self._block_baggage = block, inside, current_baggage.get()
             current_baggage.set(inside)
 
-    def _leave_block(self, block: ScopeOptions, around: ScopeOptions) -> None:
+    def _restore_consumer_options(self, block: ScopeOptions, around: ScopeOptions) -> None:
         self.options = block
         _set_options(around)
         outermost = self._outermost(block)
         if outermost is None:
             return
         outside = outermost.before[2]
-        if self._carried is not None and self._carried[0] is outermost:
-            outside = self._carried[2]
-        self._carried = outermost, current_baggage.get(), outside
+        if self._block_baggage is not None and self._block_baggage[0] is outermost:
+            outside = self._block_baggage[2]
+        self._block_baggage = outermost, current_baggage.get(), outside
         current_baggage.set(outside)
 
     def _outermost(self, block: ScopeOptions) -> Optional[ScopeOptions]:
         # The outermost of the blocks that the body has opened.
-        while block is not self._origin and hasattr(block, "before"):
+        while block is not self._options_at_call and hasattr(block, "before"):
             _, around, _ = block.before
-            if around is self._origin:
+            if around is self._options_at_call:
                 return block
             block = around
         return None
@@ -199,7 +199,7 @@ class StreamRun(Collectable):
         Make the body's run current until `leave`.
         """
         if around is not self.options:
-            self._enter_block()
+            self._set_body_options()
         return _set_current(self.identity)
 
     def leave(
@@ -226,25 +226,25 @@ class StreamRun(Collectable):
         if here is self.identity and block is around is self.options:
             return
         self.identity = here
-        self._carry(here, block)
+        self._mark_suspended_blocks(here, block)
         if not (block is around is self.options):
-            self._leave_block(block, around)
+            self._restore_consumer_options(block, around)
 
-    def _carry(self, here: Optional[Identity], block: ScopeOptions) -> None:
+    def _mark_suspended_blocks(self, here: Optional[Identity], block: ScopeOptions) -> None:
         """
         Mark the blocks that are open in the suspended body: they may exit in another context than they entered.
         """
         while True:
-            above = self._bottom if block is self._origin else block.under
-            while here is not None and here is not above and not hasattr(here, "is_carried"):
-                here.is_carried = True
+            above = self._identity_at_call if block is self._options_at_call else block.under
+            while here is not None and here is not above and not hasattr(here, "is_suspended"):
+                here.is_suspended = True
                 here = here.parent
-            if block is self._origin or not hasattr(block, "before"):
+            if block is self._options_at_call or not hasattr(block, "before"):
                 return
-            block.is_carried = True
+            block.is_suspended = True
             here, block, _ = block.before
 
-    def plain(self) -> Tuple[int, int]:
+    def limits_of_uncopied_texts(self) -> Tuple[int, int]:
         """
         Return how many of the next items may be recorded without a copy if they are texts, and their largest length.
         """
@@ -286,7 +286,7 @@ class StreamRun(Collectable):
         if self._left_out:
             chunks.append(f"<cut: {len(chunks) + self._left_out} chunks>")
         try:
-            run._result = self._recipe.copy_chunks(chunks)
+            run._result = self._recipe.recorded_output(chunks)
         finally:
             if is_closed or isinstance(error, GeneratorExit):
                 run._close("cancelled")
@@ -297,7 +297,7 @@ class StreamRun(Collectable):
 
     def __del__(self) -> None:
         # The generator was never closed: it was not started, or no event loop was there to close it.
-        if self._run is not None and not self._starts:
+        if self._run is not None and not self._is_unstarted:
             with suppress(Exception):  # at interpreter exit, global names may be gone
                 self._copy().run(partial(self.end, GeneratorExit(), is_closed=True))
 

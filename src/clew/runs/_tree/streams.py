@@ -62,27 +62,27 @@ class TracedGeneratorFunction(FunctionLike):
         Return a generator, or an async generator, whose run starts at its first step.
         """
         recipe = self._recipe
-        if kwargs and recipe.is_addressed(kwargs):
-            context, recipe = recipe.with_extra(kwargs)
+        if kwargs and recipe.has_call_options(kwargs):
+            context, recipe = recipe.take_call_options(kwargs)
             with context:
-                return self._called(recipe, args, kwargs, is_addressed=True)
+                return self._called(recipe, args, kwargs, has_call_options=True)
         return self._called(recipe, args, kwargs)
 
-    def _called(self, recipe: Recipe, args: Any, kwargs: Any, *, is_addressed: bool = False) -> Any:
+    def _called(self, recipe: Recipe, args: Any, kwargs: Any, *, has_call_options: bool = False) -> Any:
         is_recorded = _hooks.start_hooks and recipe.is_enabled
         run = recipe.start(args, kwargs) if is_recorded else None
         if recipe.fills_run_tree:
             args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
-            if is_recorded or (is_addressed and _hooks.start_hooks):
-                return self.driven(StreamRun(recipe, None, starts=False), self._fn, args, kwargs)
+            if is_recorded or (has_call_options and _hooks.start_hooks):
+                return self.driven(StreamRun(recipe, None, starts_late=False), self._fn, args, kwargs)
             return self._fn(*args, **kwargs)
         # A callable other than a plain function may run code at its call, such as to open a run of its own.
         is_plain = type(self._fn) is FunctionType
         call = self._fn if is_plain else _under(run, self._fn)
         if isinstance(run, UnsampledRoot):
             return self.driven(StreamRun.below(run, recipe), call, args, kwargs)
-        return self.driven(StreamRun(recipe, run, starts=True, is_unseen=is_plain), call, args, kwargs)
+        return self.driven(StreamRun(recipe, run, starts_late=True, is_unseen=is_plain), call, args, kwargs)
 
 
 def _under(run: RunTree, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,7 +113,7 @@ class _StreamObject(StreamRun):
     _copied: Optional[Context]
 
     def __init__(self, recipe: Recipe, run: Optional[RunTree]) -> None:
-        super().__init__(recipe, run, starts=False)
+        super().__init__(recipe, run, starts_late=False)
 
     def run_last(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """
@@ -229,7 +229,7 @@ def streamed(result: Any, recipe: Recipe, run: RunTree) -> Any:
     if kind is GeneratorType or kind is AsyncGeneratorType:
         # A generator that the program keeps could be read past the driver, and would be closed with it.
         is_alone = is_fresh(result) and _references_to(result) <= _ALONE
-        return _driving(result, StreamRun(recipe, run, starts=False)) if is_alone else None
+        return _driving(result, StreamRun(recipe, run, starts_late=False)) if is_alone else None
     is_stream = type(kind) is StreamType or any(has_special(kind, name) for name in _STREAMS_HAVE)
     return stand_in(result, _StreamObject(recipe, run)) if is_stream else None
 
@@ -243,7 +243,7 @@ def in_place(result: Any, recipe: Recipe) -> Any:
     """
     kind = type(result)
     if (kind is GeneratorType or kind is AsyncGeneratorType) and is_fresh(result) and _references_to(result) <= _ALONE:
-        return _driving(result, StreamRun(recipe, None, starts=False))
+        return _driving(result, StreamRun(recipe, None, starts_late=False))
     return result
 
 
