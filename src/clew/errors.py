@@ -9,6 +9,7 @@ Errors inside clew, for example in an exporter or a finaliser, do not reach the 
     ├── ArgumentTypeError    (TypeError)       an argument has the wrong type
     ├── ArgumentValueError   (ValueError)      an argument has the right type and a wrong value
     ├── ContextInUseError    (RuntimeError)    another task or thread is running in a shared context
+    ├── LifetimeError        (AssertionError)  a test found an object alive, or memory that grows
     ├── MissingExtraError    (ImportError)     an optional package is not installed
     ├── NotInstalledError    (RuntimeError)    uninstall() was called more often than install()
     ├── RunLookupError       (LookupError)     no run, or several, where one is expected
@@ -25,6 +26,7 @@ __all__ = (
     "ArgumentValueError",
     "ClewError",
     "ContextInUseError",
+    "LifetimeError",
     "MissingExtraError",
     "NotInstalledError",
     "RunLookupError",
@@ -61,6 +63,12 @@ class ArgumentValueError(ClewError, ValueError):
 class ContextInUseError(ClewError, RuntimeError):
     """
     Another task or thread is running in a context that was to be shared. A context can be entered once at a time.
+    """
+
+
+class LifetimeError(ClewError, AssertionError):
+    """
+    An object is alive after its use, or a chain of jobs grows; see `clew.testing.lifetimes`.
     """
 
 

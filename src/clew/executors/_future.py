@@ -7,7 +7,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Callable, MutableMapping, Optional, Type, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from clew.context._stepping.entering import runner_for_thread
 
@@ -64,15 +64,17 @@ def with_context_callbacks(future: Future[T]) -> Future[T]:
     return future
 
 
-# For each class of futures: the class derived from it and from ContextFuture.
-_derived_classes: MutableMapping[Type[Any], Type[Any]] = WeakKeyDictionary()
+# For each class of futures: the class derived from it and from ContextFuture. Weak, because a derived class refers to
+# its base, which is the key. Classes are in reference cycles, so one that is in use is seldom derived twice.
+_derived_classes: MutableMapping[Type[Any], ref[Type[Any]]] = WeakKeyDictionary()
 
 
 def _derived(future_class: Type[Any]) -> Type[Any]:
-    derived = _derived_classes.get(future_class)
+    known = _derived_classes.get(future_class)
+    derived = None if known is None else known()
     if derived is None:
         names = {"__module__": future_class.__module__, "__qualname__": future_class.__qualname__, "__slots__": ()}
         # Two threads may each make one at the same time; both classes work.
         derived = type(future_class.__name__, (ContextFuture, future_class), names)
-        _derived_classes[future_class] = derived
+        _derived_classes[future_class] = ref(derived)
     return derived

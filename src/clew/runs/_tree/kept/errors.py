@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from weakref import WeakKeyDictionary
 
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing
 from clew.runs._tree.kept.objects import cut
@@ -120,13 +121,20 @@ def _summary_of(frame: _Frame) -> Any:
 _CACHED_FRAMES = 512
 
 
-@lru_cache(maxsize=_CACHED_FRAMES)
+# By instruction. `co_positions` is an iterator, which is read up to the instruction.
+_positions: WeakKeyDictionary[CodeType, Dict[int, Tuple[Optional[int], ...]]] = WeakKeyDictionary()
+
+
 def _position(code: Any, instruction: int) -> Tuple[Optional[int], ...]:
-    # Cached: `co_positions` is an iterator, which is read up to the instruction.
     unknown = (None, None, None, None)
     if instruction < 0:  # the frame of a generator that has not started
         return unknown
-    position: Tuple[Optional[int], ...] = next(islice(code.co_positions(), instruction // 2, None), unknown)
+    known = _positions.get(code)
+    if known is None:
+        known = _positions[code] = {}
+    position = known.get(instruction)
+    if position is None:
+        position = known[instruction] = next(islice(code.co_positions(), instruction // 2, None), unknown)
     return position
 
 
