@@ -62,6 +62,7 @@ def drive_traced(  # noqa: C901, PLR0912, PLR0915  written out: a call for each 
                                 reset_current(token)
                             else:
                                 stream.leave(token, before, around)
+                                token = None  # before `around` changes, which a second `leave` would restore
                                 identity, around = stream.identity, stream.options
                             token = None
                         if type(item) is str and len(item) < longest:
@@ -172,6 +173,7 @@ async def drive_async_traced(  # noqa: C901, PLR0912, PLR0915  written out, as `
                                     stream.leave(token, before, around)
                             else:
                                 stream.leave(token, before, around)
+                                token = None  # before `around` changes, which a second `leave` would restore
                                 identity, around = stream.identity, stream.options
                             token = None
                         if type(item) is str and len(item) < longest:

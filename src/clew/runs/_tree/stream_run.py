@@ -108,15 +108,17 @@ class StreamRun(Collectable):
         """
         before, around, token = _current(), _get_options(), None
         try:
-            token = self.enter(around)
-            chunk = fn(*args)
+            try:
+                token = self.enter(around)
+                chunk = fn(*args)
+            finally:
+                self.leave(token, before, around)
         except BaseException as error:
-            self.leave(token, before, around)
+            self.leave(token, before, around)  # an interrupt may have ended the first `leave`
             self.end(error, is_closed=isinstance(getattr(fn, "__self__", None), Exit))
             raise
         finally:
             del args  # they may hold an exception whose traceback holds this frame
-        self.leave(token, before, around)
         if chunk is None and fn.__name__ == "close":
             self.end(sys.exc_info()[1] or GeneratorExit(), is_closed=False)
         else:
@@ -167,23 +169,25 @@ class StreamRun(Collectable):
         return None if self.is_collected() else token
 
     def _set_body_options(self) -> None:
+        if self._block_baggage is None or self.options is self._options_at_call:
+            _set_options(self.options)
+            return
+        # The consumer may have set other baggage since the last step. Keep it first: once the options are the body's,
+        # `leave` restores it.
+        block, inside, _ = self._block_baggage
+        self._block_baggage = block, inside, current_baggage.get()
         _set_options(self.options)
-        if self._block_baggage is not None and self.options is not self._options_at_call:
-            block, inside, _ = self._block_baggage
-            self._block_baggage = block, inside, current_baggage.get()
-            current_baggage.set(inside)
+        current_baggage.set(inside)
 
     def _restore_consumer_options(self, block: ScopeOptions, around: ScopeOptions) -> None:
-        self.options = block
-        _set_options(around)
         outermost = self._outermost(block)
-        if outermost is None:
-            return
-        outside = outermost.before[2]
-        if self._block_baggage is not None and self._block_baggage[0] is outermost:
-            outside = self._block_baggage[2]
-        self._block_baggage = outermost, current_baggage.get(), outside
-        current_baggage.set(outside)
+        if outermost is not None:
+            outside = outermost.before[2]
+            if self._block_baggage is not None and self._block_baggage[0] is outermost:
+                outside = self._block_baggage[2]
+            self._block_baggage = outermost, current_baggage.get(), outside
+            current_baggage.set(outside)
+        _set_options(around)  # last, for `leave`: once these are the consumer's, the baggage is as well
 
     def _outermost(self, block: ScopeOptions) -> Optional[ScopeOptions]:
         # The outermost of the blocks that the body has opened.
@@ -208,27 +212,37 @@ class StreamRun(Collectable):
         """
         Restore the run that was current before `enter`, even if entering was interrupted.
         """
-        here = _current()
+        here, block = _current(), _get_options()
         if token is None:
-            if here is self.identity and not self.is_collected():
-                _set_current(before)
+            if not self.is_collected():
+                self._undo_enter(before, around)
             return
+        identity, options = self.identity, self.options
+        self.identity, self.options = here, block  # before the reset, after which an interrupt would lose them
         try:
             _reset_current(token)
-        except RuntimeError:
-            return  # the token was used: an interrupt arrived after the reset
+        except RuntimeError:  # an interrupt arrived in the first `leave`, after this reset
+            self.identity, self.options = identity, options
         except ValueError:  # the step was requested in one context and awaited in another one
-            if here is self.identity:  # the other one is a copy of the first
+            self.identity, self.options = identity, options
+            if here is identity:  # the other one is a copy of the first
                 _set_current(before)
             report_foreign_exit()
             return
-        block = _get_options()
-        if here is self.identity and block is around is self.options:
-            return
-        self.identity = here
-        self._mark_suspended_blocks(here, block)
-        if not (block is around is self.options):
+        else:
+            if here is identity and block is around is options:
+                return
+            self._mark_suspended_blocks(here, block)
+        if block is not around:
             self._restore_consumer_options(block, around)
+
+    def _undo_enter(self, before: Optional[Identity], around: ScopeOptions) -> None:
+        if _current() is self.identity:
+            _set_current(before)
+        if _get_options() is not around:
+            if self._block_baggage is not None and self.options is not self._options_at_call:
+                current_baggage.set(self._block_baggage[2])
+            _set_options(around)
 
     def _mark_suspended_blocks(self, here: Optional[Identity], block: ScopeOptions) -> None:
         """

@@ -133,15 +133,17 @@ class _StreamObject(StreamRun):
         self._called = name = getattr(fn, "__name__", "")
         before, around, token = _current(), _get_options(), None
         try:
-            token = self.enter(around)
-            result = fn(*args, **kwargs)
+            try:
+                token = self.enter(around)
+                result = fn(*args, **kwargs)
+            finally:
+                self.leave(token, before, around)
         except BaseException as error:
-            self.leave(token, before, around)
+            self.leave(token, before, around)  # as in `StreamRun.step`
             self.end(error, is_closed=False)
             raise
         finally:
             del args
-        self.leave(token, before, around)
         if name in ("next", "__next__", "send"):
             self.add(result)
         elif name in ("close", "__exit__") and not isawaitable(result):
@@ -169,16 +171,19 @@ class _StreamObject(StreamRun):
                     del args
         before, around, token = _current(), _get_options(), None
         try:
-            token = self.enter(around)
-            return fn(*args)
+            try:
+                token = self.enter(around)
+                return fn(*args)
+            finally:
+                self.leave(token, before, around)
         except StopIteration as item:  # an async generator returns an item by it
             self.add(item.value)
             raise
         except BaseException as error:
+            self.leave(token, before, around)  # as in `StreamRun.step`
             self.end(error, is_closed=False)
             raise
         finally:
-            self.leave(token, before, around)
             del args
 
     async def stepped(self, awaitable: Any) -> Any:
@@ -186,14 +191,19 @@ class _StreamObject(StreamRun):
         Await the result of an async method of the stream with the run current, and record the item or the end.
         """
         name, before, around, token = self._called, _current(), _get_options(), None
+        has_left = False
         try:
-            token = self.enter(around)
-            result = await awaitable
+            try:
+                token = self.enter(around)
+                result = await awaitable
+            finally:
+                self.leave(token, before, around)
+                has_left = True
         except BaseException as error:
-            self.leave(token, before, around)
+            if not has_left:  # an interrupt has ended `leave`, which counts an exit in another context once
+                self.leave(token, before, around)
             self.end(error, is_closed=False)
             raise
-        self.leave(token, before, around)
         if name in ("__anext__", "asend"):
             self.add(result)
         elif name in ("aclose", "close", "__aexit__"):
