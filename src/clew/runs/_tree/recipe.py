@@ -9,16 +9,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from functools import partial
 from types import FunctionType
-from typing import (
-    Any,
-    Callable,
-    ContextManager,
-    Dict,
-    List,
-    Mapping,
-    Optional,
-    Tuple,
-)
+from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Tuple
 from weakref import WeakSet
 
 from clew._shared.incidents import report
@@ -74,16 +65,20 @@ class Recipe:
         "_read_inputs",
         "_reduce",
         "_run_type",
+        "copies_chunks",
         "copy_chunk",
         "copy_result",
         "fills_run_tree",
         "is_enabled",
+        "reduces",
         "starts_late",
     )
 
     # From a return value, or one item of a stream, to the recorded value.
     copy_result: Callable[[Any], Any]
     copy_chunk: Callable[[Any], Any]
+    copies_chunks: bool  # items are recorded as copies, without a hook
+    reduces: bool  # there is a `reduce_fn`, which needs all items of a stream at its end
     fills_run_tree: bool
     is_enabled: bool
     starts_late: bool  # the run of a generator starts at its first step; as an argument of `start` it would be slower
@@ -97,12 +92,12 @@ class Recipe:
         self.starts_late = False
         signature = Signature(fn)
         self._place_of_run_tree = signature.place_of(_RUN_TREE)
-        # A function that is traced twice gets the inner run, which is current when it is called.
+        # Not if `fn` is itself a traced function that fills in the parameter: the inner run is the current one.
         self.fills_run_tree = self._place_of_run_tree is not None and self._place_of_run_tree >= 0 and not _fills(fn)
         self._config_is_for_run = not signature.takes("config")
         # Created at the first recorded call: reading a signature is too slow for import time.
         self._read_inputs: Optional[Callable[..., Dict[str, Any]]] = None
-        # Only for one call with options of its own: the function's own recipe, and the options.
+        # Only in the recipe of one call with options of its own: the recipe of the function, and those options.
         self._function_recipe: Optional[Recipe] = None
         self._id_text: Optional[str] = None
         self._on_end: Optional[Callable[[RunTree], object]] = None
@@ -133,24 +128,12 @@ class Recipe:
             self.copy_chunk = lambda chunk: _processed_chunk(process_chunk, chunk)
         else:
             self.copy_chunk = copy_value if reduce_fn is None else _itself
-
-    @property
-    def reduces(self) -> bool:
-        """
-        Whether there is a `reduce_fn`, which needs all items of a stream at its end.
-        """
-        return self._reduce is not None
-
-    @property
-    def copies_chunks(self) -> bool:
-        """
-        Whether the items of a stream are recorded as copies, without a hook.
-        """
-        return self.copy_chunk is copy_value
+        self.copies_chunks = self.copy_chunk is copy_value
+        self.reduces = reduce_fn is not None
 
     def recorded_output(self, chunks: List[Any]) -> Any:
         """
-        Return the recorded output of a stream.
+        Return the output to record for a stream: of its items, or of what `reduce_fn` makes of them.
         """
         value: Any = chunks
         if self._reduce is not None:
@@ -163,16 +146,16 @@ class Recipe:
                     error=error,
                 )
         elif self.copy_result is copy_value:
-            return chunks  # they are copies
+            return chunks  # each was copied when it arrived
         return self.copy_result(value)
 
     def start(  # noqa: C901, PLR0912  written out, as every call runs it
         self, args: Tuple[Any, ...], kwargs: Dict[str, Any]
     ) -> Optional[RunTree]:
         """
-        Open the run of a call. Return None if it is not recorded, and the `UnsampledRoot` root of an unsampled trace.
+        Return the new run of a call, None if the call is not recorded, or the `UnsampledRoot` of an unsampled trace.
 
-        If the recipe `starts_late`, call `start_late` afterwards to start the run.
+        If the recipe `starts_late`, the start hooks are not called: call `start_late` at the first step.
         """
         around = _get_options()
         if not around.is_recorded:
@@ -183,7 +166,7 @@ class Recipe:
                 return None
         elif settings.is_sampling:
             threshold = settings.threshold
-            if threshold is None or self._id_text is not None:
+            if threshold is None or self._id_text is not None:  # a sampling function, or an id given by the caller
                 decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
                 if type(decided) is not str:
                     return decided  # type: ignore[return-value]  # an UnsampledRoot, which the wrappers know
@@ -233,7 +216,7 @@ class Recipe:
 
         Args:
             run: opened by `start`.
-            is_unseen: whether nobody can have read its ids, so that the start time in them may still change.
+            is_unseen: nobody can have read its ids, so the start time in them may still change.
         """
         identity = run._identity
         if run._status != "pending":
@@ -246,7 +229,7 @@ class Recipe:
                 identity._id_text = new_id_text(identity.start_time_ns, identity.span_id)
         if _hooks.start_hooks:
             _hooks.notify_start(run)
-        else:
+        else:  # the recording has ended since the call
             run._make_non_recording()
 
     def _apply_call_options(self, run: RunTree) -> None:
@@ -305,7 +288,7 @@ class Recipe:
 
     def take_call_options(self, kwargs: Dict[str, Any]) -> Tuple[ContextManager[None], Recipe]:
         """
-        Take the options for the run out of the arguments of a call.
+        Remove the options for the run from `kwargs`, the arguments of a call.
 
         Returns:
             The block in which to make the call, and the recipe of its run.
@@ -327,10 +310,12 @@ class Recipe:
         own = make_inherited(tags, metadata_of_extra(options, options.pop("metadata", None), _EXTRA), project_name)
         if self._own is not None:
             own = self._own if own is None else self._own.overlaid(own)
-        recipe = Recipe(self._fn, self._name if name is None else name, self._run_type, own)
-        for each in ("_process_inputs", "_reduce", "copy_result", "copy_chunk", "is_enabled", "starts_late"):
+        recipe = Recipe.__new__(Recipe)
+        for each in self.__slots__:
             setattr(recipe, each, getattr(self, each))
-        recipe._function_recipe = self
+        if name is not None:
+            recipe._name = check_name(name)
+        recipe._own, recipe._function_recipe = own, self
         recipe._id_text = None if run_id is None else check_id(run_id)
         recipe._on_end = None if on_end is None else _checked_hook(on_end)
         if parent is None:
@@ -350,7 +335,7 @@ def _itself(chunk: Any) -> Any:
 def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
     try:
         return copy_value(call_without_tracing(process, chunk))
-    except Exception as error:  # noqa: BLE001  a failing hook drops the item: it may have been there to hide it
+    except Exception as error:  # noqa: BLE001  the hook may be there to hide the item, so drop the item
         kind = type(error).__name__
         report("payloads_dropped", f"process_chunk raised {kind}, so a chunk was not recorded", error=error)
         return {"clew.dropped": f"process_chunk raised {kind}"}
