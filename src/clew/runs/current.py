@@ -82,6 +82,7 @@ def _detach(*, link: bool) -> Callable[[], None]:
     return undo
 
 
+# So `clew.context` can detach code from its run without importing this package.
 tracers.append(Tracer(_has_run_to_detach, _detach))
 
 
@@ -93,11 +94,11 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
 
     Context:
         *When*: the options apply from the entry of the block, in its context. Headers are read when the instance is
-        created. *What the callee sees*: jobs, tasks and generators that begin in the block have the options, as they
-        have any ContextVar. *What comes back*: the exit restores all options. A block that exits in another context,
-        or before a block inside it, leaves the current run unchanged and is counted in `clew.stats()`. A traced
-        generator may be suspended inside the block. In any other generator, keep the block within one step, or
-        decorate the generator function with `context_generator`. An instance serves one block.
+        created. *What the callee sees*: jobs, tasks and traced generators that begin in the block have the options. A
+        plain generator has those of the code that steps it. *What comes back*: the exit restores all options. A block
+        that exits in another context, or before a block inside it, leaves the current run unchanged and is counted in
+        `clew.stats()`. In the body of a generator the block may contain a ``yield`` if the generator function is
+        decorated with `traceable` or `context_generator`. An instance serves one block.
 
     Args:
         parent: the parent of the block's runs: a `RunTree` or `Run`; the headers of a request, in any shape that
@@ -186,7 +187,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
         if not tokens:
             return
         if current_options.get() is not self._options:
-            # A block inside this one is still open. Its exit restores what was current before this one.
+            # A block inside this one is open: its exit restores what was before this one. Or this is another context.
             self._options.has_exited_early = True
             report_exit_out_of_order("a tracing_context")
             return
@@ -201,7 +202,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
                 del self._options.before
                 report_foreign_exit()
                 return
-            # The block is open inside a generator whose consumer continued it in another context.
+            # The block is open in the body of a generator, which was continued in another context.
             before = dict(zip((current_identity, current_options, current_baggage), self._options.before))
             for variable, _ in tokens:
                 variable.set(before[variable])

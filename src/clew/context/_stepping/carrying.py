@@ -1,8 +1,8 @@
 """
 Carry the values of accessors from the capturing thread to the thread that runs in the captured context.
 
-Guarantees: an accessor that raises is counted and its value is not carried; the call still runs. After the call the
-thread has its own value again.
+Guarantees: an accessor that raises is counted, and the call still runs; if it raises at the capture, the call finds no
+value. After the call the thread has its own value again.
 
 Assumes: `registered` is read without a lock, so it is replaced as a whole.
 
@@ -22,7 +22,10 @@ __all__ = ("Carried", "Registration", "carriers", "carrying_arguments", "live_ca
 
 class Registration:
     """
-    One registered accessor: functions that read its value, swap one in, and swap it back. None of them raises.
+    One registered accessor. None of its functions raises.
+
+    `swap_in` sets a value and returns the one before it. `swap_back` restores that one, and returns the value that the
+    call has left. Both return `_UNKNOWN` if the accessor could not be read.
     """
 
     __slots__ = ("accessor", "get", "is_cleared_when_detached", "registered_at", "swap_back", "swap_in", "times")
@@ -31,14 +34,14 @@ class Registration:
         self.accessor = accessor
         self.registered_at = registered_at
         self.is_cleared_when_detached = is_cleared_when_detached
-        self.times = 0  # how often the same accessor was registered
+        self.times = 0  # how often it is registered: `register_accessor` counts
         self.get: Callable[[], Any] = partial(_get, accessor, None)
         self.swap_in: Callable[[Any], Any] = partial(_swap_in, accessor)
         self.swap_back: Callable[[Any], Any] = partial(_swap_back, accessor)
 
 
-# The captured values, as the first arguments of a call: for each accessor that was registered at the capture,
-# `call_carrying`, the registration and the value. The function and its arguments follow.
+# The captured values, as the first arguments of a call: `run(*carried, fn, *args)`. For each accessor these are
+# `call_carrying`, the registration and the value, so each `call_carrying` calls the next one.
 Carried = Tuple[Any, ...]
 
 
@@ -54,12 +57,12 @@ def publish(registrations: Iterable[Registration]) -> None:
     registered = tuple(registrations)
 
 
-_UNKNOWN = object()
+_UNKNOWN = object()  # the accessor could not be read
 
 
 def carrying_arguments() -> Carried:
     """
-    Return the first arguments of a call that runs with this thread's current accessor values.
+    Read the accessors on this thread. Return the first arguments of a call that runs with these values.
     """
     carried: Carried = ()
     for each in registered:
@@ -71,9 +74,8 @@ def call_carrying(each: Registration, value: Any, fn: Callable[..., Any], /, *ar
     """
     Return `fn(*args, **kwargs)`, called with one value swapped in on this thread.
     """
-    own: Any = _UNKNOWN
+    own = each.swap_in(value)
     try:
-        own = each.swap_in(value)
         return fn(*args, **kwargs)
     finally:
         if own is not _UNKNOWN:
@@ -89,7 +91,9 @@ def pairs(carried: Carried) -> Iterable[Tuple[Registration, Any]]:
 
 def carriers(carried: Carried) -> Tuple[Callable[..., Any], ...]:
     """
-    Return the first arguments of a series of calls, in which each call finds the values that the last one left.
+    Return the first arguments of a series of calls: `run(*carriers, fn, *args)`.
+
+    Each call finds the values that the call before it has left.
     """
     return tuple(starmap(_carrier, pairs(carried)))
 
@@ -115,23 +119,24 @@ def _carrier(each: Registration, value: Any) -> Callable[..., Any]:
 
 def live_carrier(each: Registration) -> Callable[..., Any]:
     """
-    Return the first argument of a series of calls that find the current value of their thread.
+    Return the first argument of a series of calls: `run(carrier, fn, *args)`.
 
-    Once a call leaves another value, the next calls find that one instead.
+    A call finds its thread's value. Once a call leaves another value, the next ones find that, until a call leaves
+    the thread's own again.
     """
-    own: Any = _UNKNOWN
+    kept: Any = _UNKNOWN  # the value that a call has left
 
     def call_carrying_own(fn: Callable[..., Any], /, *args: Any) -> Any:
-        nonlocal own
-        here = _get(each.accessor, _UNKNOWN) if own is _UNKNOWN else each.swap_in(own)
+        nonlocal kept
+        own = _get(each.accessor, _UNKNOWN) if kept is _UNKNOWN else each.swap_in(kept)
         try:
             return fn(*args)
         finally:
             del args  # as in `_carrier`
-            if here is not _UNKNOWN:
-                left = each.swap_back(here)
+            if own is not _UNKNOWN:
+                left = each.swap_back(own)
                 if left is not _UNKNOWN:
-                    own = _UNKNOWN if left is here else left
+                    kept = _UNKNOWN if left is own else left
 
     return call_carrying_own
 

@@ -4,7 +4,7 @@ The ContextVars of the run tree, and how a call or a block makes a run current a
 Guarantees: an exit restores what was current at the entry, or changes nothing and is counted. It never makes an ended
 run current again. An interrupt between any two instructions leaves the previous run current.
 
-Assumes: entry and exit happen in one Context, unless the block is marked as suspended with a generator.
+Assumes: entry and exit happen in one Context, unless the block was open at a ``yield`` of a traced generator.
 
 The blocks that people open are in `clew.runs.trace` and `clew.runs.current`.
 """
@@ -40,8 +40,8 @@ class ScopeOptions:
     """
     The options of the `tracing_context` and `detached` blocks around the current code.
 
-    They apply to root runs, and to runs directly under the run `under`. Runs further down inherit them from the run
-    above them.
+    `is_enabled` and `is_sampled` apply to every run in the block. `inherited` applies to the runs whose parent is
+    `under` (None: to roots), which pass it on to the runs below them. `linked` applies to roots.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class ScopeOptions:
     # Only in a `tracing_context`: the run, the options and the baggage that were current before the block.
     before: Tuple[Optional[Identity], ScopeOptions, Optional[Baggage]]
     has_exited_early: bool  # the block exited before a block inside it did
-    is_suspended: bool  # a generator was suspended inside the block, so the block may exit in another context
+    is_suspended: bool  # the block was open at a ``yield`` of a traced generator: it may exit in another context
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run"
 # For traced functions: they are pickled by value, and find these two in the module by name.
 set_current = current_identity.set
 reset_current = current_identity.reset
-# None until the program sets baggage; then the baggage of the received headers applies, if there is any.
+# While it is None, the baggage of the received headers applies, if there is any.
 current_baggage: ContextVar[Optional[Baggage]] = ContextVar("clew_baggage", default=None)
 current_options: ContextVar[ScopeOptions] = ContextVar("clew_scope_options", default=_OUTSIDE)
 
@@ -128,7 +128,7 @@ def leave_call(identity: Identity, token: Optional[Token[Optional[Identity]]]) -
     except RuntimeError:
         pass  # the token was used: the interrupt arrived after the reset
     except ValueError:
-        # Another context steps the coroutine now than at its start. In this one, no run of ours is current.
+        # The coroutine was started in another context, where the token belongs. What is current in this one stays.
         report_foreign_exit()
 
 
@@ -138,8 +138,8 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
     """
     before = None if token.old_value is Token.MISSING else token.old_value
     if current_identity.get() is not identity:
-        # Another block is open inside this one, and its run stays current. Note where to go when that block exits:
-        # it must not make this block's ended run current again.
+        # A block inside this one is still open, or this is another context: what is current stays. The exit of an
+        # inner block goes to `run_before`, and not to this block's ended run.
         identity.run_before = before
         report_exit_out_of_order(f"the trace block {identity.name!r}")
         return
@@ -149,34 +149,36 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
         if not hasattr(identity, "is_suspended"):
             report_foreign_exit()
             return
-        # The block is open inside a generator whose consumer continued it in another context.
+        # The block is open in the body of a generator, which was continued in another context.
         current_identity.set(before)
     skip_exited_runs(before)
 
 
 def skip_exited_runs(identity: Optional[Identity]) -> None:
     """
-    Make the nearest run above `identity` current whose block has not exited out of order.
+    If the block of the run `identity` has exited out of order, make the run before that block current.
+
+    If the block of that run has exited so, too, take the run before it, and so on.
     """
     while identity is not None and hasattr(identity, "run_before"):
         identity = identity.run_before
         current_identity.set(identity)
 
 
-def report_exit_out_of_order(block: str) -> None:
+def report_exit_out_of_order(description: str) -> None:
     """
-    Count a block that exited before a block inside it did, or in another context.
+    Count a block at whose exit the run or the options of another block were current.
     """
     report(
         "blocks_left_out_of_order",
-        f"{block} was left while another run was current, or in another context; "
+        f"{description} was left while another run was current, or in another context; "
         f"close blocks in the reverse order of opening, in the function that opened them",
     )
 
 
 def report_foreign_exit() -> None:
     """
-    Count a call or block that exited in another context than it entered.
+    Count a call or block whose entry cannot be undone, because its token belongs to another context.
     """
     report(
         "blocks_left_in_another_context",

@@ -148,7 +148,7 @@ class Identity:
     # The slots below stay unset until they have a value, which keeps the start of a run cheap.
     live: Any  # the RunTree, while the run is open
     run_before: Optional[Identity]  # set when the run's `trace` block exits out of order: the run before the block
-    is_suspended: bool  # set when a generator is suspended inside the run's `trace` block
+    is_suspended: bool  # set when the run's `trace` block is open at a ``yield`` of a traced generator
     linked: Tuple[Identity, ...]  # the links of a detached root, or of headers that name two parents
     # Whether the trace is recorded. Traces that begin here are, unless a subclass says otherwise.
     is_sampled: ClassVar[bool] = True

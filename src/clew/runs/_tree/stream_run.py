@@ -1,8 +1,8 @@
 """
 The run of one stream: it is current in each step of the body, and records the items.
 
-Guarantees: between two steps the consumer's run is current, and the stream keeps no token, item or context of a step.
-What the garbage collector closes is closed in a copy of the current context.
+Guarantees: between two steps the consumer's run is current, and the stream keeps no token and no context of a step. It
+keeps the items themselves only for a `reduce_fn`. The collector closes a stream in a copy of the current context.
 
 Assumes: one step at a time, which the drivers and the interpreter ensure.
 
@@ -67,7 +67,7 @@ class StreamRun(Collectable):
 
     options: ScopeOptions
     identity: Optional[Identity]
-    _run: Optional[RunTree]  # None once it has ended
+    _run: Optional[RunTree]  # None if the call is not recorded, and once the run has ended
     # The outermost `tracing_context` block open in the suspended body, and the baggage inside and outside of it.
     _block_baggage: Optional[Tuple[ScopeOptions, Optional[Baggage], Optional[Baggage]]]
 
@@ -96,10 +96,9 @@ class StreamRun(Collectable):
         """
         Start the run, unless the call has started it. Return the function that makes the steps of a generator.
         """
-        if self._is_unstarted:
+        if self._is_unstarted and self._run is not None:
             self._is_unstarted = False
-            if self._run is not None:
-                self._recipe.start_late(self._run, is_unseen=self._is_unseen)
+            self._recipe.start_late(self._run, is_unseen=self._is_unseen)
         return self.step
 
     def step(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -120,6 +119,7 @@ class StreamRun(Collectable):
         finally:
             del args  # they may hold an exception whose traceback holds this frame
         if chunk is None and fn.__name__ == "close":
+            # The driver closes the body while it handles an exception: the run ends with that one.
             self.end(sys.exc_info()[1] or GeneratorExit(), is_closed=False)
         else:
             self.add(chunk)
@@ -127,7 +127,7 @@ class StreamRun(Collectable):
 
     def step_of_exit(self) -> Callable[..., Any]:
         """
-        Return the function that closes a generator: in a copy of the current context if the collector closes it.
+        Return the function that makes the last step of a generator: in a copied context if the collector closes it.
         """
         return self._step_in_copy if self.is_collected() else self.step
 
@@ -139,7 +139,9 @@ class StreamRun(Collectable):
 
     async def closed_in_copy(self, operation: Any, *, is_awaiting: bool) -> Any:
         """
-        Close an async generator in one copy of the current context.
+        Close an async generator that the collector has found. All its steps run in the same copy of the context.
+
+        `operation` closes the body and ends by an exception. The body is at an ``await`` or, else, at a ``yield``.
         """
         context = self._copy()
         context.run(self._enter_copy, is_awaiting)
@@ -152,19 +154,21 @@ class StreamRun(Collectable):
             del operation  # it may hold an exception whose traceback holds this frame
 
     def _enter_copy(self, is_awaiting: bool) -> None:  # noqa: FBT001  passed through `Context.run`
-        here, block = _current(), _get_options()
-        inside = here
-        while is_awaiting and inside is not None and inside is not self.identity:
-            inside = inside.parent
-        if is_awaiting and inside is not None:
-            # The collector runs in the context of the abandoned step: the stream's run, or one below it, is current.
-            self._mark_suspended_blocks(here, block)
-        else:
+        current, block = _current(), _get_options()
+        found = current if is_awaiting else None
+        while found is not None and found is not self.identity:
+            found = found.parent
+        if found is None:
             self.enter(block)
+        else:
+            # The collector runs in the context of the abandoned step, where the body's run is current already.
+            self._mark_suspended_blocks(current, block)
 
     def token_unless_collected(self, token: Optional[Token[Optional[Identity]]]) -> Optional[Token[Optional[Identity]]]:
         """
-        Return the token for `leave` when an awaiting step is closed; None if the collector closes it.
+        Return the token for `leave` when an awaiting step is closed.
+
+        It is None if the collector closes the step: the token then belongs to another context.
         """
         return None if self.is_collected() else token
 
@@ -210,7 +214,9 @@ class StreamRun(Collectable):
         self, token: Optional[Token[Optional[Identity]]], before: Optional[Identity], around: ScopeOptions
     ) -> None:
         """
-        Restore the run that was current before `enter`, even if entering was interrupted.
+        Restore what was current before `enter`, and keep the body's run and options for its next step.
+
+        If an interrupt ends `enter`, there is no token. If one ends `leave`, a second call does the rest.
         """
         here, block = _current(), _get_options()
         if token is None:
@@ -245,9 +251,8 @@ class StreamRun(Collectable):
             _set_options(around)
 
     def _mark_suspended_blocks(self, here: Optional[Identity], block: ScopeOptions) -> None:
-        """
-        Mark the blocks that are open in the suspended body: they may exit in another context than they entered.
-        """
+        # Mark the blocks that are open in the suspended body: they may exit in another context than they entered. Each
+        # turn marks the runs from `here` up to the `tracing_context` around them, and then that block.
         while True:
             above = self._identity_at_call if block is self._options_at_call else block.under
             while here is not None and here is not above and not hasattr(here, "is_suspended"):
@@ -260,7 +265,9 @@ class StreamRun(Collectable):
 
     def limits_of_uncopied_texts(self) -> Tuple[int, int]:
         """
-        Return how many of the next items may be recorded without a copy if they are texts, and their largest length.
+        Return for how many of the next items a text below a length may go to `chunks` without `add`, and that length.
+
+        The length is 0 while `add` has more to do than to append: to note the first item, to call a hook, or to count.
         """
         taken = len(self.chunks)
         if not 0 < taken < MOST_CHUNKS or not self._recipe.copies_chunks:
@@ -284,7 +291,9 @@ class StreamRun(Collectable):
 
     def end(self, error: BaseException, *, is_closed: bool) -> None:
         """
-        End the run with the exception that the body has ended by; a StopIteration is a success.
+        End the run with the exception that the body has ended by: StopIteration is a success, for example.
+
+        A run that `is_closed` is cancelled, whatever the exception is.
         """
         run, self._run = self._run, None
         if run is None or run._status != "pending":
@@ -310,7 +319,7 @@ class StreamRun(Collectable):
                 run._fail(error, from_body(error))
 
     def __del__(self) -> None:
-        # The generator was never closed: it was not started, or no event loop was there to close it.
+        # The call has started the run and the generator was never stepped, or no event loop was there to close it.
         if self._run is not None and not self._is_unstarted:
             with suppress(Exception):  # at interpreter exit, global names may be gone
                 self._copy().run(partial(self.end, GeneratorExit(), is_closed=True))
@@ -324,4 +333,5 @@ def _run_in(context: Context, fn: Callable[..., Any], *args: Any) -> Any:
         del args  # as in `step`
 
 
+# Tracebacks show none of these frames.
 step_codes.update(fn.__code__ for fn in (StreamRun.step, StreamRun._step_in_copy, StreamRun.closed_in_copy, _run_in))
