@@ -12,6 +12,7 @@ import inspect
 import sys
 import weakref
 from contextvars import ContextVar, copy_context
+from pathlib import Path
 from typing import Any, Callable, Coroutine, Iterator
 
 import pytest
@@ -19,7 +20,7 @@ import trio
 
 import clew
 from clew.runs._tree import hooks
-from tests.edges._threads import in_empty_context, is_gone
+from tests.edges._threads import DEADLINE, in_empty_context, is_gone
 
 recipe_module = importlib.import_module("clew.runs._tree.recipe")
 
@@ -558,13 +559,27 @@ def test_after_a_run_its_context_leads_to_no_payload(fails: bool) -> None:
 
 
 @pytest.mark.skipif(sys.implementation.name == "pypy", reason="needs sys.getsizeof, which PyPy has not")
-def test_a_finished_run_that_only_a_context_refers_to_is_small() -> None:
-    with clew.record() as runs:
-        outer(1)
-    identity = runs.roots[0].children[0]._identity
-    assert not hasattr(identity, "live")
-    own = [identity, identity.start_time_ns]
-    assert sum(map(sys.getsizeof, own)) + 16 <= 400  # with the collector's own head
+@pytest.mark.usefixtures("settings_as_they_were")
+def test_a_finished_run_that_only_a_context_refers_to_is_small(tmp_path: Path) -> None:
+    kept = []
+
+    @clew.traceable
+    def job() -> None:
+        kept.append(clew.get_current_run_tree()._identity)
+
+    path = tmp_path / "runs.jsonl"
+    clew.configure(exporter=f"jsonl:{path}")
+    try:
+        with clew.trace("outer"):
+            job()
+    finally:
+        assert clew.shutdown(DEADLINE)
+    (identity,) = kept
+    for each in (identity, identity.parent):
+        assert not hasattr(each, "live")
+        assert each.id_text() in path.read_text(encoding="utf-8")
+        own = [each, each.start_time_ns, each._id_text, *filter(None, [each._order])]
+        assert sum(map(sys.getsizeof, own)) <= 250  # with the collector's own head
 
 
 def test_recursion_as_deep_as_the_stack_allows_is_recorded(caplog: pytest.LogCaptureFixture) -> None:

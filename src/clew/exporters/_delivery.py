@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from clew._shared.incidents import report
 from clew.errors import RunsRefusedError
 from clew.exporters.protocol import Exporter
+from clew.runs._tree.identity import Identity
 from clew.runs.finished import Run
 from clew.runs.run import RunTree
 
@@ -82,8 +83,10 @@ class Delivery:
                 self._wait_before(attempt)
             waiting = [exporter for exporter in waiting if not self._attempt(exporter, exporter.export, runs)]
             if not waiting or self.is_abandoned:  # runs that were abandoned are counted already
-                return
-        self.lose(len(runs), f"{type(waiting[0]).__name__} failed {self._attempts} times")
+                break
+        else:
+            self.lose(len(runs), f"{type(waiting[0]).__name__} failed {self._attempts} times")
+        _forget_orders(ended)
 
     def deliver_starts(self, started: Sequence[RunTree]) -> None:
         """
@@ -153,3 +156,12 @@ class Delivery:
 
         delay = min(self._back_off * 2 ** (attempt - 1), _LONGEST_BACK_OFF)
         self._pause(delay * (0.5 + random()))  # noqa: S311  no secret
+
+
+def _forget_orders(ended: Sequence[RunTree]) -> None:
+    # An exporter reads the dotted order of each run, which is cached there and in its parent. It can be 6,000
+    # characters long, and contexts refer to ended runs for as long as the program lives.
+    for run in ended:
+        for identity in (run._identity, run._identity.parent):
+            if type(identity) is Identity:
+                identity._order = None
