@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import clew
-from clew.runs._tree.kept import copier as payload, objects
+from clew.runs._tree.kept import copier as payload, texts
 from clew.runs._tree.kept.copier import copy_value
 from clew.runs._tree.kept.signature import input_reader
 
@@ -140,7 +140,7 @@ def test_long_strings_and_reprs_are_cut_with_a_marker() -> None:
         def __repr__(self) -> str:
             return "y" * 1_000_000
 
-    assert len(copy_value(Long())) < objects.MAX_REPR_CHARS + 100
+    assert len(copy_value(Long())) < texts.MAX_REPR_CHARS + 100
 
 
 def test_long_keys_are_cut_with_a_marker_and_none_is_lost() -> None:
@@ -150,7 +150,7 @@ def test_long_keys_are_cut_with_a_marker_and_none_is_lost() -> None:
     assert found == {"x" * limit: 0, cut: 1, f"{cut} (2)": 2, "short": 3}
     keys = list(copy_value({(i, "y" * 10_000): i for i in range(10)}))
     assert len(keys) == 10
-    assert max(map(len, keys)) < objects.MAX_REPR_CHARS + 100
+    assert max(map(len, keys)) < texts.MAX_REPR_CHARS + 100
 
 
 def test_keys_with_the_same_text_are_all_kept() -> None:

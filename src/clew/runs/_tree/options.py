@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+from itertools import islice
+from typing import Any, Dict, Iterable, Mapping, Optional, Sized, Tuple
 from uuid import UUID
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.runs._tree.kept.copier import MAX_STRING_CHARS, copy_value
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, copy_value
 from clew.runs._tree.kept.errors import describe_error, text_of
-from clew.runs._tree.kept.objects import cut
+from clew.runs._tree.kept.texts import bounded_repr, bounded_str, cut
 
 __all__ = (
     "check_id",
@@ -40,7 +41,7 @@ def check_name(name: object) -> str:
     """
     Return the name of a run as a plain string, or raise.
     """
-    return _plain_string(name, "name of a run", f"name={str(name)!r}")
+    return _plain_string(name, "name of a run", "name={!r}")
 
 
 def check_run_type(run_type: object) -> str:
@@ -63,7 +64,10 @@ def _plain_string(text: object, what: str, remedy: str) -> str:
     if isinstance(text, str):
         # `str.__str__`: for an enum this is the value, while `str()` may give another text.
         return cut(str.__str__(text), MAX_LABEL_CHARS)
-    raise ArgumentTypeError(f"expected the {what} as a string, got {text!r}; pass {remedy}")
+    shown = bounded_repr(text)
+    raise ArgumentTypeError(
+        f"expected the {what} as a string, got {shown}; pass {remedy.format(bounded_str(text, MAX_LABEL_CHARS))}"
+    )
 
 
 # Names, types, projects and tags are truncated after this.
@@ -119,7 +123,8 @@ def error_text(error: object) -> str:
     if isinstance(error, BaseException):
         return text_of(describe_error(error, error.__traceback__)) or ""
     try:
-        return cut(str.__str__(error) if isinstance(error, str) else str(error), MAX_STRING_CHARS)
+        text: str = call_without_tracing(bounded_str, error, MAX_STRING_CHARS)
+        return text
     except Exception as failure:  # noqa: BLE001  the program's own __str__
         return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
 
@@ -156,7 +161,7 @@ def check_id(run_id: Any) -> str:
         return str(run_id if isinstance(run_id, UUID) else UUID(run_id))
     except (AttributeError, TypeError, ValueError):
         raise ArgumentValueError(
-            f"expected the id of a run as a UUID or its text, got {run_id!r}; leave it out for a new one"
+            f"expected the id of a run as a UUID or its text, got {bounded_repr(run_id)}; leave it out for a new one"
         ) from None
 
 
@@ -168,13 +173,16 @@ def check_time(moment: Any, what: str) -> int:
     """
     if not isinstance(moment, datetime):
         raise ArgumentTypeError(
-            f"expected the {what} as a datetime, got {moment!r}; pass one, such as datetime.now(timezone.utc)"
+            f"expected the {what} as a datetime, got {bounded_repr(moment)}; "
+            f"pass one, such as datetime.now(timezone.utc)"
         )
     if moment.utcoffset() is None:
         moment = moment.replace(tzinfo=timezone.utc)
     time_ns: int = (moment - time_of(0)) // timedelta(microseconds=1) * 1000
     if time_ns < 0:
-        raise ArgumentValueError(f"expected the {what} to be from 1970 on, got {moment!r}; look where it comes from")
+        raise ArgumentValueError(
+            f"expected the {what} to be from 1970 on, got {bounded_repr(moment)}; look where it comes from"
+        )
     return time_ns
 
 
@@ -206,11 +214,15 @@ def check_tags(tags: Any) -> Tuple[str, ...]:
     Return tags as plain strings, or raise.
     """
     if isinstance(tags, str):
-        raise ArgumentTypeError(f"expected a list of tags, got the string {tags!r}; pass [{tags!r}]")
+        raise ArgumentTypeError(
+            f"expected a list of tags, got the string {bounded_repr(tags)}; pass [{bounded_repr(tags)}]"
+        )
     if not isinstance(tags, Iterable):
-        raise ArgumentTypeError(f"expected a list of tags, got {tags!r}; pass a list of strings")
-    checked = [cut(str.__str__(tag) if isinstance(tag, str) else str(tag), MAX_LABEL_CHARS) for tag in tags]
-    return tuple(checked if len(checked) <= MAX_TAGS else [*checked[:MAX_TAGS], f"<cut: {len(checked)} tags>"])
+        raise ArgumentTypeError(f"expected a list of tags, got {bounded_repr(tags)}; pass a list of strings")
+    checked = [bounded_str(tag, MAX_LABEL_CHARS) for tag in islice(tags, MAX_TAGS + 1)]
+    if len(checked) > MAX_TAGS:
+        checked[-1] = f"<cut: {len(tags)} tags>" if isinstance(tags, Sized) else "<cut: more tags>"
+    return tuple(checked)
 
 
 def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
@@ -219,7 +231,7 @@ def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:
     """
     if isinstance(mapping, Mapping):
         return mapping
-    raise ArgumentTypeError(f"expected the {what} as a dict, got {mapping!r}; pass {{'key': value}}")
+    raise ArgumentTypeError(f"expected the {what} as a dict, got {bounded_repr(mapping)}; pass {{'key': value}}")
 
 
 # The keys that LangSmith's server knows: counts of tokens, and costs.

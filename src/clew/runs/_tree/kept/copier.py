@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from clew._shared.incidents import report
-from clew.runs._tree.kept.objects import bounded_repr, cut, fields_of
+from clew.runs._tree.kept.objects import fields_of
+from clew.runs._tree.kept.texts import bounded_repr, cut
 
 __all__ = (
     "call_without_tracing",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTupl
 from weakref import WeakKeyDictionary
 
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing
-from clew.runs._tree.kept.objects import cut
+from clew.runs._tree.kept.texts import cut
 
 if TYPE_CHECKING:
     from traceback import FrameSummary

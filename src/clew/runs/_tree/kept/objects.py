@@ -1,8 +1,9 @@
 """
-The fields of dataclasses and Pydantic models, and a bounded `repr` of all other objects.
+The fields of dataclasses and Pydantic models.
 
-The functions here run code of the program, such as its `__repr__`, and let its exceptions through. Call them with
-`call_without_tracing` of `clew.runs._tree.kept.copier`, which also copies the fields.
+They are read by code of the program, whose exceptions are let through. Call it with `call_without_tracing` of
+`clew.runs._tree.kept.copier`, which also copies the fields. Other objects become texts: see
+`clew.runs._tree.kept.texts`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from inspect import CO_VARKEYWORDS, getattr_static, isfunction
 from types import FunctionType, MemberDescriptorType
 from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
-__all__ = ("bounded_repr", "cut", "fields_of")
-
-MAX_REPR_CHARS = 4_096
+__all__ = ("fields_of",)
 
 
 def fields_of(value: object) -> Optional[Dict[str, Any]]:
@@ -62,30 +61,3 @@ def _dumped(dump: FunctionType, value: object) -> object:
         with suppress(TypeError):  # a `model_dump` of another library, which does not know the option
             return dump(value, warnings=False)
     return dump(value)
-
-
-def cut(text: str, limit: int) -> str:
-    """
-    Return the text, truncated after `limit` characters, with a marker that gives its full length.
-    """
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}... <cut: {len(text)} characters>"
-
-
-def bounded_repr(value: object) -> str:
-    """
-    Return the `repr` of a value, truncated. The repr of a large bytes object or array is made from its beginning only.
-    """
-    # `type(value)`, not `isinstance`: lazy proxies answer `isinstance` by loading the object they stand for.
-    kind = type(value)
-    data: Any = value
-    if issubclass(kind, (bytes, bytearray, memoryview)):
-        size = data.nbytes if kind is memoryview else len(data)
-        return repr(bytes(data[:64])) if size <= 64 else f"{bytes(data[:64])!r}... <cut: {size} bytes>"
-    array: Any = getattr(sys.modules.get("array"), "array", None)  # a program that has an array has loaded the module
-    if array in kind.__mro__:
-        items = array.__len__(data)
-        if items > 64:
-            return f"{array.__getitem__(data, slice(64))!r}... <cut: {items} items>"
-    return cut(str.__str__(repr(data)), MAX_REPR_CHARS)
