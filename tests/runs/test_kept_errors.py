@@ -470,3 +470,73 @@ def test_source_that_cannot_be_read_does_not_stand_in_the_way(monkeypatch: Any) 
         patch.setattr(linecache, "checkcache", refuse)
         assert runs.roots[0].error == "<ValueError that cannot be formatted: OSError>"
     assert str(runs.roots[0].error).endswith("ValueError: the reason\n")
+
+
+class Item:
+    asked = 0
+
+    def __repr__(self) -> str:
+        Item.asked += 1
+        return "item"
+
+
+def many() -> list[Item]:
+    return [Item() for _ in range(200_000)]
+
+
+def caused_by(cause: BaseException) -> BaseException:
+    error = ValueError("outer")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ValueError(many()),
+        lambda: ValueError(*many()),
+        lambda: KeyError(many()),
+        lambda: caused_by(ValueError(many())),
+        lambda: Group("group", [ValueError(many())]),
+    ],
+)
+def test_message_of_large_arguments_is_made_up_to_its_bound(make: Callable[[], BaseException]) -> None:
+    error = make()
+    Item.asked = 0
+    text = text_of(describe_error(error, None)) or ""
+    assert Item.asked <= MAX_STRING_CHARS
+    assert "<cut: more than " in text or sys.version_info < (
+        3,
+        11,
+    )  # which prints groups only by a hook of the backport
+    assert len(text) < MAX_STRING_CHARS
+
+
+def test_no_more_exceptions_are_formatted_than_are_told() -> None:
+    class Counted(Exception):
+        asked = 0
+
+        def __str__(self) -> str:
+            Counted.asked += 1
+            return "counted"
+
+    error: BaseException = Counted()
+    for _ in range(50_000):
+        outer = Counted()
+        outer.__context__ = error
+        error = outer
+    text = text_of(describe_error(error, None)) or ""
+    assert Counted.asked <= failures.MAX_EXCEPTIONS + 1
+    assert text.count("Counted: counted") == failures.MAX_EXCEPTIONS + 1
+    assert text.startswith("Exception: <cut: more exceptions>\n")
+    Counted.asked = 0
+    describe_error(Group("group", [Counted() for _ in range(50_000)]), None)
+    assert Counted.asked <= failures.MAX_EXCEPTIONS
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python prints notes from 3.11 on")
+def test_notes_are_cut_with_a_marker() -> None:
+    error = ValueError("noted")
+    error.__notes__ = [f"note {number}" for number in range(10_000)]  # type: ignore[attr-defined,unused-ignore]
+    text = text_of(describe_error(error, None)) or ""
+    assert text.endswith(f"note {failures.MAX_EXCEPTIONS - 1}\n<cut: 10000 notes>\n")

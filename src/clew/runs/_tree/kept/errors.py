@@ -8,14 +8,16 @@ a cancellation is decided in `clew.runs._tree.kept.status`; values are copied in
 from __future__ import annotations
 
 import sys
+from collections import deque
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import count, islice
 from types import CodeType, TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 from weakref import WeakKeyDictionary
 
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing
-from clew.runs._tree.kept.texts import cut
+from clew.runs._tree.kept.status import group_classes
+from clew.runs._tree.kept.texts import bounded_str, cut
 
 if TYPE_CHECKING:
     from traceback import FrameSummary
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ("ErrorText", "describe_error", "text_of")
 
 MAX_FRAMES = 50
+MAX_EXCEPTIONS = 200  # causes, contexts and members of groups, and notes of each
+MAX_MEMBERS = 16  # of one group: Python prints 15, and how many more there are
 _CHARS_OF_A_FRAME = 64  # a low estimate of the text of a frame with its line of source
 
 
@@ -211,26 +215,109 @@ class _FramePlaceholder:
         yield self.MARK
 
 
-def _formatted(error: BaseException, traceback: Optional[TracebackType]) -> ErrorText:
+class _Shown:
+    """
+    Stands for an exception in `TracebackException`: it has a bounded message and notes, and no links to others.
+    """
+
+    __slots__ = ("_error", "_message")
+
+    __cause__ = __context__ = None
+    exceptions = ()
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+        self._message = _message_of(error)
+
+    __class__ = property(lambda self: type(self._error))  # type: ignore[assignment]  # for `isinstance`
+
+    def __str__(self) -> str:
+        return self._message
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._error, name)
+
+    @property
+    def __notes__(self) -> Any:
+        notes = self._error.__notes__  # type: ignore[attr-defined,unused-ignore]  # 3.11+, or set by the program
+        if not isinstance(notes, (list, tuple)):
+            return notes
+        more = [] if len(notes) <= MAX_EXCEPTIONS else [f"<cut: {len(notes)} notes>"]
+        return [_bounded_note(note) for note in notes[:MAX_EXCEPTIONS]] + more
+
+
+def _bounded_note(note: object) -> object:
+    try:
+        return bounded_str(note, MAX_STRING_CHARS)
+    except Exception:  # noqa: BLE001  the program's own __str__: Python calls it again, and says that it fails
+        return note
+
+
+def _message_of(error: BaseException) -> str:
+    # A message that is a string exists already: it is cut with the whole text.
+    if type(error).__str__ is BaseException.__str__:
+        args = BaseException.args.__get__(error)  # type: ignore[attr-defined]  # whatever the class has under that name
+        if len(args) == 1 and type(args[0]) is str:
+            return args[0]
+    return bounded_str(error, MAX_STRING_CHARS // 2)  # half: there must be room for the frames
+
+
+def _one_printable(error: BaseException, traceback: Optional[TracebackType]) -> Any:
     from traceback import TracebackException  # here, as a program without errors does not need it
 
-    # 3.10+ can skip exceptions that are not printed; drop the condition with 3.9.
-    options: Dict[str, Any] = {"compact": True} if sys.version_info >= (3, 10) else {}
-    printable: Any = TracebackException(type(error), error, traceback, limit=0, lookup_lines=False, **options)
-    reached: List[_FramePlaceholder] = []
-    outermost = printable.stack = _FramePlaceholder(traceback, reached)
-    # Replace the stacks of all causes, contexts and group members, too.
-    waiting: List[Tuple[Any, BaseException]] = [(printable, error)]
+    try:
+        shown: Any = _Shown(error)
+    except Exception:  # noqa: BLE001  the program's own __str__: Python says so in a way of each version
+        shown = type(type(error).__name__, (Exception,), {"__str__": _unprintable})()
+    return TracebackException(type(error), shown, traceback, limit=0, lookup_lines=False)
+
+
+def _unprintable(_: object) -> str:
+    raise ValueError
+
+
+def _printable(error: BaseException, traceback: Optional[TracebackType], reached: List[_FramePlaceholder]) -> Any:
+    """
+    Return a `TracebackException` with its causes, contexts and group members, up to `MAX_EXCEPTIONS` of them.
+    """
+    from traceback import TracebackException
+
+    seen = {id(error)}
+    groups = group_classes()
+    made = count()
+    waiting: Deque[Tuple[Any, BaseException]] = deque()
+
+    def add(each: BaseException, its_traceback: Optional[TracebackType]) -> Any:
+        seen.add(id(each))
+        if next(made) > MAX_EXCEPTIONS:
+            return TracebackException(Exception, Exception("<cut: more exceptions>"), None)
+        one = _one_printable(each, its_traceback)
+        one.stack = _FramePlaceholder(its_traceback, reached)
+        waiting.append((one, each))
+        return one
+
+    def linked(each: Optional[BaseException]) -> Any:
+        if each is None or id(each) in seen:
+            return None
+        return add(each, each.__traceback__)
+
+    outermost = add(error, traceback)
     while waiting:
-        one, its_error = waiting.pop()
-        further = [(one.__cause__, its_error.__cause__), (one.__context__, its_error.__context__)]
-        members = getattr(one, "exceptions", None)
-        if members:
-            further += zip(members, its_error.exceptions)  # type: ignore[attr-defined]  # an exception group
-        for another, another_error in further:
-            if another is not None and another_error is not None:
-                another.stack = _FramePlaceholder(another_error.__traceback__, reached)
-                waiting.append((another, another_error))
+        one, each = waiting.popleft()
+        one.__cause__ = linked(each.__cause__)
+        if one.__cause__ is None and not each.__suppress_context__:  # Python prints only one of the two
+            one.__context__ = linked(each.__context__)
+        if isinstance(each, groups):
+            members: Any = each.exceptions  # type: ignore[attr-defined]  # it is a group
+            shown = [add(member, member.__traceback__) for member in members[:MAX_MEMBERS]]
+            one.exceptions = [*shown, *[None] * (len(members) - len(shown))]
+    return outermost
+
+
+def _formatted(error: BaseException, traceback: Optional[TracebackType]) -> ErrorText:
+    reached: List[_FramePlaceholder] = []
+    printable = _printable(error, traceback, reached)
+    outermost = printable.stack
     parts: List[Union[str, _Frames]] = []
     chars = 0
     if outermost.left_out > 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Dict, Iterator, List, Tuple
 
-__all__ = ("status_of",)
+__all__ = ("group_classes", "status_of")
 
 MAX_MEMBERS = 10_000
 
@@ -32,8 +32,7 @@ def status_of(error: BaseException) -> str:
 def _is_cancellation(error: BaseException) -> bool:
     # A library that has raised its exception is loaded; no other needs to be.
     cancellations = (GeneratorExit, *_classes(("asyncio", "CancelledError"), ("trio", "Cancelled")))
-    # 3.11+ has exception groups; on older releases, task groups raise those of the backport.
-    groups = tuple(_classes(("builtins", "BaseExceptionGroup"), ("exceptiongroup", "BaseExceptionGroup")))
+    groups = group_classes()
     # No recursion: groups may be nested deeper than the stack. Through a property, a group may even contain itself.
     waiting: List[object] = [error]
     seen: Dict[int, object] = {}  # by id; the values keep the ids from being used again
@@ -47,6 +46,14 @@ def _is_cancellation(error: BaseException) -> bool:
         seen[id(one)] = one
         waiting.extend(members)
     return True
+
+
+def group_classes() -> Tuple[type, ...]:
+    """
+    Return the classes of exception groups.
+    """
+    # 3.11+ has one; on older releases, task groups raise those of the backport.
+    return tuple(_classes(("builtins", "BaseExceptionGroup"), ("exceptiongroup", "BaseExceptionGroup")))
 
 
 def _classes(*names: Tuple[str, str]) -> Iterator[type]:

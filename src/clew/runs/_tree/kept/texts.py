@@ -51,11 +51,11 @@ def bounded_str(value: object, limit: int) -> str:
     make = type.__getattribute__(kind, "__str__")
     if make is object.__str__ or issubclass(kind, (bytes, bytearray)):
         return bounded_repr(value, limit)
-    args = getattr(value, "args", ())
-    if make is BaseException.__str__:
-        return bounded_str(args[0], limit) if len(args) == 1 else bounded_repr(args, limit) if args else ""
-    if make is KeyError.__str__ and len(args) == 1:
-        return bounded_repr(args[0], limit)
+    if make is BaseException.__str__ or make is KeyError.__str__:
+        args = BaseException.args.__get__(value)  # type: ignore[attr-defined]  # whatever the class has under that name
+        if len(args) != 1:
+            return bounded_repr(args, limit) if args else ""
+        return (bounded_repr if make is KeyError.__str__ else bounded_str)(args[0], limit)
     return cut(str.__str__(str(value)), limit)
 
 
