@@ -223,6 +223,7 @@ class _Shown:
     __slots__ = ("_error", "_message")
 
     __cause__ = __context__ = None
+    __suppress_context__ = False
     exceptions = ()
 
     def __init__(self, error: BaseException) -> None:
@@ -239,7 +240,7 @@ class _Shown:
 
     @property
     def __notes__(self) -> Any:
-        notes = self._error.__notes__  # type: ignore[attr-defined,unused-ignore]  # 3.11+, or set by the program
+        notes = getattr(self._error, "__notes__", None)
         if not isinstance(notes, (list, tuple)):
             return notes
         more = [] if len(notes) <= MAX_EXCEPTIONS else [f"<cut: {len(notes)} notes>"]
