@@ -10,6 +10,7 @@ from typing import Iterator
 import pytest
 
 from clew.runs._tree.hooks import is_enabled, set_enabled
+from clew.runs._tree.kept.hiding import hiding
 from clew.runs._tree.settings import settings
 
 # Other people's suites run when they are named: `pytest tests/suites`, or the nox session `suites`.
@@ -60,7 +61,9 @@ def no_collector() -> Iterator[None]:
 def settings_as_they_were() -> Iterator[None]:
     """Put back what was said of all runs of the process."""
     before, was_enabled = {name: getattr(settings, name) for name in ("resource", "sampler")}, is_enabled()
+    hidden = {name: getattr(hiding, name) for name in ("names", "inputs", "outputs", "metadata", "redact")}
     yield
+    hiding.change(hidden)
     for name, value in before.items():
         setattr(settings, name, value)
     set_enabled(was_enabled)

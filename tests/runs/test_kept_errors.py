@@ -109,7 +109,7 @@ def test_what_fails_at_the_end_does_not_stand_in_for_the_programs_exception(
     def fails() -> None:
         raise KeyError("the program's own")
 
-    monkeypatch.setattr("clew.runs._tree.live_run.describe_error", describe)
+    monkeypatch.setattr("clew.runs._tree.live_run.recorded_error", describe)
     with clew.record() as runs, pytest.raises(KeyError, match="own"):
         fails()
     run = runs.find(name="fails")

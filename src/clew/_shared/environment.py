@@ -10,7 +10,14 @@ import os
 
 __all__ = ("VARIABLES", "load_configuration")
 
-VARIABLES = ("CLEW_ENABLED", "CLEW_EXPORT", "CLEW_PROJECT", "CLEW_SAMPLE", "CLEW_SERVICE")
+VARIABLES = (
+    *("CLEW_ENABLED", "CLEW_EXPORT", "CLEW_HIDE", "CLEW_PROJECT", "CLEW_SAMPLE", "CLEW_SERVICE"),
+    *(
+        f"{whose}_HIDE_{what}"
+        for whose in ("CLEW", "LANGSMITH", "LANGCHAIN")
+        for what in ("INPUTS", "OUTPUTS", "METADATA")
+    ),
+)
 
 
 def load_configuration() -> None:

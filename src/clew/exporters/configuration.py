@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
@@ -19,6 +19,7 @@ from clew.exporters.pipeline import Pipeline
 from clew.exporters.protocol import Exporter
 from clew.runs._tree.attributes import Unset, unset
 from clew.runs._tree.hooks import set_enabled
+from clew.runs._tree.kept.hiding import HiddenNames, checked_names, checked_redact, hiding
 from clew.runs._tree.settings import Settings, settings
 from clew.runs.sampling import Sampler
 
@@ -39,9 +40,14 @@ def configure(
     project_name: Union[str, Unset, None] = unset,
     service: Union[str, Unset, None] = unset,
     enabled: Union[bool, Unset, None] = unset,
+    hide: Union[bool, Collection[str], Unset, None] = unset,
+    hide_inputs: Union[bool, Unset, None] = unset,
+    hide_outputs: Union[bool, Unset, None] = unset,
+    hide_metadata: Union[bool, Unset, None] = unset,
+    redact: Union[Callable[[Any, str], Any], Unset, None] = unset,
 ) -> None:
     """
-    Set for the whole process where finished runs go, and which runs are recorded. An exporter switches recording on.
+    Set for the whole process where finished runs go, and what is recorded. An exporter switches recording on.
 
     Options that are left out stay unchanged. None resets an option to its environment variable (CLEW_EXPORT and
     others); without one there is no exporter, no sampler and no name, and recording is enabled. A new exporter
@@ -61,10 +67,21 @@ def configure(
         project_name: the project of runs without a project of their own.
         service: the name of this program.
         enabled: False to switch recording off, also for `record`.
+        hide: names of parameters, keys and fields whose values are not recorded, besides those that look like secrets,
+            such as ``password``. A name also stands for those that end with it. ``"-token"`` takes one of the default
+            names out, ``"-*"`` all of them. False hides nothing by name. A second call replaces the names of the first.
+        hide_inputs, hide_outputs, hide_metadata: True to record none.
+        redact: a function that gets the copy of a value, and the part of a run that it is: "inputs", "outputs",
+            "metadata" or "event", which are dicts, or "error", which is a text. It returns the value to record, and is
+            called on the thread of the program. If it raises, or returns another type, the value is dropped.
+            `configure` calls it with an example of each.
+
+    Values that are recorded already stay as they are.
 
     Raises:
-        ArgumentTypeError: an argument has the wrong type.
-        ArgumentValueError: no exporter has that name, or the ratio is not from 0 to 1.
+        ArgumentTypeError: an argument has the wrong type, or `redact` returns one.
+        ArgumentValueError: no exporter has that name, the ratio is not from 0 to 1, a name in `hide` is unknown, or
+            `redact` raises.
         MissingExtraError: the packages of the exporter are not installed.
 
     Example:
@@ -83,6 +100,11 @@ def configure(
         "service": service,
         "sampler": sampler,
         "enabled": enabled,
+        "hide": hide,
+        "hide_inputs": hide_inputs,
+        "hide_outputs": hide_outputs,
+        "hide_metadata": hide_metadata,
+        "redact": redact,
         "exporter": exporter,
     }
     # Check all options before changing anything.
@@ -92,6 +114,9 @@ def configure(
         if not isinstance(value, Unset)
     }
     with _guard.lock:
+        hidden = {_HIDING[option]: value for option, value in checked.items() if option in _HIDING}
+        if hidden:
+            hiding.change(hidden)
         if "sampler" in checked:
             settings.sampler = checked["sampler"]
         settings.set_resource(
@@ -149,31 +174,50 @@ def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
     Call `configure` with the values of the environment variables.
 
     They are CLEW_EXPORT (``exporter``, as text), CLEW_SAMPLE (``sampler``, a ratio), CLEW_PROJECT (``project_name``),
-    CLEW_SERVICE (``service``) and CLEW_ENABLED (``enabled``, 0 or 1). An invalid value is counted in `clew.stats()` as
-    ``environment_refused``; the other variables apply.
+    CLEW_SERVICE (``service``), CLEW_ENABLED (``enabled``, 0 or 1), CLEW_HIDE (``hide``, names with commas between them,
+    or 0), CLEW_HIDE_INPUTS, CLEW_HIDE_OUTPUTS and CLEW_HIDE_METADATA (0 or 1). LangSmith's variables
+    LANGSMITH_HIDE_INPUTS, LANGCHAIN_HIDE_INPUTS and so on apply where clew's are not set. An invalid value is counted
+    in `clew.stats()` as ``environment_refused``; the other variables apply. The value of a switch that hides then
+    counts as 1.
     """
     for name, (option, read) in _VARIABLES.items():
-        text = environ.get(name, "").strip()
-        if not text:
+        found = _found_in(environ, name)
+        if found is None:
             continue
         try:
-            configure(**{option: read(text)})
+            configure(**{option: read(found[1])})
         except Exception as error:  # noqa: BLE001  a wrong variable must not break the program
-            _report_variable(name, error)
+            _report_variable(found[0], error)
+            if option in _IF_REFUSED:
+                configure(**{option: _IF_REFUSED[option]})
+
+
+def _found_in(environ: Mapping[str, str], name: str) -> Optional[Tuple[str, str]]:
+    """
+    Return the name and text of a variable, or of the one of LangSmith's that stands for it; None if none is set.
+    """
+    for each in (name, *_LANGSMITH_NAMES.get(name, ())):
+        text = environ.get(each, "").strip()
+        if text:
+            return each, text
+    return None
 
 
 def _from_environment(option: str) -> Any:
     """
     Return the checked value of an option from the environment, or its default.
     """
-    name, read = next((name, read) for name, (each, read) in _VARIABLES.items() if each == option)
-    text = os.environ.get(name, "").strip()
-    if text:
-        try:
-            return _CHECKS[option](read(text))
-        except Exception as error:  # noqa: BLE001  as in `configure_from_environment`
-            _report_variable(name, error)
-    return _DEFAULTS.get(option)
+    for name, (each, read) in _VARIABLES.items():
+        found = _found_in(os.environ, name) if each == option else None
+        if found is not None:
+            try:
+                return _CHECKS[option](read(found[1]))
+            except Exception as error:  # noqa: BLE001  as in `configure_from_environment`
+                _report_variable(found[0], error)
+                if option in _IF_REFUSED:
+                    return _IF_REFUSED[option]
+    make = _DEFAULTS.get(option)
+    return None if make is None else make()
 
 
 def _report_variable(name: str, error: Exception) -> None:
@@ -265,13 +309,41 @@ def _ratio(text: str) -> float:
         raise ArgumentValueError(f"expected a ratio from 0 to 1, got {text!r}; 0.1 records a tenth") from None
 
 
+def _names(text: str) -> Union[bool, List[str]]:
+    try:
+        return _switch(text)
+    except ArgumentValueError:
+        return [name.strip() for name in text.split(",") if name.strip()]
+
+
 # The exporter last, so that what it gets is as the others say.
 _VARIABLES: Dict[str, Any] = {
     "CLEW_PROJECT": ("project_name", str),
     "CLEW_SERVICE": ("service", str),
     "CLEW_SAMPLE": ("sampler", _ratio),
     "CLEW_ENABLED": ("enabled", _switch),
+    "CLEW_HIDE": ("hide", _names),
+    "CLEW_HIDE_INPUTS": ("hide_inputs", _switch),
+    "CLEW_HIDE_OUTPUTS": ("hide_outputs", _switch),
+    "CLEW_HIDE_METADATA": ("hide_metadata", _switch),
     "CLEW_EXPORT": ("exporter", str),
+}
+
+
+# LangSmith's client reads the first one that is set. For it, "true" is the only value that hides.
+_LANGSMITH_NAMES: Dict[str, Tuple[str, ...]] = {
+    f"CLEW_{what}": (f"LANGSMITH_{what}", f"LANGCHAIN_{what}")
+    for what in ("HIDE_INPUTS", "HIDE_OUTPUTS", "HIDE_METADATA")
+}
+# Whoever sets such a variable wants to hide something.
+_IF_REFUSED: Dict[str, Any] = {"hide_inputs": True, "hide_outputs": True, "hide_metadata": True}
+# The options about what is hidden, with the attributes of `hiding`.
+_HIDING = {
+    "hide": "names",
+    "hide_inputs": "inputs",
+    "hide_outputs": "outputs",
+    "hide_metadata": "metadata",
+    "redact": "redact",
 }
 
 
@@ -289,10 +361,14 @@ def _checked_text(value: object, what: str) -> str:
     raise ArgumentTypeError(f"expected {what} as a string, got {value!r}; pass {str(value)!r}")
 
 
-def _checked_switch(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ArgumentTypeError(f"expected enabled as True or False, got {value!r}; pass one of them")
+def _checked_switch(option: str) -> Callable[[object], bool]:
+    def check(value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        remedy = "pass redact=, which takes a function" if callable(value) else "pass one of them"
+        raise ArgumentTypeError(f"expected {option} as True or False, got {value!r}; {remedy}")
+
+    return check
 
 
 def _checked_sampler(value: Any) -> Any:
@@ -304,11 +380,23 @@ _CHECKS: Dict[str, Callable[[Any], Any]] = {
     "project_name": _checked_project_name,
     "service": _checked_service,
     "sampler": _checked_sampler,
-    "enabled": _checked_switch,
+    "enabled": _checked_switch("enabled"),
+    "hide": checked_names,
+    "hide_inputs": _checked_switch("hide_inputs"),
+    "hide_outputs": _checked_switch("hide_outputs"),
+    "hide_metadata": _checked_switch("hide_metadata"),
+    "redact": checked_redact,
     "exporter": _exporters_of,
 }
 # Of the options that are None otherwise.
-_DEFAULTS: Dict[str, Any] = {"enabled": True, "exporter": ()}
+_DEFAULTS: Dict[str, Callable[[], Any]] = {
+    "enabled": lambda: True,
+    "exporter": tuple,
+    "hide": HiddenNames,
+    "hide_inputs": bool,
+    "hide_outputs": bool,
+    "hide_metadata": bool,
+}
 
 
 def _check_timeout(timeout: object) -> None:

@@ -27,7 +27,7 @@ from clew.runs._tree.identity import (
     shorten_chain,
 )
 from clew.runs._tree.ids import new_id_text, now_ns
-from clew.runs._tree.kept.copier import copy_payload
+from clew.runs._tree.kept.payloads import copy_inputs
 from clew.runs._tree.live_run import LiveRun
 from clew.runs._tree.options import (
     check_id,
@@ -384,7 +384,7 @@ def _draft(
     if isinstance(decided, UnsampledRoot):
         run = non_recording_run(decided)
     else:
-        run = open_run(parent, around, name, run_type, copy_payload(inputs, "input"), own, decided)
+        run = open_run(parent, around, name, run_type, copy_inputs(inputs), own, decided)
         if start_time_ns is not None:
             _start_at(run._identity, start_time_ns, decided)
     if id_text is not None:

@@ -15,7 +15,7 @@ from clew.runs import run as _run
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_identity, current_options, leave_block, leave_call
 from clew.runs._tree.identity import Identity, UnsampledRoot, make_inherited
-from clew.runs._tree.kept.copier import copy_payload
+from clew.runs._tree.kept.payloads import copy_inputs
 from clew.runs._tree.options import MAX_LABEL_CHARS, check_id, check_name, check_run_type, metadata_of_extra
 from clew.runs._tree.parents import Parent
 from clew.runs._tree.settings import settings
@@ -112,7 +112,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         if isinstance(decided, UnsampledRoot):
             run = _run.non_recording_run(decided)
         else:
-            copied = copy_payload(inputs, "input") if is_recorded else {}
+            copied = copy_inputs(inputs) if is_recorded else {}
             run = _run.open_run(parent, around, self._name, self._run_type, copied, self._own, decided)
         self._run = run
         if self._id_text is not None:

@@ -168,7 +168,7 @@ def traceable(
             return rewrapped
         _check(fn)
         recipe = Recipe(fn, name, kind, make_inherited(tags, metadata, project_name))
-        recipe.set_hooks(process_inputs, process_outputs, process_chunk, reduce_fn)
+        recipe.set_hooks(metadata, process_inputs, process_outputs, process_chunk, reduce_fn)
         recipe.is_enabled = enabled is None or bool(enabled)
         traced: F = _traced(fn, recipe)
         if recipe.fills_run_tree:
@@ -215,7 +215,7 @@ def _traced(fn: Any, recipe: Recipe) -> Any:
 
 
 def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  written out, see above
-    start, copy_result = recipe.start, recipe.copy_result
+    start = recipe.start
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
@@ -266,7 +266,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
                 if stream is not None:
                     return stream
             if run._status == "pending":  # else the function has ended the run itself
-                run._result = copy_result(result)
+                run._result = recipe.copy_result(result)
                 run._close("success")
             return result
         except BaseException as error:
@@ -279,7 +279,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
 
 
 def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  written out, see above
-    start, copy_result = recipe.start, recipe.copy_result
+    start = recipe.start
     is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
@@ -330,7 +330,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
                 if stream is not None:
                     return stream
             if run._status == "pending":  # else the function has ended the run itself
-                run._result = copy_result(result)
+                run._result = recipe.copy_result(result)
                 run._close("success")
             return result
         except BaseException as error:

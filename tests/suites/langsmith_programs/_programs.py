@@ -145,8 +145,12 @@ class Clew:
     """Run a program with clew's names."""
 
     def run(self, program: Program) -> List[Seen]:
-        with clew.record() as runs:
-            in_empty_context(program.call, clew)
+        clew.configure(hide=False)  # as LangSmith's SDK, which hides nothing by name
+        try:
+            with clew.record() as runs:
+                in_empty_context(program.call, clew)
+        finally:
+            clew.configure(hide=None)
         assert [run.name for run in runs if run.status == "pending"] == []
         return [
             Seen(

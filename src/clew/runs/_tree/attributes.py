@@ -12,8 +12,9 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequ
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew.runs._tree.identity import Identity
-from clew.runs._tree.kept.copier import MAX_ITEMS, copy_payload, copy_value
+from clew.runs._tree.kept.copier import MAX_ITEMS
 from clew.runs._tree.kept.errors import ErrorText, text_of
+from clew.runs._tree.kept.payloads import copy_inputs, copy_metadata, copy_outputs
 from clew.runs._tree.options import (
     MAX_TAGS,
     check_mapping,
@@ -207,7 +208,7 @@ class MutableRun:
     @outputs.setter
     def outputs(self, outputs: Optional[Mapping[str, Any]]) -> None:
         if not self._is_non_recording:
-            copied = None if outputs is None else copy_payload(outputs, "output")
+            copied = None if outputs is None else copy_outputs(outputs)
             self._change(lambda: setattr(self._own_attributes(), "outputs", copied))
 
     @property
@@ -260,7 +261,14 @@ class MutableRun:
 
     def _is_applied(self, view: Union[Tags, Metadata], read: Callable[[], object]) -> bool:
         # `run.tags += x` calls `__iadd__`, which changes the run, and then assigns the view; ignore that assignment.
-        return view._run is self and (self._status != "pending" or view == read())
+        if view._run is not self:
+            return False
+        recorded = read()
+        return (
+            self._status != "pending"
+            or view == recorded
+            or (isinstance(view, Metadata) and copy_metadata(view) == recorded)  # parts of it are hidden
+        )
 
     @property
     def events(self) -> List[Mapping[str, Any]]:
@@ -281,7 +289,7 @@ class MutableRun:
         Merge metadata over that of this run. Children do not inherit it.
         """
         if not self._is_non_recording:
-            added = copy_value(dict(check_mapping(metadata, "metadata")))
+            added = copy_metadata(check_mapping(metadata, "metadata"))
             self._change(lambda: _merge_bounded(self._own_attributes().metadata, added))
 
     def add_inputs(self, inputs: Mapping[str, Any]) -> None:
@@ -289,7 +297,7 @@ class MutableRun:
         Merge inputs over those of the run.
         """
         if not self._is_non_recording:
-            added = copy_payload(inputs, "input")
+            added = copy_inputs(inputs)
             self._change(lambda: setattr(self, "_inputs", {**self._inputs, **added}))
 
     def add_outputs(self, outputs: Mapping[str, Any]) -> None:
@@ -298,7 +306,7 @@ class MutableRun:
         """
         if self._is_non_recording:
             return
-        added = copy_payload(outputs, "output")
+        added = copy_outputs(outputs)
 
         def change() -> None:
             attributes = self._own_attributes()
@@ -332,22 +340,22 @@ class MutableRun:
             return
         changes: List[Callable[[], object]] = []
         if not isinstance(inputs, Unset):
-            new_inputs = copy_payload(inputs, "input")
+            new_inputs = copy_inputs(inputs)
             changes.append(lambda: setattr(self, "_inputs", new_inputs))
         if not isinstance(outputs, Unset):
-            new_outputs = None if outputs is None else copy_payload(outputs, "output")
+            new_outputs = None if outputs is None else copy_outputs(outputs)
             changes.append(lambda: self._own_attributes().replace("outputs", new_outputs))
         if not isinstance(tags, Unset):
             new_tags = list(check_tags(tags or ()))
             changes.append(lambda: self._own_attributes().replace("tags", new_tags))
         if not isinstance(metadata, Unset):
-            new_metadata = copy_value(dict(check_mapping(metadata or {}, "metadata")))
+            new_metadata = copy_metadata(check_mapping(metadata or {}, "metadata"))
             changes.append(lambda: self._own_attributes().replace("metadata", new_metadata))
         if usage_metadata is None:
             changes.append(lambda: self._own_attributes().metadata.pop("usage_metadata", None))
         elif not isinstance(usage_metadata, Unset):
-            usage = copy_value(dict(check_usage(usage_metadata)))
-            changes.append(lambda: self._own_attributes().metadata.update(usage_metadata=usage))
+            usage = copy_metadata({"usage_metadata": dict(check_usage(usage_metadata))})
+            changes.append(lambda: self._own_attributes().metadata.update(usage))
         self._change(lambda: [change() for change in changes])
 
     @property

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from clew._shared.locks import ForkSafeLock
 from clew.runs._tree.ids import digits_of, new_id_text, now_ns
-from clew.runs._tree.kept.copier import copy_value
+from clew.runs._tree.kept.payloads import copy_metadata
 from clew.runs._tree.options import check_mapping, check_project_name, check_tags
 
 if TYPE_CHECKING:
@@ -93,7 +93,10 @@ class InheritedFromHeaders(Inherited):
     def _decode(self) -> LangSmithBaggage:
         decoded = self._decoded
         if decoded is None:
-            self._decoded = decoded = self.upstream.langsmith
+            found = self.upstream.langsmith
+            self._decoded = decoded = (
+                found._replace(metadata=copy_metadata(found.metadata)) if found.metadata else found
+            )
         return decoded
 
     # Properties, not `__getattr__`: a class that has one is slower at all its attributes.
@@ -112,7 +115,7 @@ def make_inherited(
     """
     if not tags and not metadata and project_name is None:
         return None
-    copied = copy_value(dict(check_mapping(metadata or {}, "metadata")))
+    copied = copy_metadata(check_mapping(metadata or {}, "metadata"))
     return Inherited(check_project_name(project_name), check_tags(tags or ()), copied)
 
 

@@ -17,7 +17,9 @@ from clew.runs._tree.attributes import NON_RECORDING, MutableRun, extend_bounded
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.ids import now_ns
 from clew.runs._tree.kept.copier import MAX_ITEMS
-from clew.runs._tree.kept.errors import ErrorText, describe_error
+from clew.runs._tree.kept.errors import ErrorText
+from clew.runs._tree.kept.hiding import hiding
+from clew.runs._tree.kept.payloads import recorded_error, redact_event
 from clew.runs._tree.kept.status import status_of
 from clew.runs._tree.options import (
     check_mapping,
@@ -84,6 +86,8 @@ class LiveRun(MutableRun, Identified):
         if time_ns < start_time_ns:  # the clock was set back
             time_ns = start_time_ns
         fields = {"time_ns": time_ns, **named}
+        if hiding.redact is not None and not self._is_non_recording:
+            fields = redact_event(fields)
         marker = {"name": "<cut: more events>", "time_ns": time_ns}
         self._change(lambda: extend_bounded(self._own_attributes().events, [fields], MAX_ITEMS, marker))
 
@@ -165,10 +169,10 @@ class LiveRun(MutableRun, Identified):
                 # The collector may be closing the body of this run. Describing the error sets a variable, and so may a
                 # hook; nothing may be set in the context that is current then (see `Collectable`).
                 context = copy_context()
-                text = context.run(describe_error, error, traceback)
+                text = context.run(recorded_error, error, traceback)
                 context.run(self._close, status_of(error), text)
             else:
-                text = describe_error(error, traceback)
+                text = recorded_error(error, traceback)
                 self._close(status_of(error), text)
         except Exception as failure:  # noqa: BLE001  a hook failed, or the stack is full
             if self._status == "pending":

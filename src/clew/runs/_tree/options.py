@@ -16,7 +16,8 @@ from uuid import UUID
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, copy_value
-from clew.runs._tree.kept.errors import describe_error, text_of
+from clew.runs._tree.kept.errors import text_of
+from clew.runs._tree.kept.payloads import recorded_error, redact_error
 from clew.runs._tree.kept.texts import bounded_repr, bounded_str, cut
 
 __all__ = (
@@ -121,12 +122,12 @@ def error_text(error: object) -> str:
     Return an error as text. For an exception this is what Python prints, with the traceback.
     """
     if isinstance(error, BaseException):
-        return text_of(describe_error(error, error.__traceback__)) or ""
+        return text_of(recorded_error(error, error.__traceback__)) or ""
     try:
         text: str = call_without_tracing(bounded_str, error, MAX_STRING_CHARS)
-        return text
     except Exception as failure:  # noqa: BLE001  the program's own __str__
         return f"<{type(error).__name__} that cannot be formatted: {type(failure).__name__}>"
+    return redact_error(text)
 
 
 def options_of_config(config: Any) -> Dict[str, Any]:

@@ -14,16 +14,15 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from clew._shared.incidents import report
+from clew.runs._tree.kept.hiding import HIDDEN, hidden_places, hide_in_text, hiding
 from clew.runs._tree.kept.objects import fields_of
 from clew.runs._tree.kept.texts import bounded_repr, cut
 
 __all__ = (
     "call_without_tracing",
-    "copy_payload",
     "copy_value",
-    "process_payload",
     "set_untraced_caller",
+    "unreadable",
 )
 
 MAX_STRING_CHARS = 65_536
@@ -71,7 +70,7 @@ def copy_value(value: object) -> Any:
     Tuples, sets and deques become lists. Dataclasses and Pydantic models become dicts of their fields, without those
     that would have to be loaded first, and without fields of a dataclass that are marked ``repr=False``, as most of
     these are secret or huge. Other values are replaced by their truncated `repr`. The same holds for keys; keys with
-    equal text get a numeric suffix.
+    equal text get a numeric suffix. Values under names that look like secrets are hidden.
 
     Strings are truncated after `MAX_STRING_CHARS`. A copy ends after `MAX_ITEMS` items and `MAX_CHARS` characters in
     all, and after `MAX_DEPTH` levels. A marker stands where something was cut.
@@ -89,34 +88,6 @@ def copy_value(value: object) -> Any:
     return _Copier().copy(value, 0)
 
 
-def copy_payload(payload: object, name: str) -> Dict[str, Any]:
-    """
-    Return a copy of inputs or outputs that the program passes itself; ``{name: value}`` if they are no mapping.
-    """
-    if payload is None:
-        return {}
-    try:
-        if isinstance(payload, Mapping) and not isinstance(payload, dict):
-            payload = call_without_tracing(dict, payload)
-    except Exception as error:  # noqa: BLE001  methods of a mapping that the program defines
-        payload = _unreadable(payload, error)
-    copied = copy_value(payload)
-    return copied if type(copied) is dict else {name: copied}
-
-
-def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, what: str) -> Dict[str, Any]:
-    """
-    Return a copy of `process(value)`. If `process` fails, return a marker instead of the payload.
-    """
-    try:
-        copied: Dict[str, Any] = copy_value(call_without_tracing(lambda: dict(process(value))))
-        return copied
-    except Exception as error:  # noqa: BLE001  fail closed: `process` may be there to remove secrets
-        kind = type(error).__name__
-        report("payloads_dropped", f"process_{what} raised {kind}, so the {what} were not recorded", error=error)
-        return {"clew.dropped": f"process_{what} raised {kind}"}
-
-
 class _Copier:
     # One copier for each payload: it counts the items and characters of the whole payload, at any depth.
     __slots__ = ("_chars_left", "_items_left")
@@ -129,7 +100,7 @@ class _Copier:
         try:
             return self._copy(value, depth)
         except Exception as error:  # noqa: BLE001  the program's own __iter__, __len__, or __class__ property
-            return _unreadable(value, error)
+            return unreadable(value, error)
 
     def _copy(self, value: object, depth: int) -> Any:  # noqa: PLR0911  a table of types
         # Check `type(value)`, not `isinstance`: lazy proxies answer `isinstance` by loading the object they stand for.
@@ -166,7 +137,7 @@ class _Copier:
             if kind in kinds and isinstance(value.data, plain):
                 return self._copy(value.data, depth)
         fields, text = call_without_tracing(_fields_or_text, value)
-        return self._counted(text) if fields is None else self._copy_dict(fields, depth)
+        return self._counted(hide_in_text(text)) if fields is None else self._copy_dict(fields, depth)
 
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
         # One call in C, so that no other thread changes the dict meanwhile; and no more items than fit.
@@ -182,6 +153,7 @@ class _Copier:
         copied: Dict[str, Any] = {}
         numbers: Dict[str, int] = {}
         are_as_given = True  # all names so far are keys of the dict, and therefore different
+        is_hidden = hiding.names
         for key, item in items:
             if not self._items_left or self._chars_left <= 0:
                 copied[_free_name("...", copied, numbers)] = f"<cut: {len(value)} items>"
@@ -191,9 +163,10 @@ class _Copier:
             if type(key) is not str or len(key) > MAX_STRING_CHARS:
                 name = self._name_of(key)
                 are_as_given = False
+            value_is_hidden = is_hidden[name]
             if not are_as_given:
                 name = _free_name(name, copied, numbers)
-            copied[self._counted(name)] = self.copy(item, depth + 1)
+            copied[self._counted(name)] = HIDDEN if value_is_hidden else self.copy(item, depth + 1)
         return copied
 
     def _name_of(self, key: object) -> str:
@@ -203,12 +176,17 @@ class _Copier:
             text: str = call_without_tracing(bounded_repr, key)
             return text
         except Exception as error:  # noqa: BLE001  the key's own __repr__
-            return _unreadable(key, error)
+            return unreadable(key, error)
 
     def _copy_items(self, value: Any, iterator: Iterator[Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
             return f"<{type(value).__name__} of {len(value)} items, {depth} levels deep>"
         items = list(islice(iterator, self._items_left + 1))
+        kind = type(value)
+        if len(items) == 2 or (kind is not list and kind is not tuple):
+            for place in hidden_places(kind, items):
+                if place < len(items):
+                    items[place] = HIDDEN
         copied: List[Any] = []
         for item in items:
             if not self._items_left or self._chars_left <= 0:
@@ -228,7 +206,10 @@ def _fields_or_text(value: object) -> Tuple[Optional[Dict[str, Any]], str]:
     return fields, bounded_repr(value) if fields is None else ""
 
 
-def _unreadable(value: object, error: Exception) -> str:
+def unreadable(value: object, error: Exception) -> str:
+    """
+    Return the marker for a value whose own methods raise.
+    """
     return f"<{type(value).__name__} that cannot be copied: {type(error).__name__}>"
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import inspect
 import sys
 from inspect import Parameter, Signature
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from clew.runs._tree.kept.copier import MAX_INT, MAX_STRING_CHARS, copy_value, process_payload
+from clew.runs._tree.kept.copier import MAX_INT, MAX_STRING_CHARS, copy_value
+from clew.runs._tree.kept.hiding import HIDDEN, hiding
+from clew.runs._tree.kept.payloads import drop_payload, process_payload, redact_payload
 
-__all__ = ("input_reader",)
+__all__ = ("has_secret_parameter", "input_reader", "unbound_inputs")
 
 
 def input_reader(
@@ -25,20 +27,60 @@ def input_reader(
     Return a function that accepts the arguments of `fn` and returns the inputs to record.
 
     The inputs are a dict of copies by parameter name. Defaults are filled in, `self`, `cls` and the parameters named
-    in `without` are left out, and the items of ``**kwargs`` are merged in. `process`, if given, gets the arguments
-    themselves in such a dict; the inputs are then a copy of its result.
+    in `without` are left out, and the items of ``**kwargs`` are merged in. Parameters whose names look like secrets are
+    hidden. `process`, if given, gets the arguments themselves in such a dict; the inputs are then a copy of its result.
 
     The returned function has the parameters of `fn`, so that Python itself binds the arguments, several times faster
     than `inspect.Signature.bind`. It raises `TypeError` for a call that `fn` would refuse.
+
+    What is hidden is decided here, not at each call.
     """
+    if hiding.inputs:
+        return lambda *_, **__: {}
     try:
         read = _generated_reader(_parameters(fn), without, copy=process is None)
     except Exception:  # noqa: BLE001  no signature, or an invalid `__signature__`: record the arguments without names
+        if process is not None:
+            return lambda *args, **kwargs: unbound_inputs(args, kwargs, process, may_be_secret=True)
         unnamed = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
-        read = _generated_reader(unnamed, without, copy=process is None)
+        read = _generated_reader(unnamed, without, copy=True)
     if process is None:
-        return read
-    return lambda *args, **kwargs: process_payload(process, read(*args, **kwargs), "inputs")
+        return (
+            read if hiding.redact is None else lambda *args, **kwargs: redact_payload(read(*args, **kwargs), "inputs")
+        )
+    return lambda *args, **kwargs: redact_payload(process_payload(process, read(*args, **kwargs), "inputs"), "inputs")
+
+
+def has_secret_parameter(fn: Callable[..., Any]) -> bool:
+    """
+    Return whether `fn` has a parameter that is hidden, and that a call can pass by position.
+    """
+    by_position = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        return any(hiding.names[p.name] for p in _parameters(fn) if p.kind in by_position)
+    except Exception:  # noqa: BLE001  as in `input_reader`
+        return False
+
+
+def unbound_inputs(
+    args: Tuple[Any, ...],
+    kwargs: Dict[str, Any],
+    process: Optional[Callable[[Dict[str, Any]], Mapping[str, Any]]],
+    *,
+    may_be_secret: bool,
+) -> Dict[str, Any]:
+    """
+    Return the inputs of a call whose arguments cannot be assigned to parameters: they have no names to hide them by.
+
+    Args:
+        args, kwargs: the arguments.
+        process: if there is one, it would look for names, so the inputs are dropped.
+        may_be_secret: whether one of `args` may belong to a hidden parameter.
+    """
+    if process is not None:
+        return drop_payload("inputs", "the arguments do not fit the parameters, by whose names process_inputs hides")
+    copied = {"args": HIDDEN if may_be_secret and args else copy_value(args), "kwargs": copy_value(kwargs)}
+    return redact_payload(copied, "inputs")
 
 
 def _parameters(fn: Callable[..., Any]) -> List[Parameter]:
@@ -71,6 +113,7 @@ def _generated_reader(
         "str": str,
         "len": len,
         "copy": copy_value,
+        "hide": dict.fromkeys,
         "least": -MAX_INT,  # a name, not an expression: negating 4096 bits at each use would make a new number
         "most": MAX_INT,
         "long": MAX_STRING_CHARS,
@@ -88,8 +131,13 @@ def _generated_reader(
         )
 
     def entry(p: Parameter) -> str:
+        is_hidden = copy and hiding.names[p.name]
         if p.kind is Parameter.VAR_KEYWORD:
+            if is_hidden:
+                return f"**{prefix}hide({p.name}, {HIDDEN!r})"
             return f"**{prefix}copy({p.name})" if copy else f"**{p.name}"
+        if is_hidden:
+            return f"{p.name!r}: {HIDDEN!r}"
         return f"{p.name!r}: {copied(p.name)}"
 
     def plain(place: int, p: Parameter) -> Parameter:

@@ -1,0 +1,144 @@
+"""
+The parts of a run as they are recorded: copied, without what is hidden, and past the hooks of the program.
+
+Values are copied in `clew.runs._tree.kept.copier`; what is hidden is in `clew.runs._tree.kept.hiding`.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Callable, Dict, Mapping, Optional, Union
+
+from clew._shared.incidents import report
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, copy_value, unreadable
+from clew.runs._tree.kept.errors import ErrorText, describe_error, text_of
+from clew.runs._tree.kept.hiding import check_redacted, hiding
+from clew.runs._tree.kept.texts import cut
+
+__all__ = (
+    "copy_inputs",
+    "copy_metadata",
+    "copy_outputs",
+    "drop_payload",
+    "process_payload",
+    "recorded_error",
+    "redact_error",
+    "redact_event",
+    "redact_payload",
+)
+
+
+def copy_inputs(inputs: object) -> Dict[str, Any]:
+    """
+    Return inputs that the program passes itself as they are recorded; ``{"input": inputs}`` if they are no mapping.
+    """
+    return {} if hiding.inputs else redact_payload(_copy_mapping(inputs, "input"), "inputs")
+
+
+def copy_outputs(outputs: object) -> Dict[str, Any]:
+    """
+    Return outputs that the program passes itself as they are recorded; ``{"output": outputs}`` if they are no mapping.
+    """
+    return {} if hiding.outputs else redact_payload(_copy_mapping(outputs, "output"), "outputs")
+
+
+def copy_metadata(metadata: Mapping[str, Any]) -> Dict[str, Any]:
+    """
+    Return metadata as it is recorded. LangSmith groups the runs of a conversation by ``session_id``, so that is shown.
+    """
+    if hiding.metadata or not metadata:
+        return {}
+    copied: Dict[str, Any] = copy_value(dict(metadata))
+    if "session_id" in copied:
+        copied["session_id"] = copy_value(metadata["session_id"])
+    return redact_payload(copied, "metadata")
+
+
+def _copy_mapping(payload: object, name: str) -> Dict[str, Any]:
+    if payload is None:
+        return {}
+    try:
+        if isinstance(payload, Mapping) and not isinstance(payload, dict):
+            payload = call_without_tracing(dict, payload)
+    except Exception as error:  # noqa: BLE001  methods of a mapping that the program defines
+        payload = unreadable(payload, error)
+    copied = copy_value(payload)
+    return copied if type(copied) is dict else {name: copied}
+
+
+def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, what: str) -> Dict[str, Any]:
+    """
+    Return a copy of `process(value)`. If `process` fails, return a marker instead of the payload.
+    """
+    try:
+        copied: Dict[str, Any] = copy_value(call_without_tracing(lambda: dict(process(value))))
+        return copied
+    except Exception as error:  # noqa: BLE001  fail closed: `process` may be there to remove secrets
+        return drop_payload(what, f"process_{what} raised {type(error).__name__}", error)
+
+
+def redact_payload(payload: Dict[str, Any], part: str) -> Dict[str, Any]:
+    """
+    Return inputs, outputs, metadata or an event as `redact` returns them. If it fails, return a marker instead.
+    """
+    if hiding.redact is None:
+        return payload
+    try:
+        copied: Dict[str, Any] = copy_value(dict(_redacted(payload, part)))
+        return copied
+    except Exception as error:  # noqa: BLE001  fail closed
+        return drop_payload(part, f"redact raised {type(error).__name__}", error)
+
+
+def redact_event(event: Dict[str, Any]) -> Dict[str, Any]:
+    """
+    Return an event as `redact` returns it.
+    """
+    return {"name": "<dropped>", "time_ns": event["time_ns"], **redact_payload(event, "event")}
+
+
+def redact_error(text: str) -> str:
+    """
+    Return the text of an error as `redact` returns it. If it fails, return a marker instead.
+    """
+    if hiding.redact is None:
+        return text
+    try:
+        return cut(str.__str__(_redacted(text, "error")), MAX_STRING_CHARS)
+    except Exception as error:  # noqa: BLE001  fail closed
+        reason = f"redact raised {type(error).__name__}"
+        drop_payload("error", reason, error)
+        return f"<dropped: {reason}>"
+
+
+def recorded_error(error: BaseException, traceback: Optional[TracebackType]) -> Union[str, ErrorText]:
+    """
+    Return the text of an exception as `describe_error` does, past `redact`.
+    """
+    described = describe_error(error, traceback)
+    return described if hiding.redact is None else redact_error(text_of(described) or "")
+
+
+def drop_payload(what: str, reason: str, error: Optional[Exception] = None) -> Dict[str, Any]:
+    """
+    Count that a part of a run is not recorded, and return what stands in its place.
+    """
+    # The log names the place and not the message of the error, which may contain the very value that was to be hidden.
+    report("payloads_dropped", f"{reason}{_place_of(error)}, so the {what} of a run were not recorded")
+    return {"clew.dropped": reason}
+
+
+def _redacted(value: Any, part: str) -> Any:
+    redact = hiding.redact
+    found = value if redact is None else call_without_tracing(redact, value, part)
+    check_redacted(found, part)
+    return found
+
+
+def _place_of(error: Optional[Exception]) -> str:
+    traceback = None if error is None else error.__traceback__
+    if traceback is None:
+        return ""
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f" in {traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno}"
