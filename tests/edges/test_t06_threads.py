@@ -9,13 +9,14 @@ import subprocess
 import sys
 import weakref
 from contextvars import Context, copy_context
-from threading import Thread, Timer
+from threading import Event, Thread, Timer
 from typing import Any, Callable, List
 
 import pytest
 
 import clew
 from clew import ContextThread, ContextTimer
+from clew.executors._starting import start_in_context
 from tests.edges._threads import DEADLINE, Value, in_empty_context, is_gone, reset_inside, user
 
 inherits = bool(getattr(sys.flags, "thread_inherit_context", 0))
@@ -158,6 +159,36 @@ def test_thread_that_cannot_start_keeps_nothing_and_can_start_later(
     assert is_gone(reference)
     in_empty_context(second_try, thread)
     assert found == ["grace"]
+
+
+def test_thread_whose_start_is_interrupted_runs_all_the_same() -> None:
+    class InterruptionError(BaseException):
+        pass
+
+    def interrupt(*_: object) -> None:  # as a signal handler does while `start` waits for the new thread
+        assert has_begun.wait(DEADLINE)
+        raise InterruptionError
+
+    def start() -> None:
+        begin = thread._bootstrap_inner
+        thread._bootstrap_inner = lambda: (has_begun.set(), is_undone.wait(DEADLINE), begin())
+        thread._started.wait = interrupt
+        Thread.start(thread)
+
+    def target() -> None:
+        found.append(user.get())
+        has_run.set()
+
+    found: List[Any] = []
+    has_begun, is_undone, has_run = Event(), Event(), Event()
+    thread: Any = ContextThread(target=target)
+    user.set("ada")
+    with pytest.raises(InterruptionError):
+        start_in_context(thread, start)
+    is_undone.set()
+    assert has_run.wait(DEADLINE)
+    thread.join(DEADLINE)
+    assert found == ["ada"]
 
 
 @edges

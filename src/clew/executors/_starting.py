@@ -29,7 +29,7 @@ __all__ = ("ContextStart", "start_in_context")
 
 class ContextStart(Thread):
     """
-    The base of threads that capture the context at `start`, and whose `run`, also an overridden one, sees it.
+    The base of threads that capture the context at `start`, and call `run` in it, also an overridden `run`.
     """
 
     # A default on the class: a subclass that forgets to call `Thread.__init__` gets the stdlib's own error.
@@ -52,13 +52,13 @@ class ContextStart(Thread):
 
 def start_in_context(thread: Any, start: Callable[[], None], given: Optional[Union[Context, Snapshot]] = None) -> None:
     """
-    Start a thread by `start`, the stdlib's method; its `run` runs in `given` or in a copy of the current context.
+    Start a thread by `start`, the stdlib's method. Its `run` runs in `given`, or in a copy of the current context.
     """
     if isinstance(given, Context):
         run_in_context: Callable[..., Any] = partial(run_in_shared, given, *capture_carried())
     else:
         run_in_context = runner_for_thread() if given is None else runner_of_captured(given)
-    # Replaced on the instance, for this one start. `run` itself stays until then: others may read it before the start.
+    # Replaced on the instance, for this one start. `run` stays until the thread runs: the program may still read it.
     thread._bootstrap_inner = partial(_bootstrap_inner, thread, thread._bootstrap_inner, run_in_context)
     # 3.14+: where threads inherit a context, the stdlib would capture a second copy and keep it with the thread.
     if sys.version_info >= (3, 14):
@@ -66,8 +66,8 @@ def start_in_context(thread: Any, start: Callable[[], None], given: Optional[Uni
     try:
         start()
     except BaseException:
-        # If the thread did not start, undo this: the next `start` captures anew. It may also run already, if a signal
-        # handler has raised after its start.
+        # Undo this if the thread has not started: the next `start` captures anew. If a signal handler has raised after
+        # the start, the thread runs and has removed the method itself.
         is_running = vars(thread).pop("_bootstrap_inner", None) is None
         if sys.version_info >= (3, 14) and not is_running:
             thread._context = None
@@ -78,7 +78,7 @@ def _bootstrap_inner(thread: Any, native: Callable[[], None], run_in_context: Ca
     # This runs in the new thread, before the stdlib sets its trace and profile functions. The stdlib then calls
     # `thread.run`, a partial of `Context.run`, so no frame of clew's is in tracebacks. When the thread has ended, it
     # must refer neither to itself nor to the context.
-    del thread._bootstrap_inner
+    vars(thread).pop("_bootstrap_inner", None)  # a `start` that an interrupt ended just now has removed it already
     own = vars(thread).get("run")  # the program may have set `run` on the instance
     thread.run = partial(run_in_context, thread.run)
     try:
