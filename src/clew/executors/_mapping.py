@@ -48,8 +48,8 @@ def map_by_submitting(
     """
     _check_buffersize(buffersize)
     deadline = None if timeout is None else timeout + time.monotonic()
-    # This one context is entered for each submit. Nobody else is in it then: first this call enters it, later the
-    # iterator, and a generator cannot run twice at once.
+    # One context for all submits. It is never entered twice at once: this call has returned when the iterator, which
+    # cannot run twice at once either, enters it.
     run = runner(prepare_to_keep(copy_context()), capture_carried())
     rows = zip(*iterables)
     futures = deque(run(submit, executor, fn, *row) for row in islice(rows, buffersize))

@@ -39,31 +39,32 @@ __all__ = ("StreamContext", "StreamObject", "StreamType", "has_special", "stand_
 
 class StreamContext(Collectable):
     """
-    The context of a stream, and of the iterators that it returns.
+    The context in which the methods of a stream, and of the iterators that it returns, are called.
     """
 
     __slots__ = ("_carriers", "_context")
 
     def __init__(self, context: Context, carried: Carried) -> None:
         self._context = context
-        self._carriers = carriers(carried)
+        self._carriers: Any = carriers(carried)
         self._reference = ref(self, CALLBACK)
 
-    def begin(self) -> Runner:
+    def begin(self) -> Runner:  # for the drivers of generators
         return self.run
 
     def run(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
             call: Any = partial(fn, **kwargs) if kwargs else fn
-            for each in reversed(self._carriers):
-                call = partial(each, call)
+            if self._carriers:
+                call = partial(*self._carriers, call)
             try:
                 take_loop_from_here(self._context)
                 return self._context.run(call, *args)
             except RuntimeError as error:
                 if not is_refusal(error):
                     raise
-            # `is_current` sets a variable in the current context, which a finaliser must not do.
+            # The context is in use: by this very code, or elsewhere. A finaliser must not ask: `is_current` sets a
+            # variable in the current context.
             if not self.is_collected() and is_current(self._context):
                 return call(*args)
             return self._context.copy().run(call, *args)
@@ -131,8 +132,8 @@ class StreamObject(metaclass=StreamType):
         raise TypeError(f"cannot pickle or copy {self!r}: a context stays in its process; pass clew.unwrap(it)")
 
     def __del__(self) -> None:
-        # Drop the stream in its context: this may be the last reference, and the stream may run code at its end. The
-        # collector finalises the stream itself, and another finaliser may still use the stand-in.
+        # Drop the stream in its context: this may be the last reference, and the stream may run code at its end. Not if
+        # the collector does this: it finalises the stream itself, and another finaliser may still use the stand-in.
         if not self._clew_context.is_collected():
             self._clew_context.run(object.__delattr__, self, "_clew_stream")
 
@@ -219,7 +220,7 @@ _SENDING = frozenset({"asend", "athrow", "send", "throw"})
 @lru_cache(maxsize=None)
 def _in_context(name: str) -> Callable[..., Any]:
     """
-    Return the function of the methods of that name. It is cached, so that ``stream.close == stream.close``.
+    Return a function that calls the stream's method `name` in its context. Cached: ``stream.close == stream.close``.
     """
 
     def call(self: StreamObject, /, *args: Any, **kwargs: Any) -> Any:
