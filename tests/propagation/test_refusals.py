@@ -191,7 +191,7 @@ def test_what_one_baggage_drops_is_counted_once_however_often_it_is_written() ->
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], List[str]]:
     """Log each kind of incident once more. Return a function that returns the messages."""
-    monkeypatch.setattr(incidents, "_counts", {})
+    monkeypatch.setattr(incidents, "_logged", {})
     caplog.set_level(logging.WARNING, "clew")
     return lambda: [record.getMessage() for record in caplog.records]
 

@@ -263,6 +263,7 @@ def test_a_log_handler_may_change_a_run_that_is_reported() -> None:
     run.end()
     handler = Changing()
     incidents._counts.pop("runs_changed_after_end", None)
+    incidents._logged.pop("runs_changed_after_end", None)
     logging.getLogger("clew").addHandler(handler)
     try:
         run.add_tags("late")

@@ -6,13 +6,15 @@ Errors in the *use* of clew are raised instead; they are in `clew.errors`.
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from collections import Counter
+from typing import Counter as CounterOf, Dict, Optional
 
 from clew._shared.locks import ForkSafeLock
 
 __all__ = ("report", "stats")
 
-_counts: Dict[str, int] = {}
+_counts: CounterOf[str] = Counter()
+_logged: Dict[str, object] = {}
 _guard = ForkSafeLock()
 
 
@@ -28,10 +30,10 @@ def report(kind: str, remedy: str, *, error: Optional[BaseException] = None) -> 
         remedy: what happened and what to do, as one sentence without a full stop.
         error: the exception behind it, if there is one.
     """
-    with _guard.lock:
-        seen = _counts.get(kind, 0)
-        _counts[kind] = seen + 1
-    if seen:
+    # In C, so that a signal handler that counts the same kind cannot come in between. The lock is for other threads.
+    _guard.run(_counts.update, (kind,))
+    first = object()
+    if _logged.setdefault(kind, first) is not first:
         return
     try:
         import logging  # here, as most programs never need it
@@ -55,5 +57,4 @@ def stats() -> Dict[str, int]:
         >>> clew.stats().get("no_such_thing_ever_happens", 0)
         0
     """
-    with _guard.lock:
-        return dict(_counts)
+    return _guard.run(dict, _counts)

@@ -1,23 +1,27 @@
 """
-A lock that is free in a forked child.
+A lock that is free in a forked child, and after an interrupt.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from typing import Any, Callable, TypeVar
 
 __all__ = ("ForkSafeLock",)
+
+T = TypeVar("T")
 
 
 class ForkSafeLock:
     """
     A lock that is replaced in a forked child, where the thread that held it does not exist.
 
-    It is for module-level locks, which live as long as the process. Use it as ``with guard.lock:``. That reads the
-    attribute once, so the lock that was acquired is also the one that is released, even if the block forks.
+    It is for module-level locks, which live as long as the process. `run` reads the attribute once, so the lock that
+    was acquired is also the one that is released, even if the function forks.
 
-    The lock is re-entrant, as a finaliser or a signal handler may need it on the thread that holds it.
+    The lock is re-entrant, as a finaliser or a signal handler may need it on the thread that holds it. So a function
+    that runs under it may be interrupted by one that does the same: change state by single atomic operations.
     """
 
     __slots__ = ("lock",)
@@ -28,4 +32,19 @@ class ForkSafeLock:
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        self.lock = threading.RLock()
+        self.lock: Any = threading.RLock()  # its `_is_owned` is in no stub
+
+    def run(self, fn: Callable[..., T], *args: Any) -> T:
+        """
+        Return `fn(*args)`, called while this thread holds the lock.
+
+        An interrupt may come between the end of a ``with`` block and the release of its lock. This releases it then.
+        """
+        lock = self.lock
+        is_held_already = lock._is_owned()
+        try:
+            with lock:
+                return fn(*args)
+        finally:
+            while not is_held_already and lock._is_owned():
+                lock.release()

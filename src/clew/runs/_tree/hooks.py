@@ -6,7 +6,7 @@ Which traces are recorded is decided in `clew.runs.sampling`.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 from clew._shared.locks import ForkSafeLock
 
@@ -30,21 +30,23 @@ _is_enabled = True
 # `traceable` calls its function straight away.
 start_hooks: Tuple[Hook, ...] = ()
 end_hooks: Tuple[Hook, ...] = ()
-_added_start_hooks: Tuple[Hook, ...] = ()  # in force while recording is enabled
+# All hooks, in order. One operation adds or removes one, so a signal handler may do the same in between.
+_added_start_hooks: Dict[Hook, None] = {}  # in force while recording is enabled
+_added_end_hooks: Dict[Hook, None] = {}
 
 
 def add_start_hook(hook: Hook) -> None:
     """
     Call `hook` with each run that starts from now on, which switches recording on.
     """
-    _change_start_hooks(lambda hooks: (*hooks, hook))
+    _guard.run(_publish, _added_start_hooks.setdefault, hook)
 
 
 def remove_start_hook(hook: Hook) -> None:
     """
-    Undo `add_start_hook`.
+    Undo `add_start_hook`, if it was done.
     """
-    _change_start_hooks(lambda hooks: tuple(other for other in hooks if other != hook))
+    _guard.run(_publish, _added_start_hooks.pop, hook, None)
 
 
 def is_enabled() -> bool:
@@ -60,32 +62,34 @@ def set_enabled(enabled: bool) -> None:  # noqa: FBT001  the only argument
     """
     global _is_enabled
     _is_enabled = enabled
-    _change_start_hooks(lambda hooks: hooks)
+    _guard.run(_publish, bool)
 
 
-def _change_start_hooks(change: Callable[[Tuple[Hook, ...]], Tuple[Hook, ...]]) -> None:
-    global start_hooks, _added_start_hooks
-    with _guard.lock:
-        _added_start_hooks = change(_added_start_hooks)
-        start_hooks = _added_start_hooks if _is_enabled else ()
+def _publish(change: Callable[..., object], *args: object) -> None:
+    """
+    Call `change(*args)`, then renew the two tuples.
+    """
+    global start_hooks, end_hooks
+    change(*args)
+    while True:
+        added = tuple(_added_start_hooks) if _is_enabled else (), tuple(_added_end_hooks)
+        if added == (start_hooks, end_hooks):
+            return
+        start_hooks, end_hooks = added  # and look again: a signal handler may have changed the hooks in between
 
 
 def add_end_hook(hook: Hook) -> None:
     """
     Call `hook` with each recorded run that ends from now on, on the thread that ends it.
     """
-    global end_hooks
-    with _guard.lock:
-        end_hooks = (*end_hooks, hook)
+    _guard.run(_publish, _added_end_hooks.setdefault, hook)
 
 
 def remove_end_hook(hook: Hook) -> None:
     """
-    Undo `add_end_hook`.
+    Undo `add_end_hook`, if it was done.
     """
-    global end_hooks
-    with _guard.lock:
-        end_hooks = tuple(other for other in end_hooks if other != hook)
+    _guard.run(_publish, _added_end_hooks.pop, hook, None)
 
 
 def notify_start(run: Any) -> None:
