@@ -427,10 +427,10 @@ def test_run_that_ends_on_top_of_a_wake_up_does_not_wait_for_it() -> None:
     # As a finaliser or a signal handler may come anywhere: here, while the thread is being started.
     keeping = Keeping()
     with exporting_to(keeping) as pipeline:
-        assert pipeline._starting.acquire(blocking=False)
+        pipeline._claims[None] = threading.Lock()
         make_run("first")
         make_run("second")
-        pipeline._starting.release()
+        pipeline._claims.clear()
         assert pipeline.flush(DEADLINE)
     assert keeping.names == ["first", "second"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from time import monotonic
 from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from clew._shared.incidents import report
@@ -113,21 +114,24 @@ def configure(
         for option, value in options.items()
         if not isinstance(value, Unset)
     }
-    with _guard.lock:
-        hidden = {_HIDING[option]: value for option, value in checked.items() if option in _HIDING}
-        if hidden:
-            hiding.change(hidden)
-        if "sampler" in checked:
-            settings.sampler = checked["sampler"]
-        settings.set_resource(
-            project_name=checked.get("project_name", settings.project_name),
-            service=checked.get("service", settings.service),
-        )
-        if "enabled" in checked:
-            set_enabled(checked["enabled"])
+    _guard.run(_apply, checked)
     if "exporter" in checked:
         _watch_exit()
         _replace(checked["exporter"], EXIT_TIMEOUT)
+
+
+def _apply(checked: Mapping[str, Any]) -> None:
+    hidden = {_HIDING[option]: value for option, value in checked.items() if option in _HIDING}
+    if hidden:
+        hiding.change(hidden)
+    if "sampler" in checked:
+        settings.sampler = checked["sampler"]
+    settings.set_resource(
+        project_name=checked.get("project_name", settings.project_name),
+        service=checked.get("service", settings.service),
+    )
+    if "enabled" in checked:
+        set_enabled(checked["enabled"])
 
 
 def flush(timeout: float = 30.0) -> bool:
@@ -225,14 +229,27 @@ def _report_variable(name: str, error: Exception) -> None:
 
 
 def _replace(exporters: Sequence[Exporter], timeout: float) -> bool:
+    changes: List[Optional[Pipeline]] = []
+    try:
+        _guard.run(_change_pipeline, exporters, changes)
+        old = changes[0]
+        return old is None or old.shutdown(timeout, keeping=exporters)
+    except BaseException:  # an interrupt: of the two pipelines, only the one that is in force takes runs from now on
+        for each in changes:
+            if each is not None and each is not _pipeline:
+                each.stop(monotonic() + timeout, exporters)
+        raise
+
+
+def _change_pipeline(exporters: Sequence[Exporter], changes: List[Optional[Pipeline]]) -> None:
     global _pipeline
-    with _guard.lock:
-        old = _pipeline
-        _pipeline = Pipeline(exporters, before=old) if exporters else None
-        # Before the old one is closed, so that no run is missed in between.
-        if _pipeline is not None:
-            _pipeline.open()
-    return old is None or old.shutdown(timeout, keeping=exporters)
+    old = _pipeline
+    new = Pipeline(exporters, before=old) if exporters else None
+    changes += (old, new)
+    # Before the old one is closed, so that no run is missed in between.
+    if new is not None:
+        new.open()
+    _pipeline = new
 
 
 def _exporters_of(exporter: object) -> List[Exporter]:
@@ -407,10 +424,10 @@ def _check_timeout(timeout: object) -> None:
 def _watch_exit() -> None:
     global _is_watching_exit
     if not _is_watching_exit:
-        _is_watching_exit = True
         atexit.register(_at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_watch_worker)
+        _is_watching_exit = True  # last: after an interrupt, a second call does it all again, which does no harm
     _watch_worker()
 
 

@@ -6,27 +6,29 @@ How an exporter is called is in `clew.exporters._delivery`; which exporters ther
 
 Guarantees:
     - Ending a run appends it to a queue. It never waits for an exporter, and never raises.
-    - A run can end in a signal handler or in a finaliser, on top of whatever its thread is doing. So the functions
-      that traced threads call take no lock of the `threading` module except without waiting.
+    - A run can start and end in a signal handler or in a finaliser, on top of whatever its thread is doing. So the
+      functions that traced threads call take no lock of the `threading` module except without waiting.
+    - An interrupt after any instruction of these functions loses no run that is in the queue, and no wake-up.
     - `flush` and `shutdown` return by their deadline.
 
 Assumes:
-    - `append`, `pop` and `popleft` of a deque are atomic.
+    - `append`, `pop` and `popleft` of a deque are atomic, and so are `setdefault` and `pop` of a dict.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
+import sys
 import threading
 from collections import deque
 from contextlib import suppress
 from contextvars import Context
 from threading import get_ident
 from time import monotonic
-from typing import Callable, Deque, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Union
 
 from clew._shared.incidents import report
-from clew._shared.locks import ForkSafeLock
 from clew.exporters._delivery import Delivery
 from clew.exporters.protocol import Exporter
 from clew.runs._tree import hooks as _hooks
@@ -97,13 +99,15 @@ class Pipeline:
         self._queue.clear()
         self._starts.clear()
         self._thread: Optional[threading.Thread] = None
-        self._starting = threading.Lock()  # held while there is a thread, or one is being started
+        # Empty, or with the claim of the thread or of the call that starts it. The thread takes its claim (a lock) as
+        # it begins. A call that fails to start it tries to take the claim first: then the thread never begins.
+        self._claims: Dict[None, Any] = {}
         self._wake = threading.Lock()  # released to wake the thread
         self._wake.acquire()
-        self._quiet_below = 0  # while a queue is no longer than this, an append is enough
-        self._flushes: Deque[_Marker] = deque()
+        self._sleep = _Sleep(0)
+        self._flushes: Dict[_Marker, None] = {}
         self._in_flight = 0  # the size of the batch that exporters have now
-        self._last: Optional[_Marker] = None  # the marker of `shutdown`
+        self._lasts: Dict[None, _Marker] = {}  # empty, or with the marker of the first `shutdown`
         self._lost_at_last_flush = 0
 
     def _renew(self) -> None:
@@ -117,9 +121,7 @@ class Pipeline:
         """
         Start to take runs. This switches recording on.
         """
-        global _open_pipelines
-        with _guard.lock:
-            _open_pipelines = (*_open_pipelines, self)
+        _open_pipelines[self] = None
         _hooks.add_end_hook(self._end_hook)
         _hooks.add_start_hook(self._start_hook)
 
@@ -135,7 +137,7 @@ class Pipeline:
         if self._is_own_thread():
             return False
         lost_before = self._lost_at_last_flush
-        marker = self._last
+        marker = self._lasts.get(None)
         if marker is None and (self._queue or self._thread is not None):
             marker = _Marker()
             if not self._send(marker):
@@ -158,28 +160,39 @@ class Pipeline:
         Returns:
             As `flush`.
         """
-        global _open_pipelines
         deadline = monotonic() + timeout
-        _hooks.remove_start_hook(self._start_hook)
-        _hooks.remove_end_hook(self._end_hook)
-        with _guard.lock:
-            _open_pipelines = tuple(other for other in _open_pipelines if other is not self)
-            is_first = self._last is None
-            if self._last is None:
-                self._last = _Marker(deadline, keeping)
-        if is_first and not self._send(self._last):
+        last, is_first = self.stop(deadline, keeping)
+        if not last.is_sent:
             # There is no thread, and none can be started any more. In most cases there is nothing to deliver either.
             is_delivered = not self._queue
             Context().run(self._shut_down_here)
-            self._last.passed.release()
+            last.is_sent = True
+            last.let_pass()
         elif self._is_own_thread():
             return False
         else:
-            is_delivered = self._last.wait(deadline)
+            is_delivered = last.wait(deadline)
         if is_first and not is_delivered:
             self._give_up()
         lost_before, self._lost_at_last_flush = self._lost_at_last_flush, self._delivery.lost
         return is_delivered and self._lost_at_last_flush == lost_before
+
+    def stop(self, deadline: float, keeping: Sequence[Exporter]) -> Tuple[_Marker, bool]:
+        """
+        Do what `shutdown` does, without waiting for the delivery. An interrupted call can be repeated.
+
+        Returns:
+            The marker of the first call, and whether this was the first one. The marker's `is_sent` is False if no
+            thread can be started.
+        """
+        _hooks.remove_start_hook(self._start_hook)
+        _hooks.remove_end_hook(self._end_hook)
+        _open_pipelines.pop(self, None)
+        marker = _Marker(deadline, keeping)
+        last = self._lasts.setdefault(None, marker)
+        if not last.is_sent:
+            last.is_sent = self._send(last)  # a marker that is sent twice does no harm
+        return last, last is marker
 
     def _is_own_thread(self) -> bool:
         thread = self._thread
@@ -204,20 +217,27 @@ class Pipeline:
                     "starts_dropped",
                     "an exporter was not told of a run that has started, as it is slower than the program",
                 )
-        elif len(starts) > self._quiet_below:
-            self._wake_up()
+        else:
+            sleep = self._sleep
+            if len(starts) > sleep.quiet_below:
+                self._wake_from(sleep)
 
     def _on_end(self, run: RunTree) -> None:
-        queue = self._queue
-        queue.append(run)
-        # Append first, compare second. The thread lowers the number first and looks at the queue second, before it
-        # sleeps. So either the thread sees this run, or this call sees that it must wake the thread.
-        if len(queue) > self._quiet_below:
-            self._look_after_queue()
+        try:
+            queue = self._queue
+            queue.append(run)
+            # Append first, compare second. The thread begins a new sleep first and looks at the queue second, before
+            # it waits. So either the thread sees this run, or this call sees that it must wake the thread.
+            sleep = self._sleep
+            if len(queue) > sleep.quiet_below:
+                self._look_after_queue(sleep)
+        except BaseException:  # an interrupt: the run may be in the queue, and no other may follow
+            self._wake_from(self._sleep)
+            raise
 
-    def _look_after_queue(self) -> None:
+    def _look_after_queue(self, sleep: _Sleep) -> None:
         if len(self._queue) <= self._max_queued:
-            self._wake_up()
+            self._wake_from(sleep)
             return
         try:
             newest = self._queue.pop()
@@ -232,48 +252,72 @@ class Pipeline:
             "a run was dropped, as the exporter is slower than the program; record fewer runs, or sample traces",
         )
 
-    def _wake_up(self) -> None:
-        self._quiet_below = self._max_queued
+    def _wake_from(self, sleep: _Sleep) -> None:
         if self._thread is None:
             self._start_thread()
         with suppress(RuntimeError):  # it is released already
             self._wake.release()
+        # Last, as an interrupt may come before. If the thread sleeps again already, that is another sleep.
+        sleep.quiet_below = self._max_queued
 
     def _start_thread(self) -> bool:
-        if not self._starting.acquire(blocking=False):
-            return True  # another thread starts it
+        claim = threading.Lock()
         try:
+            if self._claims.setdefault(None, claim) is not claim:
+                return True  # another call starts it
             # An empty context, whatever this Python or somebody's patch makes threads inherit.
-            thread = threading.Thread(target=Context().run, args=(self._work,), name="clew-exporter", daemon=True)
+            thread = threading.Thread(target=Context().run, args=(self._work, claim), name="clew-exporter", daemon=True)
             self._thread = thread
-            thread.start()
+            if _is_starting_impossible_here():
+                _thread.start_new_thread(self._start_elsewhere, (thread, claim))
+            else:
+                thread.start()
             return True
-        except RuntimeError as error:  # too many threads, or the interpreter is shutting down
+        except BaseException as error:  # noqa: BLE001  it is raised there
+            return self._fail_to_start(claim, error)
+
+    def _start_elsewhere(self, thread: threading.Thread, claim: Any) -> None:
+        try:
+            thread.start()
+        except BaseException as error:  # noqa: BLE001  as above
+            self._fail_to_start(claim, error)
+
+    def _fail_to_start(self, claim: Any, error: BaseException) -> bool:
+        # After an interrupt the thread may run all the same, or be about to.
+        if self._claims.get(None) is claim and claim.acquire(blocking=False):
             self._thread = None
-            self._starting.release()
-            if self._queue:
-                report("exports_failed", "the thread that exports runs could not be started; they wait", error=error)
-            return False
+            self._claims.pop(None, None)
+        if not isinstance(error, RuntimeError):
+            raise error
+        # Too many threads, or the interpreter is shutting down.
+        if self._queue:
+            report("exports_failed", "the thread that exports runs could not be started; they wait", error=error)
+        return False
 
     # Called by those who wait.
 
     def _send(self, marker: _Marker) -> bool:
         if self._thread is None and not self._start_thread():
             return False
-        self._flushes.append(marker)
-        self._queue.append(marker)
-        self._wake_up()
+        try:
+            self._flushes[marker] = None
+            self._queue.append(marker)
+            self._wake_from(self._sleep)
+        except BaseException:  # an interrupt: nobody waits for this marker
+            self._flushes.pop(marker, None)
+            raise
         return True
 
     def _give_up(self) -> None:
         self._delivery.is_abandoned = True
         self._close()
         self._delivery.lose(self._in_flight, _TOO_LATE)
-        self._wake_up()
+        self._wake_from(self._sleep)
 
     def _close(self) -> None:
         # A thread that read the tuple of hooks before they were removed may still add a run; 0 makes it count that.
-        self._quiet_below = self._max_queued = 0
+        self._max_queued = 0
+        self._sleep = _Sleep(0)
         self._starts.clear()
         left = 0
         with suppress(IndexError):  # the end of the queue
@@ -283,7 +327,9 @@ class Pipeline:
 
     # Called by the thread.
 
-    def _work(self) -> None:
+    def _work(self, claim: Any) -> None:
+        if not claim.acquire(blocking=False):
+            return  # the call that has started this thread was interrupted, and has given it up
         _record_nothing()
         is_last = False
         while not is_last:
@@ -294,7 +340,7 @@ class Pipeline:
 
     def _leave(self) -> None:
         self._thread = None
-        self._starting.release()
+        self._claims.clear()
         if self._queue:  # a run was added meanwhile, by a call that still saw a thread
             self._start_thread()
 
@@ -306,7 +352,7 @@ class Pipeline:
             False if this thread must end so that the process can, see `_is_forked_in_thread`.
         """
         while not self._has_waiting(0) and not self._delivery.is_abandoned:
-            self._quiet_below = 0
+            self._sleep = _Sleep(0)
             if self._has_waiting(0):
                 break
             if not _is_forked_in_thread:
@@ -315,10 +361,10 @@ class Pipeline:
                 return self._has_waiting(0)
         missing = min(self._max_batch, self._max_queued) - 1
         if not self._has_waiting(missing) and not self._flushes:
-            self._quiet_below = missing
+            self._sleep = _Sleep(missing)
             if not self._has_waiting(missing) and not self._flushes:
                 self._wake.acquire(timeout=self._delay)
-        self._quiet_below = self._max_queued
+        self._sleep.quiet_below = self._max_queued
         return True
 
     def _has_waiting(self, more_than: int) -> bool:
@@ -337,12 +383,12 @@ class Pipeline:
             report("exports_failed", "a batch of runs could not be handed to an exporter", error=error)
             self._delivery.lose(self._in_flight, "they could not be handed to an exporter")
         self._in_flight = 0
-        is_last = self._delivery.is_abandoned or (marker is not None and marker is self._last)
+        is_last = self._delivery.is_abandoned or (marker is not None and marker is self._lasts.get(None))
         if is_last:
             self._shut_down_exporters()
         if marker is not None:
-            self._flushes.remove(marker)
-            marker.passed.release()
+            self._flushes.pop(marker, None)
+            marker.let_pass()
         return is_last
 
     def _shut_down_here(self) -> None:
@@ -350,7 +396,7 @@ class Pipeline:
         self._shut_down_exporters()
 
     def _shut_down_exporters(self) -> None:
-        last = self._last or _Marker()
+        last = self._lasts.get(None) or _Marker()
         self._delivery.shut_down(lambda: max(0.0, last.deadline - monotonic()), last.keeping)
         self._close()
 
@@ -380,30 +426,57 @@ def _record_nothing() -> None:
     current_options.set(ScopeOptions(None, is_enabled=False))
 
 
+class _Sleep:
+    """
+    One sleep of the thread. While a queue is no longer than `quiet_below`, nobody need wake it.
+    """
+
+    __slots__ = ("quiet_below",)
+
+    def __init__(self, quiet_below: int) -> None:
+        self.quiet_below = quiet_below
+
+
+# 3.9+: this lock is re-entrant, so a thread can be started anywhere; drop this with 3.8.
+_threads_lock: Any = threading._active_limbo_lock  # type: ignore[attr-defined]  # in no stub
+
+
+def _is_starting_impossible_here() -> bool:
+    """
+    Return whether `Thread.start` would wait for a lock that the code holds that a signal handler has interrupted.
+    """
+    return sys.version_info < (3, 9) and _threads_lock.locked()  # type: ignore[no-any-return]
+
+
 class _Marker:
     """
     An element of the queue for a caller who waits until all runs before it are delivered.
     """
 
-    __slots__ = ("deadline", "keeping", "passed")
+    __slots__ = ("_passed", "deadline", "is_passed", "is_sent", "keeping")
 
     def __init__(self, deadline: float = 0.0, keeping: Sequence[Exporter] = ()) -> None:
         self.deadline = deadline
         self.keeping = keeping
-        self.passed = threading.Lock()
-        self.passed.acquire()
+        self.is_sent = self.is_passed = False
+        self._passed = threading.Lock()
+        self._passed.acquire()
+
+    def let_pass(self) -> None:
+        self.is_passed = True
+        with suppress(RuntimeError):  # it is released already
+            self._passed.release()
 
     def wait(self, deadline: float) -> bool:
-        # Signals are handled during this wait, and an exception of a handler ends it.
-        if not self.passed.acquire(timeout=min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)):
-            return False
-        self.passed.release()  # several callers may wait for one marker
-        return True
+        # Signals are handled during this wait, and an exception of a handler ends it, perhaps before the release.
+        left = min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
+        if not self.is_passed and self._passed.acquire(timeout=left):
+            self._passed.release()  # several callers may wait for one marker
+        return self.is_passed
 
 
-# The pipelines that begin anew in a forked child. The tuple is replaced, never changed.
-_open_pipelines: Tuple[Pipeline, ...] = ()
-_guard = ForkSafeLock()
+# The pipelines that begin anew in a forked child, in a dict for its order and its atomic operations.
+_open_pipelines: Dict[Pipeline, None] = {}
 
 
 # A child that was forked in another thread than the main one ends when the last of its threads does, and calls no exit
@@ -415,7 +488,7 @@ _is_forked_in_thread = False
 def _renew_all() -> None:
     global _is_forked_in_thread
     _is_forked_in_thread = get_ident() != _main_ident
-    for pipeline in _open_pipelines:
+    for pipeline in list(_open_pipelines):
         pipeline._renew()
 
 
