@@ -1,14 +1,14 @@
 """
-A lock that is free in a forked child, and after an interrupt.
+A lock that is free in a forked child and after an interrupt, and values that are created at most once without a lock.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
-__all__ = ("ForkSafeLock",)
+__all__ = ("ForkSafeLock", "keep_first")
 
 T = TypeVar("T")
 
@@ -48,3 +48,31 @@ class ForkSafeLock:
         finally:
             while not is_held_already and lock._is_owned():
                 lock.release()
+
+
+_offered: Dict[Tuple[object, str], Any] = {}
+
+
+def keep_first(owner: object, attribute: str, value: T) -> T:
+    """
+    Set an attribute that is None or missing so far, and return it. The first value that anybody has seen stays.
+
+    Other threads may do the same meanwhile, and so may a signal handler or a finaliser between any two instructions.
+
+    Args:
+        owner: an object that compares by identity.
+        attribute: its name.
+        value: the value, unless another one is first.
+    """
+    key = owner, attribute
+    try:
+        # Atomic. Who comes from here on gets this value; who came before has set the attribute by now, or will set it
+        # to a value that was offered earlier.
+        offered = _offered.setdefault(key, value)
+        known: Optional[T] = getattr(owner, attribute, None)
+        if known is not None:
+            return known
+        setattr(owner, attribute, offered)
+        return offered  # type: ignore[no-any-return]  # it is a T
+    finally:
+        _offered.pop(key, None)

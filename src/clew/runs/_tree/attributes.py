@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Union
 
 from clew._shared.incidents import report
-from clew._shared.locks import ForkSafeLock
+from clew._shared.locks import ForkSafeLock, keep_first
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.kept.copier import MAX_ITEMS
 from clew.runs._tree.kept.errors import ErrorText, text_of
@@ -372,16 +372,14 @@ class MutableRun:
         self._attributes = NON_RECORDING
 
     def _own_attributes(self) -> RunAttributes:
-        if self._attributes is None:
-            self._attributes = RunAttributes()
-        return self._attributes
+        attributes = self._attributes
+        return keep_first(self, "_attributes", RunAttributes()) if attributes is None else attributes
 
     def _change(self, change: Callable[[], object]) -> None:
         if self._is_non_recording:
             return
-        with _guard.lock:
-            is_late = self._status != "pending"
-            is_cut = not is_late and change() is True
+        is_late = self._status != "pending"
+        is_cut = not is_late and _guard.run(change) is True
         # Outside of the lock: reporting logs, and a log handler may change a run, too.
         if is_late:
             report(

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, List, Mapping, Optional, Sequence, Tuple
 from uuid import UUID
 
-from clew._shared.locks import ForkSafeLock
+from clew._shared.locks import keep_first
 from clew.runs._tree.ids import digits_of, new_id_text, now_ns
 from clew.runs._tree.kept.payloads import copy_metadata
 from clew.runs._tree.options import check_mapping, check_project_name, check_tags
@@ -32,8 +32,6 @@ __all__ = (
     "make_inherited",
     "shorten_chain",
 )
-
-_id_guard = ForkSafeLock()
 
 
 class Inherited:
@@ -161,13 +159,7 @@ class Identity:
         Return the text of the run's UUIDv7, which is created when it is first needed.
         """
         text = self._id_text
-        if text is None:
-            # Two threads may ask first at the same time. Both must get the same id.
-            with _id_guard.lock:
-                text = self._id_text
-                if text is None:
-                    self._id_text = text = new_id_text(self.start_time_ns)
-        return text
+        return keep_first(self, "_id_text", new_id_text(self.start_time_ns)) if text is None else text
 
     @property
     def id(self) -> UUID:
@@ -396,10 +388,7 @@ class UnsampledRoot(Identity):
         try:
             return self._start_time_ns
         except AttributeError:
-            with _id_guard.lock:  # two threads must get the same time, and the same id
-                if not hasattr(self, "_start_time_ns"):
-                    self._start_time_ns = now_ns()
-                return self._start_time_ns
+            return keep_first(self, "_start_time_ns", now_ns())  # the id contains it
 
     @property
     def _order(self) -> str:  # type: ignore[override]  # as `start_time_ns`
