@@ -9,6 +9,8 @@ from typing import Iterator, List
 
 import pytest
 
+import clew
+
 
 def loggers() -> List[logging.Logger]:
     return [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
@@ -16,10 +18,11 @@ def loggers() -> List[logging.Logger]:
 
 @pytest.fixture(autouse=True)
 def process_as_it_was(settings_as_they_were: None) -> Iterator[None]:
-    """Put back the root logger's handlers and level, and which loggers are disabled or have filters."""
+    """Configure no exporter any more, and put back the root logger's handlers and level, and which loggers are disabled or have filters."""
     handlers, level = list(logging.root.handlers), logging.root.level
     before = {logger: (logger.disabled, list(logger.filters)) for logger in loggers()}
     yield
+    clew.configure(exporter=None)
     for logger in loggers():
         logger.disabled, logger.filters[:] = before.get(logger, (False, []))
     for handler in logging.root.handlers:
