@@ -18,7 +18,7 @@ def loggers() -> List[logging.Logger]:
 
 @pytest.fixture(autouse=True)
 def process_as_it_was(settings_as_they_were: None) -> Iterator[None]:
-    """Configure no exporter any more, and put back the root logger's handlers and level, and which loggers are disabled or have filters."""
+    """Put back the configured exporter, the root logger's handlers and level, and what is disabled or filtered."""
     handlers, level = list(logging.root.handlers), logging.root.level
     before = {logger: (logger.disabled, list(logger.filters)) for logger in loggers()}
     yield
