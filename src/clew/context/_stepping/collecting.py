@@ -6,9 +6,11 @@ The code that closes generators and coroutines decides what to do then.
 
 from __future__ import annotations
 
+import gc
 import sys
 from contextvars import copy_context
-from typing import Any, ClassVar
+from threading import get_ident
+from typing import Any, Callable, ClassVar, List
 from weakref import ref
 
 __all__ = ("CALLBACK", "Collectable")
@@ -16,6 +18,20 @@ __all__ = ("CALLBACK", "Collectable")
 # 3.14+: before it finalises anything, the collector clears only the weak references that have a callback. It does not
 # call the callback of a reference that is garbage itself, so any function will do.
 CALLBACK: Any = id if sys.version_info >= (3, 14) else None
+
+
+# The thread that is collecting, or 0. A list, because the interpreter clears globals at its exit, and collects after that.
+_collector: List[int] = [0]
+
+
+def _note_collection(
+    phase: str, _: object, collector: List[int] = _collector, thread: Callable[[], int] = get_ident
+) -> None:
+    collector[0] = thread() if phase == "start" else 0
+
+
+if hasattr(gc, "callbacks"):  # PyPy has none; it finalises nothing by counting references
+    gc.callbacks.append(_note_collection)
 
 
 class Collectable:
@@ -36,9 +52,10 @@ class Collectable:
         as the current span of another tracer.
 
     Assumes:
-        The collector clears the weak references to all garbage that it has found before it finalises any of it. So
-        `_reference` is dead in each finaliser of that garbage, and in everything that such a finaliser closes. At any
-        other time it is alive. (An object that a finaliser resurrects counts as collected from then on.)
+        `gc.callbacks` are called at the start and the end of each collection, on the thread that runs the finalisers.
+        Where there are none: the collector clears the weak references to all garbage that it has found before it
+        finalises any of it, so `_reference` is dead then. That is not enough in CPython, whose collector also drops
+        older objects that only the garbage refers to. (An object that a finaliser resurrects counts as collected.)
     """
 
     __slots__ = ("__weakref__", "_reference")
@@ -47,9 +64,11 @@ class Collectable:
 
     def is_collected(self) -> bool:
         """
-        Return whether the garbage collector has found this object.
+        Return whether the garbage collector is finalising this object, or an object that refers to it.
         """
-        return self._reference() is None
+        return self._reference() is None or self._collector[0] == self._thread()
 
-    # On the class instead of a global, which the interpreter may clear at its exit.
+    # On the class instead of globals, which the interpreter may clear at its exit.
+    _collector: ClassVar[List[int]] = _collector
     _copy: ClassVar[Any] = copy_context  # a builtin function, which does not become a method
+    _thread: ClassVar[Any] = get_ident  # the same
