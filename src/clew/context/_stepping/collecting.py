@@ -20,7 +20,7 @@ __all__ = ("CALLBACK", "Collectable")
 CALLBACK: Any = id if sys.version_info >= (3, 14) else None
 
 
-# The thread that is collecting, or 0. A list, because the interpreter clears globals at its exit, and collects after that.
+# The thread that is collecting, or 0. A list, because the interpreter clears globals at its exit, and still collects.
 _collector: List[int] = [0]
 
 
