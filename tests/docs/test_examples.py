@@ -238,6 +238,15 @@ def test_example_shows_whole_trees_and_broken_ones(example: str) -> None:
         assert [re.sub(r" [\d.]+ ms.*", "", line) for line in lines if " ms" in line] == trees
 
 
+def test_example_of_hidden_secrets_prints_what_the_page_says() -> None:
+    program = [sys.executable, str(PROJECT / "examples/hidden_secrets.py")]
+    printed = subprocess.run(program, capture_output=True, timeout=60, check=True).stdout.decode("utf-8")
+    assert printed in (PROJECT / "docs/guides/examples.md").read_text(encoding="utf-8")
+    bare = subprocess.run([*program, "--bare"], capture_output=True, timeout=60, check=True).stdout.decode("utf-8")
+    assert "lovelace" not in printed
+    assert "lovelace" in bare
+
+
 WHOLE = {
     "interleaved_streams.py": [
         "conversation",

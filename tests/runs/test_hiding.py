@@ -10,12 +10,14 @@ import functools
 import gc
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections import UserDict, namedtuple
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 
@@ -28,9 +30,7 @@ from clew.runs._tree.kept.copier import copy_value
 from clew.runs._tree.kept.hiding import HIDDEN, HiddenNames, hide_in_text, hiding
 from tests.edges._threads import DEADLINE
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+PROJECT = Path(__file__).resolve().parents[2]
 SECRET = "hunter2"
 
 
@@ -601,3 +601,18 @@ def test_runs_that_redact_would_make_are_not_recorded() -> None:
     with clew.record() as runs, clew.trace("block", inputs={"a": 1}):
         pass
     assert [run.name for run in runs] == ["block"]
+
+
+# the guide
+
+
+@pytest.mark.parametrize(("title", "is_hidden"), [("it ends with one of these words:", True), ("are shown:", False)])
+def test_tables_of_the_guide_say_what_is_hidden(title: str, is_hidden: bool) -> None:
+    guide = (PROJECT / "docs/guides/what-is-recorded.md").read_text(encoding="utf-8")
+    table = guide.partition(title)[2].lstrip().partition("\n\n")[0]
+    names = re.findall(r"`([^`]+)`", table)
+    assert len(names) > 15
+    assert [name for name in names if HiddenNames()[name] != is_hidden] == []
+    if is_hidden:
+        documented = {"".join(hiding_module._words_of(name)) for name in names}
+        assert {name.replace(" ", "") for name in hiding_module._SECRET_NAMES} <= documented

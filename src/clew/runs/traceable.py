@@ -109,7 +109,8 @@ def traceable(
     dask, ray) also by value. At the other end it is traced again; a generator function arrives undecorated.
 
     The inputs are the arguments by the names of their parameters, without `self` and `cls`. The output
-    is the returned dict, or ``{"output": value}``. Both are copied at once, with a bound on their size.
+    is the returned dict, or ``{"output": value}``. Both are copied at once, with a bound on their size. Values under
+    names that look like secrets are hidden: see `clew.configure`.
 
     The run of a generator or async generator lasts from its first step to its last. Its output is the list
     of yielded items, and the first item adds an event ``new_token``. A generator that is left early ends its
@@ -131,8 +132,10 @@ def traceable(
         run_type: LangSmith's kind of run, such as "chain", "llm", "tool" or "retriever", or one of your own.
         name: the name of the run; the function's name by default.
         tags, metadata, project_name: for this run and the runs below it.
-        reduce_fn: turns the list of yielded items into the recorded output. If it raises, the list is recorded.
-        process_inputs: turns the dict of inputs into the recorded dict. If it raises, no inputs are recorded.
+        reduce_fn: turns the list of yielded items into the recorded output. If it raises, the list is recorded; or
+            nothing, if there is a `process_outputs`.
+        process_inputs: turns the dict of inputs into the recorded dict. If it raises, or the arguments do not fit the
+            parameters, no inputs are recorded.
         process_outputs: turns the return value into the recorded dict. If it raises, no outputs are recorded.
         process_chunk: turns a yielded item into the recorded item. If it raises, the item is not recorded.
         enabled: False to record no call of the function; the runs inside it nest under its caller's run.
