@@ -4,12 +4,14 @@ What a program adds to a run bit by bit has a bound, and what is left out is mar
 
 from __future__ import annotations
 
-from typing import Any, Callable
+import asyncio
+from types import SimpleNamespace
+from typing import Any, AsyncIterator, Callable, Iterator, List
 
 import pytest
 
 import clew
-from clew.runs._tree.kept.copier import MAX_ITEMS
+from clew.runs._tree.kept.copier import MAX_CHARS, MAX_ITEMS
 from clew.runs._tree.options import MAX_LABEL_CHARS, MAX_TAGS
 
 LONG = "x" * 5_000_000
@@ -110,3 +112,105 @@ def test_additions_within_the_bounds_are_kept_as_they_are(runs: clew.Recording) 
     assert (found.name, found.tags, found.metadata) == ("n" * 4_000, ("t" * 4_000, "a", "b"), {"key": "value"})
     assert [event["name"] for event in found.events] == ["event"]
     assert counted() == before
+
+
+def repeated(item: Any, count: int) -> Iterator[Any]:
+    for _ in range(count):
+        yield item
+
+
+async def repeated_later(item: Any, count: int) -> AsyncIterator[Any]:
+    for _ in range(count):
+        yield item
+
+
+async def consumed(stream: AsyncIterator[Any]) -> None:
+    async for _ in stream:
+        pass
+
+
+def returned(item: Any, count: int) -> Any:
+    return (item for _ in range(count))
+
+
+def streamed(kind: Callable[..., Any], item: Any, count: int, **options: Any) -> None:
+    stream = clew.traceable(**options)(kind)(item, count)
+    if kind is repeated_later:
+        asyncio.run(consumed(stream))
+    else:
+        for _ in stream:
+            pass
+
+
+@pytest.mark.parametrize("kind", [repeated, repeated_later])
+@pytest.mark.parametrize("item", ["x" * 60_000, ["x" * 60_000], "x" * 500, {"text": "x" * 3_000}])
+def test_items_of_a_stream_have_one_bound_together(runs: clew.Recording, kind: Callable[..., Any], item: Any) -> None:
+    before = clew.stats().get("streams_cut", 0)
+    count = 3 * MAX_CHARS // len(str(item))
+    streamed(kind, item, count)
+    output = (runs.roots[0].outputs or {})["output"]
+    assert MAX_CHARS - 200_000 < sum(len(str(each)) for each in output) < MAX_CHARS + 200_000
+    assert output[-1] == f"<cut: {count} chunks>"
+    assert output[:-1] == [item] * (len(output) - 1)
+    assert clew.stats()["streams_cut"] == before + 1
+
+
+def test_items_after_the_first_that_is_cut_are_left_out(runs: clew.Recording) -> None:
+    @clew.traceable
+    def mixed() -> Iterator[str]:
+        yield "short"
+        for _ in range(100):
+            yield "x" * 60_000
+            yield "short"
+
+    for _ in mixed():
+        pass
+    output = (runs.roots[0].outputs or {})["output"]
+    assert output[-1] == "<cut: 201 chunks>"
+    assert output[:-1] == ["short", *["x" * 60_000, "short"] * 100][: len(output) - 1]
+
+
+def test_chunks_that_a_hook_returns_have_the_same_bound(runs: clew.Recording) -> None:
+    streamed(repeated, 1, 300, process_chunk=lambda _: "x" * 60_000)
+    assert (runs.roots[0].outputs or {})["output"][-1] == "<cut: 300 chunks>"
+
+
+@pytest.mark.parametrize("kind", [repeated, repeated_later, returned])
+@pytest.mark.parametrize("item", ["x", SimpleNamespace(text="x" * 100_000), {"a": ["x" * 100_000]}])
+def test_reduce_fn_gets_the_first_chunks_of_a_long_stream(
+    runs: clew.Recording, monkeypatch: pytest.MonkeyPatch, kind: Callable[..., Any], item: Any
+) -> None:
+    monkeypatch.setattr("clew.runs._tree.stream_run.MOST_REDUCED_CHUNKS", 500)
+    monkeypatch.setattr("clew.runs._tree.stream_run.MOST_REDUCED_BYTES", 2_000_000)
+    got: List[int] = []
+    streamed(kind, item, 1_000, reduce_fn=lambda chunks: got.append(len(chunks)))
+    assert got == [500] if item == "x" else 15 <= got[0] <= 20
+    assert runs.roots[0].events[-1]["name"] == f"<cut: reduce_fn got {got[0]} of 1000 chunks>"
+    streamed(kind, item, 10, reduce_fn=lambda chunks: got.append(len(chunks)))
+    assert got[1] == 10
+
+
+def test_arguments_of_one_call_have_one_bound_together(runs: clew.Recording) -> None:
+    @clew.traceable
+    def call(**_: Any) -> None:
+        pass
+
+    @clew.traceable
+    def call_with_names(a: Any, b: Any, c: Any) -> None:
+        pass
+
+    texts = ["x" * 60_000] * 60  # 3.6 million characters
+    call_with_names(texts, texts, texts)
+    call(a=texts, b=texts, c=texts)
+    call_with_names(texts, 1, 2)
+    for run in runs.roots[:2]:
+        assert sum(len(text) for value in run.inputs.values() for text in value) < MAX_CHARS + 200_000
+        assert "<cut: 60 items>" in str(run.inputs)
+    assert runs.roots[2].inputs["a"] == texts  # the bound is that of one call
+
+
+def test_cut_payload_is_counted() -> None:
+    before = clew.stats().get("payloads_cut", 0)
+    with clew.record(), clew.trace("run", inputs={"text": "x" * 100_000, "numbers": list(range(20_000))}):
+        pass
+    assert clew.stats()["payloads_cut"] == before + 1

@@ -28,6 +28,7 @@ from clew.runs._tree.identity import (
 )
 from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.kept.payloads import copy_inputs
+from clew.runs._tree.kept.sizes import take, waiting
 from clew.runs._tree.live_run import LiveRun
 from clew.runs._tree.options import (
     check_id,
@@ -357,6 +358,7 @@ def open_run(
     run._inputs = inputs
     run._error = run.end_time_ns = run._attributes = None
     run._status = "pending"
+    run._size = take() if waiting else 0
     identity.live = run
     return run
 
@@ -416,6 +418,7 @@ def non_recording_run(identity: Identity) -> RunTree:
     run._error = run.end_time_ns = None
     run._attributes = NON_RECORDING
     run._status = "ended"
+    run._size = 0
     return run
 
 

@@ -92,7 +92,7 @@ class MutableRun:
     A change after the end of the run has no effect and is counted.
     """
 
-    __slots__ = ("_attributes", "_error", "_inputs", "_result", "_run_type", "_status", "end_time_ns")
+    __slots__ = ("_attributes", "_error", "_inputs", "_result", "_run_type", "_size", "_status", "end_time_ns")
 
     _attributes: Optional[RunAttributes]
     _error: Union[str, ErrorText, None]
@@ -100,6 +100,7 @@ class MutableRun:
     _inputs: Dict[str, Any]  # a copy
     _result: Any  # a copy of what the traced function returned; the slot is empty until then
     _run_type: str
+    _size: int  # about how many bytes its large values take
     _status: str
     end_time_ns: Optional[int]
 

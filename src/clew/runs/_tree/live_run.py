@@ -20,6 +20,7 @@ from clew.runs._tree.kept.copier import MAX_ITEMS
 from clew.runs._tree.kept.errors import ErrorText
 from clew.runs._tree.kept.hiding import hiding
 from clew.runs._tree.kept.payloads import recorded_error, redact_event
+from clew.runs._tree.kept.sizes import take, waiting
 from clew.runs._tree.kept.status import status_of
 from clew.runs._tree.options import (
     check_mapping,
@@ -69,6 +70,7 @@ class LiveRun(MutableRun, Identified):
         run._inputs = {}
         run._error = run.end_time_ns = run._attributes = None
         run._status = "ended"
+        run._size = 0
         return run
 
     def add_event(self, event: Union[str, Mapping[str, Any], Sequence[Union[str, Mapping[str, Any]]]]) -> None:
@@ -91,7 +93,9 @@ class LiveRun(MutableRun, Identified):
         marker = {"name": "<cut: more events>", "time_ns": time_ns}
         self._change(lambda: extend_bounded(self._own_attributes().events, [fields], MAX_ITEMS, marker))
 
-    def _close(self, status: str, error: Union[str, ErrorText, None] = None) -> bool:
+    def _close(  # noqa: C901  written out, as every run runs it
+        self, status: str, error: Union[str, ErrorText, None] = None
+    ) -> bool:
         """
         End the run with a status, once, and return whether this call was the one that ended it.
         """
@@ -115,6 +119,8 @@ class LiveRun(MutableRun, Identified):
         if resource is not None:
             self._resource = resource  # a later `configure` applies to later runs only
         self._status = status
+        if waiting:
+            self._size += take()
         if attributes is not None and attributes.on_end is not None:
             attributes.on_end(self)
         if _hooks.end_hooks and self._attributes is not NON_RECORDING:

@@ -22,10 +22,11 @@ from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_identity, current_options
 from clew.runs._tree.identity import Inherited, NoRun, UnsampledRoot, make_inherited
 from clew.runs._tree.ids import digits_of, draw_numbers, new_id_text, next_random_number, now_ns
-from clew.runs._tree.kept.copier import call_without_tracing, copy_value
+from clew.runs._tree.kept.copier import call_without_tracing, copy_for_run, copy_measured, copy_value
 from clew.runs._tree.kept.hiding import hiding
 from clew.runs._tree.kept.payloads import copy_metadata, drop_payload, process_payload, redact_payload
 from clew.runs._tree.kept.signature import has_secret_parameter, input_reader, unbound_inputs
+from clew.runs._tree.kept.sizes import size_of_object, take, waiting
 from clew.runs._tree.options import (
     check_id,
     check_mapping,
@@ -88,7 +89,7 @@ class Recipe:
 
     # From a return value, or one item of a stream, to the recorded value.
     copy_result: Callable[[Any], Any]
-    copy_chunk: Callable[[Any], Any]
+    copy_chunk: Callable[[Any, int], Tuple[Any, int]]  # with the number of the item; returns its size, too
     copies_chunks: bool  # items are recorded as copies, without a hook
     reduces: bool  # there is a `reduce_fn`, which needs all items of a stream at its end
     fills_run_tree: bool
@@ -161,10 +162,10 @@ class Recipe:
         if hiding.outputs:
             self.copy_chunk = _nothing
         elif process_chunk is not None:
-            self.copy_chunk = lambda chunk: _processed_chunk(process_chunk, chunk)
+            self.copy_chunk = lambda chunk, _: _processed_chunk(process_chunk, chunk)
         else:
-            self.copy_chunk = copy_value if self._reduce is None else _itself
-        self.copies_chunks = self.copy_chunk is copy_value
+            self.copy_chunk = _copied_chunk if self._reduce is None else _itself
+        self.copies_chunks = self.copy_chunk is _copied_chunk
         self.reduces = self._reduce is not None
 
     def recorded_output(self, chunks: List[Any]) -> Any:
@@ -185,7 +186,7 @@ class Recipe:
                     f"reduce_fn of {self._name!r} raised {type(error).__name__}, so the yielded items are recorded",
                     error=error,
                 )
-        elif self.copy_result is copy_value:
+        elif self.copy_result is copy_for_run:
             return chunks  # each was copied when it arrived
         return self.copy_result(value)
 
@@ -224,6 +225,8 @@ class Recipe:
                     root._id_text = None
                     return root  # type: ignore[return-value]  # as above
                 id_digits = digits_of(number)
+        if waiting:
+            take()  # of a call that could not be recorded
         run = None
         try:
             read = self._read_inputs or self._make_reader()
@@ -390,7 +393,7 @@ hiding.call_after_change(_renew_recipes)
 def _copier_of_results(process: Optional[Callable[[Any], Mapping[str, Any]]]) -> Callable[[Any], Any]:
     if hiding.outputs:
         return lambda _: {}
-    copy = copy_value if process is None else lambda result: process_payload(process, result, "outputs")
+    copy = copy_for_run if process is None else lambda result: process_payload(process, result, "outputs")
     if hiding.redact is None:
         return copy
 
@@ -401,19 +404,29 @@ def _copier_of_results(process: Optional[Callable[[Any], Mapping[str, Any]]]) ->
     return copy_past_redact
 
 
-def _nothing(chunk: Any) -> None:  # noqa: ARG001  the signature of what copies items
-    return None
+def _nothing(_: Any, number: int) -> Tuple[None, int]:  # noqa: ARG001  the signature of what copies items
+    return None, 0
 
 
-def _itself(chunk: Any) -> Any:
-    return chunk
+def _copied_chunk(chunk: Any, _: int) -> Tuple[Any, int]:
+    kind = type(chunk)
+    if kind is int or kind is bool or chunk is None:
+        return copy_value(chunk), 0
+    return copy_measured(chunk)
 
 
-def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
+def _itself(chunk: Any, number: int) -> Tuple[Any, int]:
+    # Items of a stream are of about the same size, so that looking at some of them is enough.
+    if number >= 8 and number % 8:
+        return chunk, 0
+    return chunk, size_of_object(chunk) * (8 if number >= 8 else 1)
+
+
+def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Tuple[Any, int]:
     try:
-        return copy_value(call_without_tracing(process, chunk))
+        return copy_measured(call_without_tracing(process, chunk))
     except Exception as error:  # noqa: BLE001  the hook may be there to hide the item, so drop the item
-        return drop_payload("chunk", f"process_chunk raised {type(error).__name__}", error)
+        return drop_payload("chunk", f"process_chunk raised {type(error).__name__}", error), 0
 
 
 def _checked_hook(on_end: Any) -> Callable[[RunTree], object]:

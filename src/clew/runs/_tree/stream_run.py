@@ -19,12 +19,14 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 from weakref import ref
 
+from clew._shared.incidents import report
 from clew.context._stepping.async_drivers import Step
 from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.throwing import Exit, from_body, step_codes
 from clew.runs._tree.blocks import ScopeOptions, current_baggage, current_identity, current_options, report_foreign_exit
 from clew.runs._tree.identity import Identity
-from clew.runs._tree.kept.copier import MAX_STRING_CHARS
+from clew.runs._tree.kept.copier import MAX_CHARS
+from clew.runs._tree.kept.sizes import note
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
@@ -39,8 +41,14 @@ _reset_current = current_identity.reset
 _get_options = current_options.get
 _set_options = current_options.set
 
-# Items that are recorded without a `reduce_fn`. Further items are counted.
+# Items that are recorded, and their bytes in all. Further items are counted.
 MOST_CHUNKS = 10_000
+MOST_BYTES = MAX_CHARS
+# The same for a `reduce_fn`, which gets the program's own objects.
+MOST_REDUCED_CHUNKS = 100_000
+MOST_REDUCED_BYTES = 1 << 26
+# Texts below this length are bounded by their number alone, so that `MOST_CHUNKS` of them fit.
+_SHORT_CHARS = MOST_BYTES // MOST_CHUNKS
 
 
 class StreamRun(Collectable):
@@ -53,6 +61,8 @@ class StreamRun(Collectable):
 
     __slots__ = (
         "_block_baggage",
+        "_bytes",
+        "_first_left_out",
         "_identity_at_call",
         "_is_unseen",
         "_is_unstarted",
@@ -81,7 +91,7 @@ class StreamRun(Collectable):
         self.options = self._options_at_call = _get_options()
         self._block_baggage = None
         self.chunks: List[Any] = []
-        self._left_out = 0
+        self._left_out = self._bytes = 0
 
     @classmethod
     def below(cls, root: Identity, recipe: Recipe) -> StreamRun:
@@ -270,9 +280,9 @@ class StreamRun(Collectable):
         The length is 0 while `add` has more to do than to append: to note the first item, to call a hook, or to count.
         """
         taken = len(self.chunks)
-        if not 0 < taken < MOST_CHUNKS or not self._recipe.copies_chunks:
+        if not 0 < taken < MOST_CHUNKS or self._left_out or not self._recipe.copies_chunks:
             return MOST_CHUNKS, 0
-        return MOST_CHUNKS - taken, MAX_STRING_CHARS
+        return MOST_CHUNKS - taken, _SHORT_CHARS
 
     def add(self, chunk: Any) -> None:
         """
@@ -284,10 +294,19 @@ class StreamRun(Collectable):
         chunks = self.chunks
         if not chunks:
             run.add_event("new_token")
-        if len(chunks) < MOST_CHUNKS or self._recipe.reduces:
-            chunks.append(self._recipe.copy_chunk(chunk))
-        else:
+        if self._left_out:
             self._left_out += 1
+            return
+        reduces = self._recipe.reduces
+        if len(chunks) < (MOST_REDUCED_CHUNKS if reduces else MOST_CHUNKS):
+            copied, size = self._recipe.copy_chunk(chunk, len(chunks))
+            self._bytes += size
+            if self._bytes <= (MOST_REDUCED_BYTES if reduces else MOST_BYTES):
+                chunks.append(copied)
+                return
+            self._bytes -= size
+        self._first_left_out = len(chunks)
+        self._left_out = 1
 
     def end(self, error: BaseException, *, is_closed: bool) -> None:
         """
@@ -307,9 +326,11 @@ class StreamRun(Collectable):
     def _end(self, run: RunTree, error: BaseException, is_closed: bool) -> None:  # noqa: FBT001  passed through `Context.run`
         chunks, self.chunks = self.chunks, []
         if self._left_out:
-            chunks.append(f"<cut: {len(chunks) + self._left_out} chunks>")
+            self._mark_cut(run, chunks)
         try:
-            run._result = self._recipe.recorded_output(chunks)
+            run._result = output = self._recipe.recorded_output(chunks)
+            if output is chunks and self._bytes:
+                note(self._bytes)
         finally:
             if is_closed or isinstance(error, GeneratorExit):
                 run._close("cancelled")
@@ -317,6 +338,15 @@ class StreamRun(Collectable):
                 run._close("success")
             else:
                 run._fail(error, from_body(error))
+
+    def _mark_cut(self, run: RunTree, chunks: List[Any]) -> None:
+        total = len(chunks) + self._left_out
+        del chunks[self._first_left_out :]  # short texts that a driver has added since
+        report("streams_cut", "a stream was longer than what a run keeps of it, and was cut; record less of each item")
+        if self._recipe.reduces:
+            run.add_event(f"<cut: reduce_fn got {len(chunks)} of {total} chunks>")
+        else:
+            chunks.append(f"<cut: {total} chunks>")
 
     def __del__(self) -> None:
         # The call has started the run and the generator was never stepped, or no event loop was there to close it.

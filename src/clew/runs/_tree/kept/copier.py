@@ -11,15 +11,20 @@ from __future__ import annotations
 from collections import UserDict, UserList, UserString, deque
 from collections.abc import MappingView
 from itertools import islice
+from threading import get_ident
 from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
+from clew._shared.incidents import report
 from clew.runs._tree.kept.hiding import HIDDEN, hidden_places, hide_in_text, hiding
 from clew.runs._tree.kept.objects import fields_of
+from clew.runs._tree.kept.sizes import ITEM_BYTES, LARGE_BYTES, note, size_of_text, waiting
 from clew.runs._tree.kept.texts import bounded_repr, cut
 
 __all__ = (
     "call_without_tracing",
+    "copy_for_run",
+    "copy_measured",
     "copy_value",
     "set_untraced_caller",
     "unreadable",
@@ -85,16 +90,52 @@ def copy_value(value: object) -> Any:
             return value
     elif value is None or kind is bool:
         return value
-    return _Copier().copy(value, 0)
+    return copy_measured(value)[0]
+
+
+def copy_for_run(value: object) -> Any:
+    """
+    Return a copy as `copy_value` does, and note its size for the run that takes it, if it is large.
+
+    The copies that wait for the same run, such as the arguments of a call, have one bound together.
+    """
+    kind = type(value)
+    if kind is int:
+        if _MIN_INT < value < MAX_INT:  # type: ignore[operator]  # kind is int
+            return value
+    elif kind is str:
+        length = len(value)  # type: ignore[arg-type]  # kind is str
+        if length < MAX_STRING_CHARS:
+            if length >= LARGE_BYTES:
+                note(size_of_text(value))  # type: ignore[arg-type]  # as above
+            return value
+    elif value is None or kind is bool:
+        return value
+    copied, size = copy_measured(value, MAX_CHARS - waiting.get(get_ident(), 0) if waiting else MAX_CHARS)
+    if size >= LARGE_BYTES:
+        note(size)
+    return copied
+
+
+def copy_measured(value: object, most_chars: int = MAX_CHARS) -> Tuple[Any, int]:
+    """
+    Return a copy as `copy_value` does, and about how many bytes it takes.
+    """
+    copier = _Copier(most_chars)
+    copied = copier.copy(value, 0)
+    if copier.is_cut:
+        report("payloads_cut", "a value was larger than what a run keeps of it, and was cut; record less of it")
+    return copied, most_chars - copier.chars_left + ITEM_BYTES * (MAX_ITEMS - copier.items_left)
 
 
 class _Copier:
     # One copier for each payload: it counts the items and characters of the whole payload, at any depth.
-    __slots__ = ("_chars_left", "_items_left")
+    __slots__ = ("chars_left", "is_cut", "items_left")
 
-    def __init__(self) -> None:
-        self._items_left = MAX_ITEMS
-        self._chars_left = MAX_CHARS
+    def __init__(self, most_chars: int) -> None:
+        self.items_left = MAX_ITEMS
+        self.chars_left = most_chars
+        self.is_cut = False
 
     def copy(self, value: object, depth: int) -> Any:
         try:
@@ -110,7 +151,11 @@ class _Copier:
         if given is None or kind is bool:
             return given
         if issubclass(kind, str):
-            return self._counted(cut(str.__str__(given), MAX_STRING_CHARS))
+            text = str.__str__(given)
+            if len(text) >= LARGE_BYTES:
+                return self._copy_long(text)
+            self.chars_left -= len(text)
+            return text
         if issubclass(kind, int):
             number = int.__int__(given)
             return number if _MIN_INT < number < MAX_INT else f"<int of {number.bit_length()} bits>"
@@ -128,10 +173,10 @@ class _Copier:
     def _copy_object(self, value: Any, depth: int) -> Any:
         kinds = type(value).__mro__
         if not _VIEWS.isdisjoint(kinds):
-            items = call_without_tracing(lambda: list(islice(iter(value), self._items_left + 1)))
+            items = call_without_tracing(lambda: list(islice(iter(value), self.items_left + 1)))
             return self._copy_items(value, iter(items), depth)
         if MappingProxyType in kinds:
-            items = call_without_tracing(lambda: list(islice(value.items(), self._items_left + 1)))
+            items = call_without_tracing(lambda: list(islice(value.items(), self.items_left + 1)))
             return self._copy_pairs(value, items, depth)
         for kind, plain in _WRAPPERS.items():
             if kind in kinds and isinstance(value.data, plain):
@@ -142,9 +187,9 @@ class _Copier:
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
         # One call in C, so that no other thread changes the dict meanwhile; and no more items than fit.
         try:
-            items = list(islice(dict.items(value), self._items_left + 1))
+            items = list(islice(dict.items(value), self.items_left + 1))
         except RuntimeError:  # another thread did add a key; no thread adds one to a copy
-            items = list(islice(dict.items(dict.copy(value)), self._items_left + 1))
+            items = list(islice(dict.items(dict.copy(value)), self.items_left + 1))
         return self._copy_pairs(value, items, depth)
 
     def _copy_pairs(self, value: Mapping[Any, Any], items: List[Tuple[Any, Any]], depth: int) -> Any:
@@ -155,10 +200,11 @@ class _Copier:
         are_as_given = True  # all names so far are keys of the dict, and therefore different
         is_hidden = hiding.names
         for key, item in items:
-            if not self._items_left or self._chars_left <= 0:
+            if not self.items_left or self.chars_left <= 0:
                 copied[_free_name("...", copied, numbers)] = f"<cut: {len(value)} items>"
+                self.is_cut = True
                 break
-            self._items_left -= 1
+            self.items_left -= 1
             name = key
             if type(key) is not str or len(key) > MAX_STRING_CHARS:
                 name = self._name_of(key)
@@ -166,7 +212,8 @@ class _Copier:
             value_is_hidden = is_hidden[name]
             if not are_as_given:
                 name = _free_name(name, copied, numbers)
-            copied[self._counted(name)] = HIDDEN if value_is_hidden else self.copy(item, depth + 1)
+            self.chars_left -= len(name)
+            copied[name] = HIDDEN if value_is_hidden else self.copy(item, depth + 1)
         return copied
 
     def _name_of(self, key: object) -> str:
@@ -181,7 +228,7 @@ class _Copier:
     def _copy_items(self, value: Any, iterator: Iterator[Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
             return f"<{type(value).__name__} of {len(value)} items, {depth} levels deep>"
-        items = list(islice(iterator, self._items_left + 1))
+        items = list(islice(iterator, self.items_left + 1))
         kind = type(value)
         if len(items) == 2 or (kind is not list and kind is not tuple):
             for place in hidden_places(kind, items):
@@ -189,16 +236,23 @@ class _Copier:
                     items[place] = HIDDEN
         copied: List[Any] = []
         for item in items:
-            if not self._items_left or self._chars_left <= 0:
+            if not self.items_left or self.chars_left <= 0:
                 copied.append(f"<cut: {len(value)} items>")
+                self.is_cut = True
                 break
-            self._items_left -= 1
+            self.items_left -= 1
             copied.append(self.copy(item, depth + 1))
         return copied
 
     def _counted(self, text: str) -> str:
-        self._chars_left -= len(text)
+        self.chars_left -= size_of_text(text)
         return text
+
+    def _copy_long(self, text: str) -> str:
+        if len(text) > MAX_STRING_CHARS:
+            self.is_cut = True
+            text = cut(text, MAX_STRING_CHARS)
+        return self._counted(text)
 
 
 def _fields_or_text(value: object) -> Tuple[Optional[Dict[str, Any]], str]:

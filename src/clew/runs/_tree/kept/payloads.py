@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Union
 
 from clew._shared.incidents import report
-from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, copy_value, unreadable
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, copy_for_run, copy_value, unreadable
 from clew.runs._tree.kept.errors import ErrorText, describe_error, text_of
 from clew.runs._tree.kept.hiding import check_redacted, hiding
 from clew.runs._tree.kept.texts import cut
@@ -62,7 +62,7 @@ def _copy_mapping(payload: object, name: str) -> Dict[str, Any]:
             payload = call_without_tracing(dict, payload)
     except Exception as error:  # noqa: BLE001  methods of a mapping that the program defines
         payload = unreadable(payload, error)
-    copied = copy_value(payload)
+    copied = copy_for_run(payload)
     return copied if type(copied) is dict else {name: copied}
 
 
@@ -71,7 +71,7 @@ def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, wha
     Return a copy of `process(value)`. If `process` fails, return a marker instead of the payload.
     """
     try:
-        copied: Dict[str, Any] = copy_value(call_without_tracing(lambda: dict(process(value))))
+        copied: Dict[str, Any] = copy_for_run(call_without_tracing(lambda: dict(process(value))))
         return copied
     except Exception as error:  # noqa: BLE001  fail closed: `process` may be there to remove secrets
         return drop_payload(what, f"process_{what} raised {type(error).__name__}", error)

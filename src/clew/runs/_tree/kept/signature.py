@@ -11,9 +11,10 @@ import sys
 from inspect import Parameter, Signature
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from clew.runs._tree.kept.copier import MAX_INT, MAX_STRING_CHARS, copy_value
+from clew.runs._tree.kept.copier import MAX_INT, copy_for_run
 from clew.runs._tree.kept.hiding import HIDDEN, hiding
 from clew.runs._tree.kept.payloads import drop_payload, process_payload, redact_payload
+from clew.runs._tree.kept.sizes import LARGE_BYTES
 
 __all__ = ("has_secret_parameter", "input_reader", "unbound_inputs")
 
@@ -79,7 +80,7 @@ def unbound_inputs(
     """
     if process is not None:
         return drop_payload("inputs", "the arguments do not fit the parameters, by whose names process_inputs hides")
-    copied = {"args": HIDDEN if may_be_secret and args else copy_value(args), "kwargs": copy_value(kwargs)}
+    copied = {"args": HIDDEN if may_be_secret and args else copy_for_run(args), "kwargs": copy_for_run(kwargs)}
     return redact_payload(copied, "inputs")
 
 
@@ -112,11 +113,11 @@ def _generated_reader(
         "int": int,
         "str": str,
         "len": len,
-        "copy": copy_value,
+        "copy": copy_for_run,
         "hide": dict.fromkeys,
         "least": -MAX_INT,  # a name, not an expression: negating 4096 bits at each use would make a new number
         "most": MAX_INT,
-        "long": MAX_STRING_CHARS,
+        "long": LARGE_BYTES,
         "defaults": [p.default for p in parameters],
     }
 

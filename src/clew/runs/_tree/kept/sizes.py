@@ -1,0 +1,109 @@
+"""
+About how many bytes the values of runs take, counted where they are copied.
+
+Only large values are counted, so that a call with small ones costs nothing more. A copy is made before the run that
+keeps it, so its size waits here, on its thread, until the run takes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from threading import get_ident
+from typing import Any, Dict, List
+
+__all__ = (
+    "ITEM_BYTES",
+    "LARGE_BYTES",
+    "RUN_BYTES",
+    "note",
+    "size_of_object",
+    "size_of_run",
+    "size_of_text",
+    "take",
+    "totals",
+    "waiting",
+)
+
+LARGE_BYTES = 16_384
+ITEM_BYTES = 64  # of an item of a container, besides its text
+RUN_BYTES = 2_048  # of a run, besides its large values
+
+# The bytes of copies that no run has taken yet, by thread. If it is empty, which is nearly always so, there is nothing
+# to take. A copy whose run was never made is counted for the next run of the thread: an error that does not add up.
+waiting: Dict[int, int] = {}
+
+
+class _Totals:
+    __slots__ = ("taken",)
+
+    def __init__(self) -> None:
+        self.taken = 0  # bytes that runs have ever taken: who keeps runs looks at their sizes when it has grown
+
+
+totals = _Totals()
+
+
+def note(size: int) -> None:
+    """
+    Count bytes for the run that takes them next on this thread.
+    """
+    ident = get_ident()
+    waiting[ident] = waiting.get(ident, 0) + size
+
+
+def take() -> int:
+    """
+    Return the bytes that were noted on this thread since the last call.
+    """
+    size = waiting.pop(get_ident(), 0)
+    totals.taken += size
+    return size
+
+
+def size_of_text(text: str) -> int:
+    """
+    Return about how many bytes a text takes.
+    """
+    length = len(text)
+    if length < LARGE_BYTES or text.isascii():
+        return length
+    return sys.getsizeof(text) if sys.implementation.name == "cpython" else 4 * length
+
+
+def size_of_run(run: Any) -> int:
+    """
+    Return about how many bytes a run takes, its texts that were too small to be counted before included.
+    """
+    size: int = RUN_BYTES + run._size
+    for value in (*run._inputs.values(), getattr(run, "_result", None)):
+        if type(value) is str and len(value) < LARGE_BYTES:
+            size += len(value)
+    return size
+
+
+def size_of_object(value: object) -> int:
+    """
+    Return about how many bytes an object of the program takes, without running code of its class.
+
+    It looks at 1,000 objects inside it at most.
+    """
+    size, looked_at = 0, 0
+    inside: List[Any] = [value]
+    while inside and looked_at < 1_000:
+        one = inside.pop()
+        looked_at += 1
+        kind = type(one)
+        if kind is str or kind is bytes or kind is bytearray:
+            size += len(one)
+        elif kind is dict:
+            size += ITEM_BYTES * len(one)
+            inside.extend(list(one.values())[:1_000])
+        elif kind is list or kind is tuple:
+            size += ITEM_BYTES * len(one)
+            inside.extend(one[:1_000])
+        else:
+            try:
+                inside.append(object.__getattribute__(one, "__dict__"))
+            except AttributeError:
+                size += ITEM_BYTES
+    return size
