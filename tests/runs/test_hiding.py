@@ -81,7 +81,7 @@ def test_names_are_remembered_within_bounds() -> None:
         assert not names[f"key {number} of many"]
     assert names["x" * 100_000 + "_password"]
     assert len(names) <= hiding_module._MOST_KNOWN
-    assert max(map(len, names)) <= hiding_module._MOST_KNOWN_CHARS
+    assert max(map(len, names)) <= hiding_module._MOST_CHARS
 
 
 # where names are
@@ -274,6 +274,10 @@ def test_log_of_a_hook_that_fails_has_no_value(caplog: pytest.LogCaptureFixture)
 # configure(hide=)
 
 
+async def later(value: Any, part: str) -> Any:
+    return value
+
+
 def test_hide_adds_names_replaces_them_and_is_switched_off() -> None:
     @clew.traceable(metadata={"iban": "DE1", "token": SECRET})
     def pay(iban: str, password: str, tokenId: str) -> Dict[str, str]:
@@ -321,7 +325,7 @@ def test_hide_adds_names_replaces_them_and_is_switched_off() -> None:
             "expected hide_outputs as True or False, got .*; pass redact=, which",
         ),
         ({"hide_metadata": 1}, ArgumentTypeError, "expected hide_metadata as True or False, got 1"),
-        ({"redact": "x"}, ArgumentTypeError, "expected redact as a function, got 'x'"),
+        ({"redact": "x"}, ArgumentTypeError, "expected redact as a plain function, got 'x'"),
         (
             {"redact": lambda value: value},
             ArgumentValueError,

@@ -7,8 +7,10 @@ The values are copied in `clew.runs._tree.kept.copier`, and pass the hook in `cl
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Collection, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Union
+from functools import lru_cache
+from typing import Any, Callable, Collection, Dict, FrozenSet, List, Mapping, Optional, Pattern, Sequence, Tuple, Union
 
+from clew.context._stepping.kinds import kind_of
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = (
@@ -52,18 +54,27 @@ _TRAILING = frozenset(
 # "has_password" is a yes or no.
 _FLAGS = frozenset(("has", "is", "needs", "requires"))
 
-_NOT_IN_WORDS = re.compile(r"[\W_]+")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+@lru_cache(maxsize=None)
+def _pattern(text: str) -> Pattern[str]:
+    # Compiled when first needed: this takes longer than to load the module.
+    return re.compile(text, re.DOTALL)
+
+
+_NOT_IN_WORDS = r"[\W_]+"
+_HUMP = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+# For `str.translate`: what is in no word, in ASCII.
+_REMOVED = dict.fromkeys([*range(ord("A")), *range(ord("Z") + 1, ord("a")), *range(ord("z") + 1, 128)])
 # Names at least so long are also found at the end of a longer word, as in "clientsecret".
 _LONG = 6
 
-# Names are remembered up to this number, and this length.
+# So many names are remembered, and so many characters at the end of a name are looked at.
 _MOST_KNOWN = 4_096
-_MOST_KNOWN_CHARS = 64
+_MOST_CHARS = 64
 
 
 def _words_of(name: str) -> List[str]:
-    spaced = _HUMP.sub(" ", _NOT_IN_WORDS.sub(" ", name))
+    spaced = _pattern(_HUMP).sub(" ", _pattern(_NOT_IN_WORDS).sub(" ", name))
     words = [word.rstrip("0123456789").lower() for word in spaced.split()]
     return [word for word in words if word]
 
@@ -73,21 +84,29 @@ class HiddenNames(Dict[str, bool]):
     Whether the value under a name is hidden: ``names[name]``. The dict is a bounded cache of the answers.
     """
 
-    __slots__ = ("_is_all", "_long", "_short", "_shown")
+    __slots__ = ("_endings", "_is_all", "_long", "_short", "_shown")
 
     def __init__(self, names: Collection[str] = (), *, is_default: bool = True) -> None:
         super().__init__()
         added = [name for name in names if not name.startswith("-")]
         self._is_all = is_default and "-*" not in names
-        hidden = [tuple(_words_of(name)) for name in (*(_SECRET_NAMES if self._is_all else ()), *added)]
-        joined = {"".join(words) for words in hidden}
+        joined = {"".join(_words_of(name)) for name in added}
+        if self._is_all:
+            joined.update([name.replace(" ", "") for name in _SECRET_NAMES])
         self._long: Tuple[str, ...] = tuple(word for word in joined if len(word) >= _LONG)
         self._short: FrozenSet[str] = frozenset(word for word in joined if len(word) < _LONG)
         self._shown = frozenset("".join(_words_of(name)) for name in names if name.startswith("-"))
+        # The last two letters of all hidden names. Most other names end otherwise, and need no closer look.
+        singular = (*joined, _TOKEN) if self._is_all else joined
+        self._endings = frozenset(
+            word[-2:] for word in (*singular, *[f"{word}s" for word in singular], *(_TRAILING if joined else ()))
+        )
 
     def __missing__(self, name: str) -> bool:
-        found = self._is_secret(_words_of(name))
-        if len(name) <= _MOST_KNOWN_CHARS:
+        end = name[-_MOST_CHARS:]
+        may_be = not end.isascii() or end.lower().translate(_REMOVED)[-2:] in self._endings
+        found = may_be and self._is_secret(_words_of(end))
+        if end is name:
             if len(self) >= _MOST_KNOWN:
                 self.clear()
             self[name] = found
@@ -120,11 +139,9 @@ class HiddenNames(Dict[str, bool]):
 
 # A name and its value in the `repr` of an object: name='value', 'name': 'value' or ('name', 'value'). Names are bounded
 # and begin where no name goes on, so that the work is linear.
-_NAME = re.compile(r"""(?<![\w.-])([\w.-]{1,64})(?:\s*=\s*|['"]\s*[:,]\s*|:\s*)""")
-_VALUE = re.compile(
-    r"""b?'(?:[^'\\]|\\.)*'?|b?"(?:[^"\\]|\\.)*"?|(?:Basic|Bearer)\s+[^\s,)}\]]+|[^\s,)}\]]+""", re.DOTALL
-)
-_OPENS = re.compile(r"[\w.<]*[\[({<]")
+_NAME = r"""(?<![\w.-])([\w.-]{1,64})(?:\s*=\s*|['"]\s*[:,]\s*|:\s*)"""
+_VALUE = r"""b?'(?:[^'\\]|\\.)*'?|b?"(?:[^"\\]|\\.)*"?|(?:Basic|Bearer)\s+[^\s,)}\]]+|[^\s,)}\]]+"""
+_OPENS = r"[\w.<]*[\[({<]"
 
 
 def hide_in_text(text: str) -> str:
@@ -138,12 +155,12 @@ def hide_in_text(text: str) -> str:
     names = hiding.names
     parts: List[str] = []
     end = 0
-    for name in _NAME.finditer(text):
-        value = _VALUE.match(text, name.end()) if name.start() >= end and names[name[1]] else None
+    for name in _pattern(_NAME).finditer(text):
+        value = _pattern(_VALUE).match(text, name.end()) if name.start() >= end and names[name[1]] else None
         if value is not None:
             parts += (text[end : value.start()], HIDDEN)
             end = value.end()
-            if _OPENS.match(value[0]):
+            if _pattern(_OPENS).match(value[0]):
                 return "".join((*parts, "..."))
     return "".join((*parts, text[end:])) if parts else text
 
@@ -157,9 +174,9 @@ def hidden_places(kind: type, items: Sequence[Any]) -> Collection[int]:
     names = hiding.names
     if len(items) == 2 and (kind is tuple or kind is list):
         name = items[0]
-        if type(name) is bytes and len(name) <= _MOST_KNOWN_CHARS:
+        if type(name) is bytes and len(name) <= _MOST_CHARS:
             name = name.decode("latin-1")
-        return (1,) if type(name) is str and len(name) <= _MOST_KNOWN_CHARS and names[name] else ()
+        return (1,) if type(name) is str and len(name) <= _MOST_CHARS and names[name] else ()
     fields = getattr(kind, "_fields", None) if issubclass(kind, tuple) else None
     if not isinstance(fields, tuple):
         return ()
@@ -249,9 +266,9 @@ def checked_redact(redact: Any) -> Redact:
     """
     Return ``redact=`` once it has taken an example of each part of a run, or raise.
     """
-    if not callable(redact):
+    if not callable(redact) or kind_of(redact) != "function":
         raise ArgumentTypeError(
-            f"expected redact as a function, got {redact!r}; pass a function that gets a value and the part of the "
+            f"expected redact as a plain function, got {redact!r}; pass one that gets a value and the part of the "
             f"run that it is, such as 'inputs', and returns the value to record"
         )
     for part, sample in _SAMPLES.items():
