@@ -114,7 +114,7 @@ def test_run_that_has_no_json_is_left_out_and_the_others_are_there(tmp_path: Pat
             make_run("before")
             with clew.trace("odd") as odd:
                 odd.inputs = {}
-                odd.inputs["itself"] = odd.inputs
+                odd._inputs["itself"] = odd._inputs
             make_run("after")
             assert not pipeline.flush(DEADLINE)
 

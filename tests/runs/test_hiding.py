@@ -207,6 +207,19 @@ def test_metadata_keeps_the_session_by_which_langsmith_groups_runs() -> None:
     assert runs.roots[0].inputs == {"session_id": HIDDEN}
 
 
+def test_what_a_run_returns_cannot_be_changed_past_what_hides() -> None:
+    given = {"a": {"b": [1]}}
+    with clew.record() as runs, clew.trace("block", inputs=given) as run:
+        run.add_outputs(given)
+        run.add_event({"name": "e", **given})
+        for found in (run.inputs, run.outputs, run.events[0]):
+            assert found is not None
+            found["a"]["password"] = SECRET
+            found["a"]["b"].append(SECRET)
+    assert SECRET not in everything(runs)
+    assert (run.inputs, run.outputs) == (given, given)
+
+
 # arguments without names
 
 

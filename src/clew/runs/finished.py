@@ -10,7 +10,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 from uuid import UUID
 
 from clew.errors import ArgumentTypeError
-from clew.runs._tree.attributes import MutableRun
+from clew.runs._tree.attributes import NON_RECORDING, MutableRun
 from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.kept.errors import ErrorText, text_of
 from clew.runs._tree.settings import Resource, settings
@@ -186,11 +186,11 @@ class Run(Identified):
         fill("status", run._status)
         fill("_error", run._error)
         fill("inputs", run._inputs)
-        fill("outputs", run.outputs)
+        fill("outputs", run._all_outputs())
         fill("end_time_ns", run.end_time_ns)
         fill("tags", tuple(run._all_tags()))
         fill("metadata", run._all_metadata())
-        fill("events", tuple(run.events))
+        fill("events", tuple((run._attributes or NON_RECORDING).events))
         fill("children", children)
 
     @property

@@ -77,7 +77,7 @@ NON_RECORDING = RunAttributes()
 
 
 def _copy_containers(value: Any) -> Any:
-    # Recorded metadata has no containers but dicts and lists, and a bounded depth.
+    # What is recorded has no containers but dicts and lists, and a bounded depth.
     if type(value) is dict:
         return {key: _copy_containers(item) for key, item in value.items()}
     if type(value) is list:
@@ -181,9 +181,10 @@ class MutableRun:
     @property
     def inputs(self) -> Dict[str, Any]:
         """
-        The inputs of the run. Setting them replaces them.
+        The inputs of the run, in a new dict. Setting them replaces them.
         """
-        return self._inputs
+        copied: Dict[str, Any] = _copy_containers(self._inputs)
+        return copied
 
     @inputs.setter
     def inputs(self, inputs: Optional[Mapping[str, Any]]) -> None:
@@ -196,6 +197,19 @@ class MutableRun:
 
         Setting them replaces what was added.
         """
+        copied: Optional[Dict[str, Any]] = _copy_containers(self._all_outputs())
+        return copied
+
+    @outputs.setter
+    def outputs(self, outputs: Optional[Mapping[str, Any]]) -> None:
+        if not self._is_non_recording:
+            copied = None if outputs is None else copy_outputs(outputs)
+            self._change(lambda: setattr(self._own_attributes(), "outputs", copied))
+
+    def _all_outputs(self) -> Optional[Dict[str, Any]]:
+        """
+        Return the outputs as they are recorded, in a new dict.
+        """
         attributes = self._attributes
         added = None if attributes is None else attributes.outputs
         if attributes is not None and "outputs" in attributes.replaced:
@@ -205,12 +219,6 @@ class MutableRun:
         except AttributeError:
             return added and dict(added)
         return {**(added or _NOTHING), **(result if type(result) is dict else {"output": result})}
-
-    @outputs.setter
-    def outputs(self, outputs: Optional[Mapping[str, Any]]) -> None:
-        if not self._is_non_recording:
-            copied = None if outputs is None else copy_outputs(outputs)
-            self._change(lambda: setattr(self._own_attributes(), "outputs", copied))
 
     @property
     def tags(self) -> List[str]:
@@ -276,7 +284,8 @@ class MutableRun:
         """
         The events of the run so far, in a new list.
         """
-        return [] if self._attributes is None else list(self._attributes.events)
+        copied: List[Mapping[str, Any]] = _copy_containers((self._attributes or NON_RECORDING).events)
+        return copied
 
     def add_tags(self, tags: Union[str, Sequence[str]]) -> None:
         """
