@@ -17,7 +17,7 @@ from clew.exporters.configuration import configure_from_environment
 from clew.exporters.jsonl import read_runs
 from clew.exporters.memory import MemoryExporter
 from clew.runs._tree.hooks import is_enabled
-from clew.runs._tree.settings import settings
+from clew.runs._tree.settings import MAX_QUEUED_BYTES, settings
 from tests.edges._threads import DEADLINE
 from tests.exporters._exporters import Keeping, counted, make_run
 
@@ -183,6 +183,11 @@ class Lazy(Keeping):
         ({"exporter": "jsonl:"}, ArgumentValueError, "the name of a file after 'jsonl:'"),
         ({"exporter": "jsonl:missing/runs.jsonl"}, ArgumentValueError, "make the folder first"),
         ({"exporter": "memory:x"}, ArgumentValueError, "expected nothing after 'memory:'"),
+        ({"max_queued_bytes": 0}, ArgumentValueError, "max_queued_bytes to be positive, got 0; pass 1 or more"),
+        ({"max_queued_bytes": -1}, ArgumentValueError, "max_queued_bytes to be positive, got -1"),
+        ({"max_queued_bytes": 1.5}, ArgumentTypeError, "max_queued_bytes as a whole number, got 1.5"),
+        ({"max_queued_bytes": True}, ArgumentTypeError, "max_queued_bytes as a whole number, got True"),
+        ({"max_queued_bytes": "64 MB"}, ArgumentTypeError, "max_queued_bytes as a whole number, got '64 MB'"),
         ({"exporter": []}, ArgumentValueError, "expected at least one exporter"),
         ({"exporter": 3}, ArgumentTypeError, "expected an exporter, got 3"),
         ({"exporter": MemoryExporter}, ArgumentTypeError, "expected an exporter, got <class"),
@@ -240,6 +245,8 @@ def test_environment_says_the_same(tmp_path: Path) -> None:
         ("CLEW_SAMPLE", "often"),
         ("CLEW_SAMPLE", "nan"),
         ("CLEW_ENABLED", "perhaps"),
+        ("CLEW_MAX_QUEUED_BYTES", "0"),
+        ("CLEW_MAX_QUEUED_BYTES", "64 MB"),
     ],
 )
 def test_bad_variable_is_counted_and_the_others_hold(name: str, value: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -278,3 +285,12 @@ def test_program_that_is_only_traced_is_recorded_by_the_environment(tmp_path: Pa
     assert (root.name, root.project_name, root.outputs) == ("len", "p", {"output": 4})
     loaded = "import clew, sys; clew.traceable; print('clew.exporters.configuration' in sys.modules)"
     assert python_with({}, loaded).stdout == "False\n"
+
+
+def test_bound_of_the_queue_applies_at_once_and_can_be_taken_back() -> None:
+    configure_from_environment({"CLEW_MAX_QUEUED_BYTES": "1000"})
+    assert settings.max_queued_bytes == 1000
+    clew.configure(max_queued_bytes=2000)
+    assert settings.max_queued_bytes == 2000
+    clew.configure(max_queued_bytes=None)
+    assert settings.max_queued_bytes == MAX_QUEUED_BYTES

@@ -540,3 +540,71 @@ def test_two_hundred_thousand_runs_of_several_threads_all_arrive() -> None:
         assert pipeline.flush(4 * DEADLINE)
     assert seen == count * threads
     gc.collect()
+
+
+@clew.traceable
+def keep(payload: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize("payload", ["x" * 60_000, ["x" * 60_000], {"a": ["x" * 30_000] * 2}])
+def test_queue_is_bounded_in_bytes(payload: Any) -> None:
+    exporter = Hanging()
+    with exporting_to(exporter, max_queued_bytes=1_000_000) as pipeline:
+        make_run("first")
+        assert exporter.is_in.wait(DEADLINE)
+        dropped = counted("runs_dropped", lambda: [keep(payload) for _ in range(100)])
+        assert 100 - 17 <= dropped <= 100 - 13
+        make_run("small")  # small runs are not measured while few wait
+        exporter.may_go.set()
+        assert not pipeline.flush(DEADLINE)
+        assert len(exporter.names) == 102 - dropped
+        assert exporter.names[-1] == "small"
+        assert counted("runs_dropped", lambda: keep(payload)) == 0  # there is room again
+        assert pipeline.flush(DEADLINE)
+
+
+def test_results_count_for_the_bound_of_the_queue() -> None:
+    @clew.traceable
+    def produce() -> List[str]:
+        return ["x" * 60_000]
+
+    @clew.traceable
+    def stream() -> Any:
+        yield from ("x" * 60_000,)
+
+    for call in (produce, lambda: list(stream())):
+        exporter = Hanging()
+        with exporting_to(exporter, max_queued_bytes=1_000_000):
+            make_run("first")
+            assert exporter.is_in.wait(DEADLINE)
+            assert counted("runs_dropped", lambda: [call() for _ in range(100)]) > 80  # noqa: B023  called at once
+
+
+def test_many_small_runs_count_for_the_bound_of_the_queue() -> None:
+    exporter = Hanging()
+    with exporting_to(exporter, max_queued_bytes=1_000_000):
+        make_run("first")
+        assert exporter.is_in.wait(DEADLINE)
+        dropped = counted("runs_dropped", lambda: [keep("x" * 10_000) for _ in range(2_000)])
+        assert 800 < dropped < 1_000
+
+
+def test_run_that_alone_is_larger_than_the_bound_of_the_queue_is_exported() -> None:
+    exporter = Keeping()
+    with exporting_to(exporter, max_queued_bytes=1_000) as pipeline:
+        keep("x" * 60_000)
+        assert pipeline.flush(DEADLINE)
+    assert exporter.names == ["keep"]
+
+
+def test_large_runs_that_have_started_are_bounded_in_bytes() -> None:
+    class Telling(Hanging):
+        def export_starts(self, runs: Sequence[clew.Run]) -> None:
+            pass
+
+    exporter = Telling()
+    with exporting_to(exporter, max_queued_bytes=1_000_000):
+        make_run("first")
+        assert exporter.is_in.wait(DEADLINE)
+        assert counted("starts_dropped", lambda: [keep("x" * 60_000) for _ in range(100)]) > 80

@@ -11,7 +11,8 @@ import os
 __all__ = ("VARIABLES", "load_configuration")
 
 VARIABLES = (
-    *("CLEW_ENABLED", "CLEW_EXPORT", "CLEW_HIDE", "CLEW_PROJECT", "CLEW_SAMPLE", "CLEW_SERVICE"),
+    *("CLEW_ENABLED", "CLEW_EXPORT", "CLEW_HIDE", "CLEW_MAX_QUEUED_BYTES", "CLEW_PROJECT"),
+    *("CLEW_SAMPLE", "CLEW_SERVICE"),
     *(
         f"{whose}_HIDE_{what}"
         for whose in ("CLEW", "LANGSMITH", "LANGCHAIN")

@@ -21,7 +21,8 @@ from clew.exporters.protocol import Exporter
 from clew.runs._tree.attributes import Unset, unset
 from clew.runs._tree.hooks import set_enabled
 from clew.runs._tree.kept.hiding import HiddenNames, checked_names, checked_redact, hiding
-from clew.runs._tree.settings import Settings, settings
+from clew.runs._tree.options import check_bound
+from clew.runs._tree.settings import MAX_QUEUED_BYTES, Settings, settings
 from clew.runs.sampling import Sampler
 
 __all__ = ("configure", "configure_from_environment", "flush", "shutdown")
@@ -41,6 +42,7 @@ def configure(
     project_name: Union[str, Unset, None] = unset,
     service: Union[str, Unset, None] = unset,
     enabled: Union[bool, Unset, None] = unset,
+    max_queued_bytes: Union[int, Unset, None] = unset,
     hide: Union[bool, Collection[str], Unset, None] = unset,
     hide_inputs: Union[bool, Unset, None] = unset,
     hide_outputs: Union[bool, Unset, None] = unset,
@@ -68,6 +70,8 @@ def configure(
         project_name: the project of runs without a project of their own.
         service: the name of this program.
         enabled: False to switch recording off, also for `record`.
+        max_queued_bytes: about how many bytes the runs that wait for the exporter may take together; 64 MiB by default.
+            A run for which there is no room is dropped, and counted in `clew.stats()` as ``runs_dropped``.
         hide: names of parameters, keys and fields whose values are not recorded, besides those that look like secrets,
             such as ``password``. A name also stands for those that end with it. ``"-token"`` takes one of the default
             names out, ``"-*"`` all of them. False hides nothing by name. A second call replaces the names of the first.
@@ -81,8 +85,8 @@ def configure(
 
     Raises:
         ArgumentTypeError: an argument has the wrong type, or `redact` returns one.
-        ArgumentValueError: no exporter has that name, the ratio is not from 0 to 1, a name in `hide` is unknown, or
-            `redact` raises.
+        ArgumentValueError: no exporter has that name, the ratio is not from 0 to 1, a bound is not positive, a name in
+            `hide` is unknown, or `redact` raises.
         MissingExtraError: the packages of the exporter are not installed.
 
     Example:
@@ -101,6 +105,7 @@ def configure(
         "service": service,
         "sampler": sampler,
         "enabled": enabled,
+        "max_queued_bytes": max_queued_bytes,
         "hide": hide,
         "hide_inputs": hide_inputs,
         "hide_outputs": hide_outputs,
@@ -132,6 +137,8 @@ def _apply(checked: Mapping[str, Any]) -> None:
     )
     if "enabled" in checked:
         set_enabled(checked["enabled"])
+    if "max_queued_bytes" in checked:
+        settings.max_queued_bytes = checked["max_queued_bytes"]
 
 
 def flush(timeout: float = 30.0) -> bool:
@@ -178,8 +185,9 @@ def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
     Call `configure` with the values of the environment variables.
 
     They are CLEW_EXPORT (``exporter``, as text), CLEW_SAMPLE (``sampler``, a ratio), CLEW_PROJECT (``project_name``),
-    CLEW_SERVICE (``service``), CLEW_ENABLED (``enabled``, 0 or 1), CLEW_HIDE (``hide``, names with commas between them,
-    or 0), CLEW_HIDE_INPUTS, CLEW_HIDE_OUTPUTS and CLEW_HIDE_METADATA (0 or 1). LangSmith's variables
+    CLEW_SERVICE (``service``), CLEW_ENABLED (``enabled``, 0 or 1), CLEW_MAX_QUEUED_BYTES (``max_queued_bytes``),
+    CLEW_HIDE (``hide``, names with commas between them, or 0), CLEW_HIDE_INPUTS, CLEW_HIDE_OUTPUTS and
+    CLEW_HIDE_METADATA (0 or 1). LangSmith's variables
     LANGSMITH_HIDE_INPUTS, LANGCHAIN_HIDE_INPUTS and so on apply where clew's are not set. An invalid value is counted
     in `clew.stats()` as ``environment_refused``; the other variables apply. The value of a switch that hides then
     counts as 1.
@@ -333,12 +341,20 @@ def _names(text: str) -> Union[bool, List[str]]:
         return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentValueError(f"expected a number of bytes, got {text!r}; write one such as 67108864") from None
+
+
 # The exporter last, so that what it gets is as the others say.
 _VARIABLES: Dict[str, Any] = {
     "CLEW_PROJECT": ("project_name", str),
     "CLEW_SERVICE": ("service", str),
     "CLEW_SAMPLE": ("sampler", _ratio),
     "CLEW_ENABLED": ("enabled", _switch),
+    "CLEW_MAX_QUEUED_BYTES": ("max_queued_bytes", _whole_number),
     "CLEW_HIDE": ("hide", _names),
     "CLEW_HIDE_INPUTS": ("hide_inputs", _switch),
     "CLEW_HIDE_OUTPUTS": ("hide_outputs", _switch),
@@ -398,6 +414,7 @@ _CHECKS: Dict[str, Callable[[Any], Any]] = {
     "service": _checked_service,
     "sampler": _checked_sampler,
     "enabled": _checked_switch("enabled"),
+    "max_queued_bytes": lambda value: check_bound(value, "max_queued_bytes"),
     "hide": checked_names,
     "hide_inputs": _checked_switch("hide_inputs"),
     "hide_outputs": _checked_switch("hide_outputs"),
@@ -408,6 +425,7 @@ _CHECKS: Dict[str, Callable[[Any], Any]] = {
 # Of the options that are None otherwise.
 _DEFAULTS: Dict[str, Callable[[], Any]] = {
     "enabled": lambda: True,
+    "max_queued_bytes": lambda: MAX_QUEUED_BYTES,
     "exporter": tuple,
     "hide": HiddenNames,
     "hide_inputs": bool,

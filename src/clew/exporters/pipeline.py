@@ -33,11 +33,14 @@ from clew.exporters._delivery import Delivery
 from clew.exporters.protocol import Exporter
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import ScopeOptions, current_options
+from clew.runs._tree.kept.sizes import size_of_run
+from clew.runs._tree.settings import settings
 from clew.runs.run import RunTree
 
 __all__ = ("Pipeline",)
 
 _TOO_LATE = "they were not delivered before the deadline of a shutdown"
+_FEW = 1_000  # while no more wait, only large runs are measured
 _LOOK_EVERY = 0.5  # seconds, see `_wait_for_runs`
 
 
@@ -58,6 +61,8 @@ class Pipeline:
         max_queued: how many runs may wait. A run that ends while that many wait is dropped, and counted as
             ``runs_dropped``. Runs that have started wait in a queue of the same size; one that finds it full is
             counted as ``starts_dropped``, and its end is exported all the same.
+        max_queued_bytes: about how many bytes the runs that wait may take together; by default what `clew.configure`
+            has set. A run that ends while there is no room for it is dropped and counted, too, unless no other waits.
         max_batch: how many runs an exporter gets at once, at most.
         delay: the seconds that a run waits for others to make a batch.
         attempts: how often a batch is tried before it is given up and counted as ``runs_lost``.
@@ -70,6 +75,7 @@ class Pipeline:
         *,
         before: Optional[Pipeline] = None,
         max_queued: int = 20_000,
+        max_queued_bytes: Optional[int] = None,
         max_batch: int = 512,
         delay: float = 0.5,
         attempts: int = 5,
@@ -83,6 +89,7 @@ class Pipeline:
             back_off=back_off,
         )
         self._max_queued = max_queued
+        self._max_queued_bytes = max_queued_bytes
         self._max_batch = max_batch
         self._delay = delay
         # Runs that have ended, and a marker for each caller who waits for all runs before it. Runs that have started
@@ -106,6 +113,10 @@ class Pipeline:
         self._wake.acquire()
         self._sleep = _Sleep(0)
         self._flushes: Dict[_Marker, None] = {}
+        # The bytes of runs that wait or that exporters have now, by the id of the run: of large ones, and of all while
+        # many wait. The sum may miss a run that another thread adds meanwhile, until the next batch.
+        self._sizes: Dict[int, int] = {}
+        self._bytes = self._start_bytes = 0
         self._in_flight = 0  # the size of the batch that exporters have now
         self._lasts: Dict[None, _Marker] = {}  # empty, or with the marker of the first `shutdown`
         self._lost_at_last_flush = 0
@@ -209,14 +220,16 @@ class Pipeline:
         if self._thread is None:
             self._start_thread()
         starts = self._starts
+        if run._size:
+            if self._start_bytes and self._start_bytes + run._size > self._most_bytes():
+                _report_dropped_start()
+                return
+            self._start_bytes += run._size
         starts.append(run)
         if len(starts) > self._max_queued:
             with suppress(IndexError):
                 starts.pop()
-                report(
-                    "starts_dropped",
-                    "an exporter was not told of a run that has started, as it is slower than the program",
-                )
+                _report_dropped_start()
         else:
             sleep = self._sleep
             if len(starts) > sleep.quiet_below:
@@ -225,6 +238,8 @@ class Pipeline:
     def _on_end(self, run: RunTree) -> None:
         try:
             queue = self._queue
+            if (run._size or len(queue) > _FEW) and not self._has_room(run):
+                return
             queue.append(run)
             # Append first, compare second. The thread begins a new sleep first and looks at the queue second, before
             # it waits. So either the thread sees this run, or this call sees that it must wake the thread.
@@ -234,6 +249,27 @@ class Pipeline:
         except BaseException:  # an interrupt: the run may be in the queue, and no other may follow
             self._wake_from(self._sleep)
             raise
+
+    def _has_room(self, run: RunTree) -> bool:
+        size = size_of_run(run)
+        if not size:
+            return True
+        if self._bytes and self._bytes + size > self._most_bytes():
+            self._drop()
+            return False
+        self._sizes[id(run)] = size
+        self._bytes += size
+        return True
+
+    def _most_bytes(self) -> int:
+        return settings.max_queued_bytes if self._max_queued_bytes is None else self._max_queued_bytes
+
+    def _drop(self) -> None:
+        self._delivery.lost += 1
+        report(
+            "runs_dropped",
+            "a run was dropped, as the exporter is slower than the program; record fewer runs, or sample traces",
+        )
 
     def _look_after_queue(self, sleep: _Sleep) -> None:
         if len(self._queue) <= self._max_queued:
@@ -246,11 +282,8 @@ class Pipeline:
         if isinstance(newest, _Marker):
             self._queue.append(newest)
             return
-        self._delivery.lost += 1
-        report(
-            "runs_dropped",
-            "a run was dropped, as the exporter is slower than the program; record fewer runs, or sample traces",
-        )
+        self._sizes.pop(id(newest), None)
+        self._drop()
 
     def _wake_from(self, sleep: _Sleep) -> None:
         if self._thread is None:
@@ -319,6 +352,7 @@ class Pipeline:
         self._max_queued = 0
         self._sleep = _Sleep(0)
         self._starts.clear()
+        self._sizes.clear()
         left = 0
         with suppress(IndexError):  # the end of the queue
             while True:
@@ -383,6 +417,12 @@ class Pipeline:
             report("exports_failed", "a batch of runs could not be handed to an exporter", error=error)
             self._delivery.lose(self._in_flight, "they could not be handed to an exporter")
         self._in_flight = 0
+        if self._sizes:
+            for run in ended:
+                self._sizes.pop(id(run), None)
+            if not self._queue:
+                self._sizes.clear()  # also of a run that an interrupt has kept out of the queue
+        self._bytes = sum(list(self._sizes.values()))
         is_last = self._delivery.is_abandoned or (marker is not None and marker is self._lasts.get(None))
         if is_last:
             self._shut_down_exporters()
@@ -419,7 +459,12 @@ class Pipeline:
         with suppress(IndexError):  # `_put_start` may take the last one away
             while len(started) < self._max_queued:
                 started.append(self._starts.popleft())
+        self._start_bytes = 0
         return started
+
+
+def _report_dropped_start() -> None:
+    report("starts_dropped", "an exporter was not told of a run that has started, as it is slower than the program")
 
 
 def _record_nothing() -> None:

@@ -21,6 +21,7 @@ from clew.runs._tree.kept.payloads import recorded_error, redact_error
 from clew.runs._tree.kept.texts import bounded_repr, bounded_str, cut
 
 __all__ = (
+    "check_bound",
     "check_id",
     "check_mapping",
     "check_name",
@@ -152,6 +153,17 @@ def _parent_of_callbacks(callbacks: Any) -> Optional[str]:
             if isinstance(order, str):
                 return order
     return None
+
+
+def check_bound(bound: object, name: str) -> int:
+    """
+    Return a bound in bytes or runs, or raise; `name` is the name of the option.
+    """
+    if isinstance(bound, bool) or not isinstance(bound, int):
+        raise ArgumentTypeError(f"expected {name} as a whole number, got {bounded_repr(bound)}; pass 1 or more")
+    if bound < 1:
+        raise ArgumentValueError(f"expected {name} to be positive, got {bound!r}; pass 1 or more")
+    return bound
 
 
 def check_id(run_id: Any) -> str:

@@ -16,6 +16,7 @@ from clew.runs._tree.ids import digits_of, draw_numbers, next_random_number, num
 from clew.runs.sampling import Sampler, TraceRoot
 
 __all__ = (
+    "MAX_QUEUED_BYTES",
     "Resource",
     "Settings",
     "settings",
@@ -31,12 +32,15 @@ class Resource(NamedTuple):
     service: Optional[str] = None
 
 
+MAX_QUEUED_BYTES = 1 << 26
+
+
 class Settings:
     """
     The one configuration of the process, which `clew.configure` changes.
     """
 
-    __slots__ = ("_sampler", "is_sampling", "resource", "threshold")
+    __slots__ = ("_sampler", "is_sampling", "max_queued_bytes", "resource", "threshold")
 
     resource: Optional[Resource]  # None until one of the two is set, so that a run need not store it
     is_sampling: bool  # whether there is a sampler
@@ -46,6 +50,7 @@ class Settings:
         self._sampler: Optional[Sampler] = None
         self.threshold: Optional[int] = None  # of a ratio: a trace whose random number is below is not sampled
         self.is_sampling = False
+        self.max_queued_bytes = MAX_QUEUED_BYTES
 
     @property
     def project_name(self) -> Optional[str]:

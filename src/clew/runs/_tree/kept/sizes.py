@@ -26,7 +26,7 @@ __all__ = (
 
 LARGE_BYTES = 16_384
 ITEM_BYTES = 64  # of an item of a container, besides its text
-RUN_BYTES = 2_048  # of a run, besides its large values
+RUN_BYTES = 1_024  # of a run, besides its values
 
 # The bytes of copies that no run has taken yet, by thread. If it is empty, which is nearly always so, there is nothing
 # to take. A copy whose run was never made is counted for the next run of the thread: an error that does not add up.
@@ -72,9 +72,9 @@ def size_of_text(text: str) -> int:
 
 def size_of_run(run: Any) -> int:
     """
-    Return about how many bytes a run takes, its texts that were too small to be counted before included.
+    Return about how many bytes the values of a run take, also its texts that were too small to be counted before.
     """
-    size: int = RUN_BYTES + run._size
+    size: int = run._size
     for value in (*run._inputs.values(), getattr(run, "_result", None)):
         if type(value) is str and len(value) < LARGE_BYTES:
             size += len(value)
