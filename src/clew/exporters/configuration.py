@@ -10,22 +10,29 @@ import atexit
 import os
 import sys
 from time import monotonic
-from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Collection, List, Mapping, Optional, Sequence, Union
 
-from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
-from clew.context._stepping.kinds import kind_of
-from clew.errors import ArgumentTypeError, ArgumentValueError
+from clew.errors import ArgumentTypeError
+from clew.exporters._options import CHECKS, IF_REFUSED, VARIABLES, report_variable, text_in, value_of_environment
 from clew.exporters.pipeline import Pipeline
 from clew.exporters.protocol import Exporter
 from clew.runs._tree.attributes import Unset, unset
 from clew.runs._tree.hooks import set_enabled
-from clew.runs._tree.kept.hiding import HiddenNames, checked_names, checked_redact, hiding
-from clew.runs._tree.options import check_bound
-from clew.runs._tree.settings import MAX_QUEUED_BYTES, Settings, settings
+from clew.runs._tree.kept.hiding import hiding
+from clew.runs._tree.settings import settings
 from clew.runs.sampling import Sampler
 
 __all__ = ("configure", "configure_from_environment", "flush", "shutdown")
+
+# The options about what is hidden, with the attributes of `hiding`.
+_HIDING = {
+    "hide": "names",
+    "hide_inputs": "inputs",
+    "hide_outputs": "outputs",
+    "hide_metadata": "metadata",
+    "redact": "redact",
+}
 
 # Seconds that the exit of a process, or the replacement of an exporter, waits for the delivery of runs.
 EXIT_TIMEOUT = 5.0
@@ -115,7 +122,7 @@ def configure(
     }
     # Check all options before changing anything.
     checked = {
-        option: _from_environment(option) if value is None else _CHECKS[option](value)
+        option: value_of_environment(option) if value is None else CHECKS[option](value)
         for option, value in options.items()
         if not isinstance(value, Unset)
     }
@@ -187,53 +194,20 @@ def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
     They are CLEW_EXPORT (``exporter``, as text), CLEW_SAMPLE (``sampler``, a ratio), CLEW_PROJECT (``project_name``),
     CLEW_SERVICE (``service``), CLEW_ENABLED (``enabled``, 0 or 1), CLEW_MAX_QUEUED_BYTES (``max_queued_bytes``),
     CLEW_HIDE (``hide``, names with commas between them, or 0), CLEW_HIDE_INPUTS, CLEW_HIDE_OUTPUTS and
-    CLEW_HIDE_METADATA (0 or 1). LangSmith's variables
-    LANGSMITH_HIDE_INPUTS, LANGCHAIN_HIDE_INPUTS and so on apply where clew's are not set. An invalid value is counted
-    in `clew.stats()` as ``environment_refused``; the other variables apply. The value of a switch that hides then
-    counts as 1.
+    CLEW_HIDE_METADATA (0 or 1). LangSmith's variables LANGSMITH_HIDE_INPUTS, LANGCHAIN_HIDE_INPUTS and so on apply
+    where clew's are not set. An invalid value is counted in `clew.stats()` as ``environment_refused``; the other
+    variables apply. The value of a switch that hides then counts as 1.
     """
-    for name, (option, read) in _VARIABLES.items():
-        found = _found_in(environ, name)
+    for name, (option, read) in VARIABLES.items():
+        found = text_in(environ, name)
         if found is None:
             continue
         try:
             configure(**{option: read(found[1])})
         except Exception as error:  # noqa: BLE001  a wrong variable must not break the program
-            _report_variable(found[0], error)
-            if option in _IF_REFUSED:
-                configure(**{option: _IF_REFUSED[option]})
-
-
-def _found_in(environ: Mapping[str, str], name: str) -> Optional[Tuple[str, str]]:
-    """
-    Return the name and text of a variable, or of the one of LangSmith's that stands for it; None if none is set.
-    """
-    for each in (name, *_LANGSMITH_NAMES.get(name, ())):
-        text = environ.get(each, "").strip()
-        if text:
-            return each, text
-    return None
-
-
-def _from_environment(option: str) -> Any:
-    """
-    Return the checked value of an option from the environment, or its default.
-    """
-    for name, (each, read) in _VARIABLES.items():
-        found = _found_in(os.environ, name) if each == option else None
-        if found is not None:
-            try:
-                return _CHECKS[option](read(found[1]))
-            except Exception as error:  # noqa: BLE001  as in `configure_from_environment`
-                _report_variable(found[0], error)
-                if option in _IF_REFUSED:
-                    return _IF_REFUSED[option]
-    make = _DEFAULTS.get(option)
-    return None if make is None else make()
-
-
-def _report_variable(name: str, error: Exception) -> None:
-    report("environment_refused", f"the environment variable {name} was refused: {error}", error=error)
+            report_variable(found[0], error)
+            if option in IF_REFUSED:
+                configure(**{option: IF_REFUSED[option]})
 
 
 def _replace(exporters: Sequence[Exporter], timeout: float) -> bool:
@@ -258,180 +232,6 @@ def _change_pipeline(exporters: Sequence[Exporter], changes: List[Optional[Pipel
     if new is not None:
         new.open()
     _pipeline = new
-
-
-def _exporters_of(exporter: object) -> List[Exporter]:
-    several = exporter if isinstance(exporter, (list, tuple)) else [exporter]
-    exporters: List[Any] = [_exporter_named(one) if isinstance(one, str) else one for one in several]
-    for one in exporters:
-        if isinstance(one, type) or not (hasattr(one, "export") and hasattr(one, "shutdown")):
-            raise ArgumentTypeError(
-                f"expected an exporter, got {one!r}; pass an object that has export(runs) and shutdown(timeout), "
-                f"or a text such as 'jsonl:runs.jsonl'"
-            )
-        for name in ("export", "export_starts", "shutdown"):
-            kind = kind_of(getattr(one, name, None))
-            if kind != "function":  # whose call would do nothing
-                raise ArgumentTypeError(
-                    f"expected an exporter whose {name} is a function, got a {kind} function in {one!r}; "
-                    f"let it run what is asynchronous itself, for example by asyncio.run(...)"
-                )
-    if not exporters:
-        raise ArgumentValueError("expected at least one exporter, got none; pass exporter=None to have none")
-    return exporters
-
-
-def _exporter_named(text: str) -> Exporter:
-    kind, _, rest = text.partition(":")
-    make = _KINDS.get(kind)
-    if make is None or ":" not in text:
-        raise ArgumentValueError(
-            f"expected an exporter as one of 'jsonl:FILE', 'langsmith:' and 'memory:', got {text!r}; write one of these"
-        )
-    return make(rest)
-
-
-# Each loads what it needs when it is asked for.
-
-
-def _json_lines(path: str) -> Exporter:
-    from clew.exporters.jsonl import JSONLinesExporter
-
-    if not path:
-        raise ArgumentValueError("expected the name of a file after 'jsonl:', got none; write 'jsonl:runs.jsonl'")
-    return JSONLinesExporter(path)
-
-
-def _langsmith(project_name: str) -> Exporter:
-    from clew.exporters.langsmith import LangSmithExporter
-
-    return LangSmithExporter(project_name=project_name or None)
-
-
-def _memory(rest: str) -> Exporter:
-    from clew.exporters.memory import MemoryExporter
-
-    if rest:
-        raise ArgumentValueError(f"expected nothing after 'memory:', got {rest!r}; leave it out")
-    return MemoryExporter()
-
-
-_KINDS: Dict[str, Callable[[str], Exporter]] = {"jsonl": _json_lines, "langsmith": _langsmith, "memory": _memory}
-
-
-def _switch(text: str) -> bool:
-    is_on = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    try:
-        return is_on[text.lower()]
-    except KeyError:
-        raise ArgumentValueError(f"expected 0 or 1, got {text!r}; write one of them") from None
-
-
-def _ratio(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentValueError(f"expected a ratio from 0 to 1, got {text!r}; 0.1 records a tenth") from None
-
-
-def _names(text: str) -> Union[bool, List[str]]:
-    try:
-        return _switch(text)
-    except ArgumentValueError:
-        return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ArgumentValueError(f"expected a number of bytes, got {text!r}; write one such as 67108864") from None
-
-
-# The exporter last, so that what it gets is as the others say.
-_VARIABLES: Dict[str, Any] = {
-    "CLEW_PROJECT": ("project_name", str),
-    "CLEW_SERVICE": ("service", str),
-    "CLEW_SAMPLE": ("sampler", _ratio),
-    "CLEW_ENABLED": ("enabled", _switch),
-    "CLEW_MAX_QUEUED_BYTES": ("max_queued_bytes", _whole_number),
-    "CLEW_HIDE": ("hide", _names),
-    "CLEW_HIDE_INPUTS": ("hide_inputs", _switch),
-    "CLEW_HIDE_OUTPUTS": ("hide_outputs", _switch),
-    "CLEW_HIDE_METADATA": ("hide_metadata", _switch),
-    "CLEW_EXPORT": ("exporter", str),
-}
-
-
-# LangSmith's client reads the first one that is set. For it, "true" is the only value that hides.
-_LANGSMITH_NAMES: Dict[str, Tuple[str, ...]] = {
-    f"CLEW_{what}": (f"LANGSMITH_{what}", f"LANGCHAIN_{what}")
-    for what in ("HIDE_INPUTS", "HIDE_OUTPUTS", "HIDE_METADATA")
-}
-# Whoever sets such a variable wants to hide something.
-_IF_REFUSED: Dict[str, Any] = {"hide_inputs": True, "hide_outputs": True, "hide_metadata": True}
-# The options about what is hidden, with the attributes of `hiding`.
-_HIDING = {
-    "hide": "names",
-    "hide_inputs": "inputs",
-    "hide_outputs": "outputs",
-    "hide_metadata": "metadata",
-    "redact": "redact",
-}
-
-
-def _checked_project_name(value: object) -> str:
-    return _checked_text(value, "project_name")
-
-
-def _checked_service(value: object) -> str:
-    return _checked_text(value, "service")
-
-
-def _checked_text(value: object, what: str) -> str:
-    if isinstance(value, str):
-        return value
-    raise ArgumentTypeError(f"expected {what} as a string, got {value!r}; pass {str(value)!r}")
-
-
-def _checked_switch(option: str) -> Callable[[object], bool]:
-    def check(value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        remedy = "pass redact=, which takes a function" if callable(value) else "pass one of them"
-        raise ArgumentTypeError(f"expected {option} as True or False, got {value!r}; {remedy}")
-
-    return check
-
-
-def _checked_sampler(value: Any) -> Any:
-    Settings().sampler = value  # it raises
-    return value
-
-
-_CHECKS: Dict[str, Callable[[Any], Any]] = {
-    "project_name": _checked_project_name,
-    "service": _checked_service,
-    "sampler": _checked_sampler,
-    "enabled": _checked_switch("enabled"),
-    "max_queued_bytes": lambda value: check_bound(value, "max_queued_bytes"),
-    "hide": checked_names,
-    "hide_inputs": _checked_switch("hide_inputs"),
-    "hide_outputs": _checked_switch("hide_outputs"),
-    "hide_metadata": _checked_switch("hide_metadata"),
-    "redact": checked_redact,
-    "exporter": _exporters_of,
-}
-# Of the options that are None otherwise.
-_DEFAULTS: Dict[str, Callable[[], Any]] = {
-    "enabled": lambda: True,
-    "max_queued_bytes": lambda: MAX_QUEUED_BYTES,
-    "exporter": tuple,
-    "hide": HiddenNames,
-    "hide_inputs": bool,
-    "hide_outputs": bool,
-    "hide_metadata": bool,
-}
 
 
 def _check_timeout(timeout: object) -> None:

@@ -146,8 +146,7 @@ class Recipe:
         self._keep_renewed()
 
     def _keep_renewed(self) -> None:
-        with _guard.lock:
-            _recipes.add(self)
+        _guard.run(_recipes.add, self)
         self.renew()
 
     def renew(self) -> None:
@@ -381,8 +380,7 @@ _FIELDS = tuple(name for name in Recipe.__slots__ if name != "__weakref__")
 
 
 def _renew_recipes() -> None:
-    with _guard.lock:
-        recipes = list(_recipes)
+    recipes: List[Recipe] = _guard.run(list, _recipes)
     for recipe in recipes:
         recipe.renew()
 
