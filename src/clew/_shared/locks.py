@@ -53,9 +53,9 @@ class ForkSafeLock:
 _offered: Dict[Tuple[object, str], Any] = {}
 
 
-def keep_first(owner: object, attribute: str, value: T) -> T:
+def keep_first(owner: object, attribute: str, value: T, unset: Optional[T] = None) -> T:
     """
-    Set an attribute that is None or missing so far, and return it. The first value that anybody has seen stays.
+    Set an attribute that is `unset` or missing so far, and return it. The first value that anybody has seen stays.
 
     Other threads may do the same meanwhile, and so may a signal handler or a finaliser between any two instructions.
 
@@ -63,15 +63,16 @@ def keep_first(owner: object, attribute: str, value: T) -> T:
         owner: an object that compares by identity.
         attribute: its name.
         value: the value, unless another one is first.
+        unset: what the attribute is before that.
     """
     key = owner, attribute
     try:
         # Atomic. Who comes from here on gets this value; who came before has set the attribute by now, or will set it
         # to a value that was offered earlier.
         offered = _offered.setdefault(key, value)
-        known: Optional[T] = getattr(owner, attribute, None)
-        if known is not None:
-            return known
+        known: Optional[T] = getattr(owner, attribute, unset)
+        if known is not unset:
+            return known  # type: ignore[return-value]  # None only if that is `unset`
         setattr(owner, attribute, offered)
         return offered  # type: ignore[no-any-return]  # it is a T
     finally:

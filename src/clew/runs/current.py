@@ -17,6 +17,7 @@ from clew.runs._tree.blocks import (
     current_baggage,
     current_identity,
     current_options,
+    is_left_to_parent,
     report_exit_out_of_order,
     report_foreign_exit,
     skip_exited_runs,
@@ -53,7 +54,7 @@ def get_current_run_tree() -> Optional[RunTree]:
         return None
     # Read once: another thread may end the run between a check and the use.
     live: Optional[RunTree] = getattr(identity, "live", None)
-    if live is not None:
+    if live is not None and not live._is_of_other_process():
         return live
     return non_recording_run(identity) if isinstance(identity, UnsampledRoot) else RunTree._detached(identity)
 
@@ -192,7 +193,8 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
             report_exit_out_of_order("a tracing_context")
             return
         if current_identity.get() is not self._options.under:
-            report_exit_out_of_order("a tracing_context")
+            if not is_left_to_parent(self._options.under):
+                report_exit_out_of_order("a tracing_context")
             tokens = [(variable, token) for variable, token in tokens if variable is not current_identity]
         try:
             for variable, token in reversed(tokens):

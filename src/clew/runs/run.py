@@ -12,10 +12,10 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Union
 from uuid import UUID
 
 from clew.errors import ArgumentTypeError
-from clew.runs._tree import hooks as _hooks
+from clew.runs._tree import forks as _forks, hooks as _hooks
 from clew.runs._tree.attributes import NON_RECORDING
 from clew.runs._tree.blocks import ScopeOptions, current_options
-from clew.runs._tree.forks import register_fork_hooks
+from clew.runs._tree.forks import ancestors
 from clew.runs._tree.hooks import notify_start
 from clew.runs._tree.identity import (
     Identity,
@@ -39,6 +39,7 @@ from clew.runs._tree.options import (
     metadata_of_extra,
 )
 from clew.runs._tree.settings import settings
+from clew.runs._tree.workers import register_fork_hooks
 from clew.runs.finished import Run
 
 __all__ = ("RunTree",)
@@ -221,7 +222,7 @@ class RunTree(LiveRun):
             del self._is_draft
         except AttributeError:
             return
-        if self._is_non_recording:
+        if self._is_non_recording or self._is_of_other_process():
             return
         if not _hooks.start_hooks:
             self._make_non_recording()
@@ -351,7 +352,7 @@ def open_run(
     identity.name = name
     identity.start_time_ns = start_time_ns
     identity._order = None
-    identity._id_text = None if digits is None else new_id_text(start_time_ns, digits)
+    identity._id_text = _forks.uncreated_id if digits is None else new_id_text(start_time_ns, digits)
     run = _new(RunTree)  # RunTree() builds a run by hand
     run._identity = identity
     run._run_type = run_type
@@ -359,6 +360,8 @@ def open_run(
     run._error = run.end_time_ns = run._attributes = None
     run._status = "pending"
     run._size = take() if waiting else 0
+    if ancestors:
+        run._generation = len(ancestors)
     identity.live = run
     return run
 

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequ
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock, keep_first
+from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.kept.copier import MAX_ITEMS
 from clew.runs._tree.kept.errors import ErrorText, text_of
@@ -92,10 +93,21 @@ class MutableRun:
     A change after the end of the run has no effect and is counted.
     """
 
-    __slots__ = ("_attributes", "_error", "_inputs", "_result", "_run_type", "_size", "_status", "end_time_ns")
+    __slots__ = (
+        "_attributes",
+        "_error",
+        "_generation",
+        "_inputs",
+        "_result",
+        "_run_type",
+        "_size",
+        "_status",
+        "end_time_ns",
+    )
 
     _attributes: Optional[RunAttributes]
     _error: Union[str, ErrorText, None]
+    _generation: int  # the number of ancestors of the process that opened the run; not set if there are none
     _identity: Identity
     _inputs: Dict[str, Any]  # a copy
     _result: Any  # a copy of what the traced function returned; the slot is empty until then
@@ -374,6 +386,12 @@ class MutableRun:
         Whether this run is not recorded.
         """
         return self._attributes is NON_RECORDING
+
+    def _is_of_other_process(self) -> bool:
+        """
+        Return whether this open run was opened before a fork, by an ancestor of this process.
+        """
+        return getattr(self, "_generation", 0) != len(ancestors)
 
     def _make_non_recording(self) -> None:
         """

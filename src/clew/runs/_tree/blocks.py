@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
 
 __all__ = (
+    "OUTSIDE",
     "ScopeOptions",
     "current_baggage",
     "current_identity",
     "current_options",
+    "is_left_to_parent",
     "leave_block",
     "leave_call",
     "report_exit_out_of_order",
@@ -85,7 +87,7 @@ class ScopeOptions:
         self.has_exited_early = self.is_suspended = False
 
 
-_OUTSIDE = ScopeOptions(None)
+OUTSIDE = ScopeOptions(None)
 
 # None at the top of a program, and wherever the context was lost.
 current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run", default=None)
@@ -94,7 +96,7 @@ set_current = current_identity.set
 reset_current = current_identity.reset
 # While it is None, the baggage of the received headers applies, if there is any.
 current_baggage: ContextVar[Optional[Baggage]] = ContextVar("clew_baggage", default=None)
-current_options: ContextVar[ScopeOptions] = ContextVar("clew_scope_options", default=_OUTSIDE)
+current_options: ContextVar[ScopeOptions] = ContextVar("clew_scope_options", default=OUTSIDE)
 
 _UNRECORDED = ScopeOptions(None, is_enabled=False)
 
@@ -138,6 +140,8 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
     """
     before = None if token.old_value is Token.MISSING else token.old_value
     if current_identity.get() is not identity:
+        if is_left_to_parent(identity):
+            return
         # A block inside this one is still open, or this is another context: what is current stays. The exit of an
         # inner block goes to `run_before`, and not to this block's ended run.
         identity.run_before = before
@@ -152,6 +156,14 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
         # The block is open in the body of a generator, which was continued in another context.
         current_identity.set(before)
     skip_exited_runs(before)
+
+
+def is_left_to_parent(identity: Optional[Identity]) -> bool:
+    """
+    Return whether a run was opened before a fork. A worker that was forked in the run has left it.
+    """
+    live = getattr(identity, "live", None)
+    return live is not None and live._is_of_other_process()
 
 
 def skip_exited_runs(identity: Optional[Identity]) -> None:

@@ -1,43 +1,110 @@
 """
-What happens to open runs when the process forks: the parent alone ends and exports them.
+What the two processes of a fork must agree on: which of them a run belongs to, and ids that do not exist yet.
+
+What a forked child takes as its current run is in `clew.runs._tree.workers`.
+
+Guarantees:
+    - A run is exported by the process that opened it, and by no other. A forked child has a copy of the runs that were
+      open at the fork; what becomes of the copy has no effect.
+    - A run has one id, also if parent and child first need it after the fork.
+    - Nothing is registered when a run starts: runs that are suspended, or open in another thread, count as well.
+
+Assumes: single operations of a dict are atomic.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import time
+from threading import get_ident
+from typing import Any, Dict, List, Optional
 
-from clew.runs._tree.blocks import current_identity, current_options
+from clew._shared.locks import keep_first
+from clew.runs._tree.ids import digits_of, new_id_text
 
-__all__ = ("register_fork_hooks",)
+__all__ = ("UncreatedId", "ancestors", "create_id", "uncreated_id")
+
+# The ids of the processes that this one was forked from, the first one first. It is empty in most processes, which
+# costs them one test at the start and at the end of a run.
+ancestors: List[int] = []
+
+# The thread of each id that is being created.
+_creating: Dict[object, int] = {}
+_LONGEST_WAIT = 0.1  # seconds, see `_before_fork`
 
 
-def register_fork_hooks() -> None:
+class UncreatedId(str):
     """
-    Have each later fork leave the runs that are open to the parent process.
+    The text of an id before the id is needed: an empty text. There is a new instance after each fork.
+
+    Ids of an earlier instance are computed instead of drawn: parent and child have the same `secret`, and the same
+    address of the identity.
     """
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_create_ids, after_in_child=_forget_open_runs)
+
+    __slots__ = ("secret",)
+
+    secret: int
+
+    def __new__(cls) -> UncreatedId:
+        """
+        Draw the secret.
+        """
+        self = str.__new__(cls)
+        self.secret = int.from_bytes(os.urandom(8), "big")
+        return self
 
 
-def _create_ids() -> None:
-    # Ids are created lazily. Create them before the fork; otherwise parent and child each create a different id for
-    # the same run, and the child's runs have an unknown parent. Only the current runs matter: the child goes on with
-    # nothing else. An error, of a time that has no date for example, must not prevent the fork.
-    with suppress(Exception):
-        for tip in (current_identity.get(), *current_options.get().linked):
-            _ = None if tip is None else tip.dotted_order  # creates the ids of all runs above
-            root = tip
-            while root is not None:
-                for linked in getattr(root, "linked", ()):
-                    _ = linked.dotted_order
-                root = root.parent
+uncreated_id = UncreatedId()
 
 
-def _forget_open_runs() -> None:
-    # The process that began a run is the only one that ends and exports it. In the child the run counts as ended.
-    identity = current_identity.get()
-    while identity is not None:
-        with suppress(AttributeError):
-            del identity.live
-        identity = identity.parent
+def create_id(identity: Any) -> str:
+    """
+    Return the text of the id of a run that has none yet; the same one to all threads, and to both processes of a fork.
+
+    Args:
+        identity: an `Identity`, whose module is above this one.
+    """
+    key = object()
+    _creating[key] = get_ident()  # before `uncreated_id` is read: see `_before_fork`
+    try:
+        text: str = identity._id_text
+        return text or keep_first(identity, "_id_text", new_id_text(identity.start_time_ns, _digits(identity)), text)
+    finally:
+        _creating.pop(key, None)
+
+
+def _digits(identity: Any) -> Optional[str]:
+    """
+    Return the last digits of an id that both processes of a fork may need; None if the id may be random.
+
+    Source:
+        SplitMix64, which maps different numbers to different numbers.
+    """
+    text = identity._id_text
+    if text is uncreated_id or not isinstance(text, UncreatedId):
+        return None
+    number = text.secret + id(identity) & 0xFFFF_FFFF_FFFF_FFFF
+    number = (number ^ number >> 30) * 0xBF58_476D_1CE4_E5B9 & 0xFFFF_FFFF_FFFF_FFFF
+    number = (number ^ number >> 27) * 0x94D0_49BB_1331_11EB & 0xFFFF_FFFF_FFFF_FFFF
+    return digits_of(number ^ number >> 31)
+
+
+def _before_fork() -> None:
+    global uncreated_id
+    uncreated_id = UncreatedId()
+    # Another thread may have drawn an id without having stored it. Let it do so first, for the child to see. Not for
+    # long: it may itself wait for this thread.
+    here, deadline = get_ident(), time.monotonic() + _LONGEST_WAIT
+    while any(thread != here for thread in tuple(_creating.values())) and time.monotonic() < deadline:
+        time.sleep(0.0001)
+
+
+def _in_child() -> None:
+    global uncreated_id
+    ancestors.append(os.getppid())
+    _creating.clear()
+    uncreated_id = UncreatedId()  # the parent goes on with the one from before the fork
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, List, Mapping, Optional, Sequen
 from uuid import UUID
 
 from clew._shared.locks import keep_first
+from clew.runs._tree import forks as _forks
 from clew.runs._tree.ids import digits_of, new_id_text, now_ns
 from clew.runs._tree.kept.payloads import copy_metadata
 from clew.runs._tree.options import check_mapping, check_project_name, check_tags
@@ -144,7 +145,7 @@ class Identity:
     inherited: Optional[Inherited]
     start_time_ns: int
     depth: int  # how many identities are reachable above, see `shorten_chain`
-    _id_text: Optional[str]  # None until first needed
+    _id_text: Optional[str]  # empty until first needed: see `clew.runs._tree.forks`
     _order: Optional[str]  # the dotted order, None until first needed
     # The slots below stay unset until they have a value, which keeps the start of a run cheap.
     live: Any  # the RunTree, while the run is open
@@ -159,7 +160,7 @@ class Identity:
         Return the text of the run's UUIDv7, which is created when it is first needed.
         """
         text = self._id_text
-        return keep_first(self, "_id_text", new_id_text(self.start_time_ns)) if text is None else text
+        return text or _forks.create_id(self)
 
     @property
     def id(self) -> UUID:
@@ -417,7 +418,7 @@ class NoRun(Identity):
         self.inherited: Optional[Inherited] = None
         self.start_time_ns: int = now_ns()
         self.depth = 0
-        self._id_text = None
+        self._id_text = _forks.uncreated_id
         self._order = None
 
 

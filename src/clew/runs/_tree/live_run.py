@@ -14,6 +14,7 @@ from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.attributes import NON_RECORDING, MutableRun, extend_bounded
+from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.ids import now_ns
 from clew.runs._tree.kept.copier import MAX_ITEMS
@@ -121,6 +122,8 @@ class LiveRun(MutableRun, Identified):
         self._status = status
         if waiting:
             self._size += take()
+        if ancestors and self._is_of_other_process():
+            return True  # only this process's copy has ended; the process that opened the run reports its end
         if attributes is not None and attributes.on_end is not None:
             attributes.on_end(self)
         if _hooks.end_hooks and self._attributes is not NON_RECORDING:

@@ -18,8 +18,9 @@ from clew.context._stepping.function_likes import FunctionLike
 from clew.context._stepping.kinds import Signature
 from clew.errors import ArgumentTypeError
 from clew.runs import run as _run
-from clew.runs._tree import hooks as _hooks
+from clew.runs._tree import forks as _forks, hooks as _hooks
 from clew.runs._tree.blocks import current_identity, current_options
+from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Inherited, NoRun, UnsampledRoot, make_inherited
 from clew.runs._tree.ids import digits_of, draw_numbers, new_id_text, next_random_number, now_ns
 from clew.runs._tree.kept.copier import call_without_tracing, copy_for_run, copy_measured, copy_value
@@ -263,10 +264,17 @@ class Recipe:
         identity = run._identity
         if run._status != "pending":
             return
-        if is_unseen or (identity._id_text is None and identity._order is None):  # the ids contain the start time
+        if run._is_of_other_process():
+            # The generator was created before a fork. Whichever process makes the first step has a run of its own.
+            is_unseen = True
+            run._generation = len(ancestors)
+            identity._order = None
+            if not identity._id_text:
+                identity._id_text = _forks.uncreated_id
+        if is_unseen or not (identity._id_text or identity._order):  # the ids contain the start time
             parent = identity.parent
             identity.start_time_ns = max(now_ns(), 0 if parent is None else parent.start_time_ns)
-            if identity._id_text is not None and self._id_text is None:
+            if identity._id_text and self._id_text is None:
                 # Keep the random digits: the sampler has decided by them.
                 identity._id_text = new_id_text(identity.start_time_ns, identity.span_id)
         if _hooks.start_hooks:

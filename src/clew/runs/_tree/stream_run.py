@@ -292,7 +292,7 @@ class StreamRun(Collectable):
         if run is None or run._status != "pending":
             return
         chunks = self.chunks
-        if not chunks:
+        if not chunks and not run._is_of_other_process():
             run.add_event("new_token")
         if self._left_out:
             self._left_out += 1
