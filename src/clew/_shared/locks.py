@@ -1,16 +1,23 @@
 """
-A lock that is free in a forked child and after an interrupt, and values that are created at most once without a lock.
+Locks that are free in a forked child and after an interrupt, and what happens at most once without a lock.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from contextlib import suppress
+from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
-__all__ = ("ForkSafeLock", "keep_first")
+__all__ = ("RUNS_WITHOUT_GIL", "ForkSafeLock", "delete_once", "keep_first", "set_once")
 
 T = TypeVar("T")
+
+# 3.13+: Python may be built free-threaded. Then deleting a slot is no single step, and objects that all threads use at
+# every call slow them down. A GIL that an extension switches on later does no harm.
+RUNS_WITHOUT_GIL: bool = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class ForkSafeLock:
@@ -77,3 +84,39 @@ def keep_first(owner: object, attribute: str, value: T, unset: Optional[T] = Non
         return offered  # type: ignore[no-any-return]  # it is a T
     finally:
         _offered.pop(key, None)
+
+
+def set_once(owner: object, attribute: str) -> bool:
+    """
+    Set an attribute that is False to True. Return whether this call has set it: of several threads, one does.
+    """
+    with suppress(AttributeError):
+        return _act_once(
+            owner, attribute, lambda: not getattr(owner, attribute) and not setattr(owner, attribute, True)
+        )
+    return False
+
+
+def delete_once(owner: object, attribute: str) -> None:
+    """
+    Delete an attribute: of several threads, one succeeds. With a GIL, the statement ``del`` does the same.
+
+    Raises:
+        AttributeError: there is no such attribute, or another thread is deleting it.
+    """
+    _act_once(owner, attribute, partial(delattr, owner, attribute))
+
+
+def _act_once(owner: object, attribute: str, act: Callable[[], T]) -> T:
+    key, token = (owner, attribute), object()
+    claims = _claims[id(owner) >> 4 & 63]
+    if claims.setdefault(key, token) is not token:  # atomic
+        raise AttributeError(attribute)
+    try:
+        return act()
+    finally:
+        claims.pop(key, None)
+
+
+# Several dicts: without a GIL, threads would wait for each other at a single one.
+_claims: Tuple[Dict[Tuple[object, str], object], ...] = tuple({} for _ in range(64))

@@ -6,6 +6,7 @@ A wrapped coroutine or generator that is used twice is refused in `clew.context`
 
 from __future__ import annotations
 
+from clew._shared.locks import RUNS_WITHOUT_GIL, set_once
 from clew.errors import AlreadyEnteredError
 
 __all__ = ("EnteredOnce", "already_entered")
@@ -31,7 +32,8 @@ class EnteredOnce:
         Args:
             block: what opened the block, for the message, such as ``"tracing_context"``.
         """
-        if self._is_entered:
+        # With a GIL, no other thread comes between the two lines.
+        if self._is_entered or (RUNS_WITHOUT_GIL and not set_once(self, "_is_entered")):
             raise already_entered(block)
         self._is_entered = True
 

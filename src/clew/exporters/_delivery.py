@@ -15,6 +15,7 @@ import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from clew._shared.incidents import report
+from clew._shared.locks import ForkSafeLock
 from clew.errors import RunsRefusedError
 from clew.exporters.protocol import Exporter
 from clew.runs._tree.identity import Identity
@@ -24,6 +25,7 @@ from clew.runs.run import RunTree
 __all__ = ("Delivery",)
 
 _LONGEST_BACK_OFF = 30.0
+_guard = ForkSafeLock()
 
 
 class Delivery:
@@ -109,12 +111,21 @@ class Delivery:
         """
         Count runs that no exporter will get.
         """
-        self.lost += count
+        self.count_lost(count)
         for _ in range(count):
             report("runs_lost", f"finished runs were given up, as {reason}; see where the exporter delivers to")
 
-    def _refuse(self, count: int, error: Exception) -> None:
+    def count_lost(self, count: int) -> None:
+        """
+        Count runs in `lost`, on any thread.
+        """
+        _guard.run(self._add_lost, count)
+
+    def _add_lost(self, count: int) -> None:
         self.lost += count
+
+    def _refuse(self, count: int, error: Exception) -> None:
+        self.count_lost(count)
         for _ in range(count):
             report("runs_refused", "a run was left out, as it can never be delivered: see the error", error=error)
 

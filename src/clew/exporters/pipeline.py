@@ -265,7 +265,7 @@ class Pipeline:
         return settings.max_queued_bytes if self._max_queued_bytes is None else self._max_queued_bytes
 
     def _drop(self) -> None:
-        self._delivery.lost += 1
+        self._delivery.count_lost(1)
         report(
             "runs_dropped",
             "a run was dropped, as the exporter is slower than the program; record fewer runs, or sample traces",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional
 
+from clew._shared.locks import ForkSafeLock
 from clew.errors import ArgumentTypeError, MissingExtraError
 from clew.propagation.baggage import Baggage, BaggageMember
 from clew.propagation.fields import all_values
@@ -25,6 +26,7 @@ __all__ = ("add_propagator", "remove_propagator")
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
 
+_guard = ForkSafeLock()
 _added: List[_Propagated] = []
 
 
@@ -62,17 +64,19 @@ def add_propagator(propagator: TextMapPropagator) -> None:
             f"expected a TextMapPropagator, got {propagator!r}; pass an instance, such as B3MultiFormat()"
         )
     propagated = _Propagated(propagator)
-    _added.append(propagated)
-    add_format(propagated)
+    with _guard.lock:
+        _added.append(propagated)
+        add_format(propagated)
 
 
 def remove_propagator(propagator: TextMapPropagator) -> None:
     """
     Undo `add_propagator`. Do nothing if the propagator was not added.
     """
-    for propagated in [other for other in _added if other.propagator is propagator]:
-        _added.remove(propagated)
-        remove_format(propagated)
+    with _guard.lock:
+        for propagated in [other for other in _added if other.propagator is propagator]:
+            _added.remove(propagated)
+            remove_format(propagated)
 
 
 class _Propagated:

@@ -181,13 +181,14 @@ class Run(Identified):
     def __init__(self, run: MutableRun, children: Tuple[Run, ...]) -> None:
         fill = super().__setattr__
         fill("_identity", run._identity)
-        fill("_resource", settings.resource if run._status == "pending" else getattr(run, "_resource", None))
+        status = run._status  # once, and first: another thread may be ending the run
+        fill("_resource", settings.resource if status == "pending" else getattr(run, "_resource", None))
         fill("run_type", run._run_type)
-        fill("status", run._status)
+        fill("status", status)
         fill("_error", run._error)
         fill("inputs", run._inputs)
         fill("outputs", run._all_outputs())
-        fill("end_time_ns", run.end_time_ns)
+        fill("end_time_ns", None if status == "pending" else run.end_time_ns)
         fill("tags", tuple(run._all_tags()))
         fill("metadata", run._all_metadata())
         fill("events", tuple((run._attributes or NON_RECORDING).events))

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 from uuid import UUID
 
+from clew._shared.locks import delete_once
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import forks as _forks, hooks as _hooks
 from clew.runs._tree.attributes import NON_RECORDING
@@ -219,7 +220,7 @@ class RunTree(LiveRun):
         if exclude_child_runs is False:
             ignore_langsmith_options({"exclude_child_runs": exclude_child_runs}, "post")
         try:
-            del self._is_draft
+            delete_once(self, "_is_draft")
         except AttributeError:
             return
         if self._is_non_recording or self._is_of_other_process():
@@ -278,7 +279,7 @@ class RunTree(LiveRun):
             self.add_metadata(metadata)
         self._set_end(error, end_time_ns)
         if hasattr(self, "_by_hand") and not self._close("success") and not has_values:
-            self._change(lambda: None)  # counts the second end as a late change, as each value above was
+            self._report_late()  # each value above was counted
 
 
 @lru_cache(maxsize=None)
@@ -385,7 +386,8 @@ def _draft(
     parent, linked = None if above is None else above._identity.parent if is_ignored else above._identity, None
     if isinstance(parent, Remote) and not parent.is_trusted:
         parent, linked = None, parent
-    decided = settings.decide(name, run_type, own, id_text) if parent is None and settings.is_sampling else None
+    is_sampling = parent is None and settings.sampling is not None
+    decided = settings.decide(name, run_type, own, id_text) if is_sampling else None
     if isinstance(decided, UnsampledRoot):
         run = non_recording_run(decided)
     else:

@@ -107,7 +107,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         around = current_options.get()
         is_recorded = bool(_hooks.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
         decided = None
-        if is_recorded and parent is None and settings.is_sampling:
+        if is_recorded and parent is None and settings.sampling is not None:
             decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
         if isinstance(decided, UnsampledRoot):
             run = _run.non_recording_run(decided)

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Callable, Dict, FrozenSet, Sequence
 from weakref import ref
 
+from clew._shared.locks import RUNS_WITHOUT_GIL
 from clew.context._stepping import carrying
 from clew.context._stepping.carrying import live_carrier
 from clew.context._stepping.collecting import CALLBACK, Collectable
@@ -39,9 +40,11 @@ def _tells_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
     return len(found) == 3 and found[0] is found[1] is not found[2]
 
 
-# Other interpreters may have no such mapping. There, every step compares all variables.
+# Other interpreters may have no such mapping. And without a GIL, `get_referents` stops all other threads. There, every
+# step compares all variables.
 _mapping: Callable[[Context], Sequence[object]]
-_mapping = gc.get_referents if _tells_mappings(gc.get_referents) else lambda _: (object(),)
+_has_mappings = not RUNS_WITHOUT_GIL and _tells_mappings(gc.get_referents)
+_mapping = gc.get_referents if _has_mappings else lambda _: (object(),)
 
 _MISSING: Any = object()
 

@@ -410,12 +410,15 @@ class MutableRun:
         is_cut = not is_late and _guard.run(change) is True
         # Outside of the lock: reporting logs, and a log handler may change a run, too.
         if is_late:
-            report(
-                "runs_changed_after_end",
-                f"the run {self.name!r} was changed after it had ended; change it earlier",
-            )
+            self._report_late()
         elif is_cut:
             report("additions_dropped", f"the run {self.name!r} got more tags, metadata or events than it may have")
+
+    def _report_late(self) -> None:
+        report(
+            "runs_changed_after_end",
+            f"the run {self.name!r} was changed after it had ended; change it earlier",
+        )
 
 
 def extend_bounded(values: List[Any], added: Sequence[Any], most: int, marker: Any) -> bool:

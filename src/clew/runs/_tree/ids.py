@@ -7,8 +7,11 @@ Which run an id belongs to is in `clew.runs._tree.identity`.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Callable, List, Optional
+
+from clew._shared.locks import RUNS_WITHOUT_GIL
 
 __all__ = (
     "digits_of",
@@ -42,13 +45,31 @@ _VARIANT_BITS = int("8000000000000000" * _MOST_DRAWN, 16)
 _random_numbers: List[int] = []
 
 
+class _OwnLists(threading.local):
+    # Without a GIL, each thread has lists of its own: it would wait for the others at each use of a shared one.
+    def __init__(self) -> None:
+        self.digits: List[str] = []
+        self.numbers: List[int] = []
+
+
+_own = _OwnLists()
+
+
+def _next_own_number() -> int:
+    return _own.numbers.pop()
+
+
 # Raises IndexError if there are none left: the caller draws more. `pop` is atomic: two threads never get the same one.
-next_random_number: Callable[[], int] = _random_numbers.pop
+next_random_number: Callable[[], int] = _next_own_number if RUNS_WITHOUT_GIL else _random_numbers.pop
+
+
+def _forget_drawn() -> None:
+    for drawn in (_random_digits, _random_numbers, _own.digits, _own.numbers):
+        drawn.clear()  # type: ignore[attr-defined]  # a list
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random_digits.clear)
-    os.register_at_fork(after_in_child=_random_numbers.clear)
+    os.register_at_fork(after_in_child=_forget_drawn)
 
 
 def draw_numbers() -> int:
@@ -57,7 +78,7 @@ def draw_numbers() -> int:
     """
     number: int
     number, *others = memoryview(os.urandom(8 * _MOST_DRAWN)).cast("Q").tolist()
-    _random_numbers.extend(others)
+    (_own.numbers if RUNS_WITHOUT_GIL else _random_numbers).extend(others)
     return number
 
 
@@ -82,11 +103,12 @@ def new_random_digits() -> str:
     """
     Return the last 64 bits of a new id, 62 of which are random, as hexadecimal digits.
     """
+    known = _own.digits if RUNS_WITHOUT_GIL else _random_digits
     try:
-        return _random_digits.pop()  # atomic: two threads never get the same digits
+        return known.pop()  # atomic: two threads never get the same digits
     except IndexError:
         digits, *others = _drawn()
-        _random_digits.extend(others)
+        known.extend(others)
         return digits
 
 

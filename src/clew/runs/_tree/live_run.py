@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Callable, Mapping, Optional, Sequence, Type, TypeVar, Union
 
 from clew._shared.incidents import report
+from clew._shared.locks import RUNS_WITHOUT_GIL, delete_once
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.attributes import NON_RECORDING, MutableRun, extend_bounded
@@ -55,7 +56,7 @@ class LiveRun(MutableRun, Identified):
     end_time_ns: Optional[int]
     _identity: Identity
     _resource: Resource  # set at the end of the run, if `clew.configure` has set one
-    # Only runs that were built by hand have these three. Deleting a slot is atomic: it decides between two threads.
+    # Only runs that were built by hand have these three. `delete_once` decides between two threads.
     _by_hand: bool
     _is_draft: bool  # unset once the run is posted
     _is_unreported: bool  # unset once the end hooks are called
@@ -94,7 +95,7 @@ class LiveRun(MutableRun, Identified):
         marker = {"name": "<cut: more events>", "time_ns": time_ns}
         self._change(lambda: extend_bounded(self._own_attributes().events, [fields], MAX_ITEMS, marker))
 
-    def _close(  # noqa: C901  written out, as every run runs it
+    def _close(  # noqa: C901, PLR0912  written out, as every run runs it
         self, status: str, error: Union[str, ErrorText, None] = None
     ) -> bool:
         """
@@ -104,7 +105,10 @@ class LiveRun(MutableRun, Identified):
         try:
             # Deleting the slot decides between two threads that end a run at once. It also releases the
             # payload: from here on the context refers to the identity only.
-            del identity.live
+            if RUNS_WITHOUT_GIL:
+                delete_once(identity, "live")
+            else:
+                del identity.live
         except AttributeError:
             return False
         end_time_ns = now_ns()
@@ -141,7 +145,7 @@ class LiveRun(MutableRun, Identified):
         if hasattr(self, "_is_draft") or self._status == "pending":
             return
         try:
-            del self._is_unreported
+            delete_once(self, "_is_unreported")
         except AttributeError:
             return
         for hook in _hooks.end_hooks:

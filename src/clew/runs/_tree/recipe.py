@@ -205,9 +205,9 @@ class Recipe:
         if parent is not None:
             if not parent.is_sampled:
                 return None
-        elif settings.is_sampling:
-            threshold = settings.threshold
-            if threshold is None or self._id_text is not None:  # a sampling function, or an id given by the caller
+        elif (sampling := settings.sampling) is not None:
+            # A sampling function, or an id given by the caller.
+            if type(sampling) is not int or self._id_text is not None:
                 decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
                 if type(decided) is not str:
                     return decided  # type: ignore[return-value]  # an UnsampledRoot, which the wrappers know
@@ -217,7 +217,7 @@ class Recipe:
                     number = next_random_number()
                 except IndexError:
                     number = draw_numbers()
-                if number < threshold:
+                if number < sampling:
                     root = UnsampledRoot()
                     root.name = self._name
                     root.inherited = self._own

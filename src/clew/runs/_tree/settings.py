@@ -7,7 +7,7 @@ What a sampler is, is in `clew.runs.sampling`.
 from __future__ import annotations
 
 from math import isnan
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
@@ -40,16 +40,17 @@ class Settings:
     The one configuration of the process, which `clew.configure` changes.
     """
 
-    __slots__ = ("_sampler", "is_sampling", "max_queued_bytes", "resource", "threshold")
+    __slots__ = ("_sampler", "max_queued_bytes", "resource", "sampling")
 
     resource: Optional[Resource]  # None until one of the two is set, so that a run need not store it
-    is_sampling: bool  # whether there is a sampler
+    # How to sample, in one attribute, as another thread may replace it at any time. Read it once for a decision: None
+    # records each trace; an int is the threshold of a ratio, below which a trace's random number is not sampled.
+    sampling: Union[int, Callable[[TraceRoot], Union[bool, float]], None]
 
     def __init__(self) -> None:
         self.resource = None
         self._sampler: Optional[Sampler] = None
-        self.threshold: Optional[int] = None  # of a ratio: a trace whose random number is below is not sampled
-        self.is_sampling = False
+        self.sampling = None
         self.max_queued_bytes = MAX_QUEUED_BYTES
 
     @property
@@ -86,21 +87,20 @@ class Settings:
 
     @sampler.setter
     def sampler(self, sampler: Optional[Sampler]) -> None:
-        threshold = None
+        sampling: Any = sampler
         if isinstance(sampler, (int, float)) and not isinstance(sampler, bool):
             if not 0 <= sampler <= 1:
                 raise ArgumentValueError(
                     f"expected a ratio from 0 to 1, got {sampler!r}; 0.1 records a tenth of all traces"
                 )
-            threshold = _threshold_of(sampler)
+            sampling = _threshold_of(sampler)
         elif sampler is not None and not callable(sampler):
             raise ArgumentTypeError(
                 f"expected a sampler as a ratio or a function, got {type(sampler).__name__} {sampler!r}; "
                 f"pass a number from 0 to 1, or a function that gets a TraceRoot"
             )
         self._sampler = sampler
-        self.threshold = threshold
-        self.is_sampling = sampler is not None
+        self.sampling = sampling
 
     def decide(
         self, name: str, run_type: str, inherited: Optional[Inherited] = None, id_text: Optional[str] = None
@@ -122,9 +122,8 @@ class Settings:
                 number = next_random_number()
             except IndexError:
                 number = draw_numbers()
-        threshold = self.threshold
-        if threshold is None:
-            threshold = self._threshold_for(name, run_type)
+        sampling = self.sampling
+        threshold = sampling if type(sampling) is int else self._threshold_for(sampling, name, run_type)
         if number >= threshold:
             return digits_of(number)
         # Filled in here instead of in an `__init__`, as the two objects in `open_run`.
@@ -135,9 +134,10 @@ class Settings:
         root._id_text = id_text
         return root
 
-    def _threshold_for(self, name: str, run_type: str) -> int:
+    def _threshold_for(self, sampler: Any, name: str, run_type: str) -> int:
+        if sampler is None:  # another thread has removed the sampler just now
+            return 0
         try:
-            sampler: Any = self._sampler
             return _threshold_of(float(sampler(TraceRoot(name, run_type, self.service))))
         except Exception as error:  # noqa: BLE001  a failing sampler must not break the traced call
             report("samplers_failed", "a sampler failed, and the trace is recorded", error=error)

@@ -6,11 +6,19 @@ Values are copied in `clew.runs._tree.kept.copier`; what is hidden is in `clew.r
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Union
 
 from clew._shared.incidents import report
-from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, copy_for_run, copy_value, unreadable
+from clew.runs._tree.kept.copier import (
+    MAX_STRING_CHARS,
+    call_without_tracing,
+    copy_for_run,
+    copy_value,
+    repeated,
+    unreadable,
+)
 from clew.runs._tree.kept.errors import ErrorText, describe_error, text_of
 from clew.runs._tree.kept.hiding import check_redacted, hiding
 from clew.runs._tree.kept.texts import cut
@@ -59,7 +67,7 @@ def _copy_mapping(payload: object, name: str) -> Dict[str, Any]:
         return {}
     try:
         if isinstance(payload, Mapping) and not isinstance(payload, dict):
-            payload = call_without_tracing(dict, payload)
+            payload = call_without_tracing(repeated, partial(dict, payload))
     except Exception as error:  # noqa: BLE001  methods of a mapping that the program defines
         payload = unreadable(payload, error)
     copied = copy_for_run(payload)
