@@ -251,7 +251,7 @@ def test_assert_tree_takes_a_tree_however_deep() -> None:
         run.create_child("left").post()
         run.create_child("right").post()
     text = runs.tree().replace(" [pending]", "")
-    for run in runs._started:
+    for run in runs._kept.runs:
         run.end()
     runs.assert_tree(text)
     lines = text.splitlines()

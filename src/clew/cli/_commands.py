@@ -4,14 +4,18 @@ The commands and options of the command line.
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple, TypeVar
 
 import click
 
 from clew import __version__
 from clew.cli._program import Program
+from clew.runs._tree.kept_runs import MAX_BYTES, MAX_RUNS
+from clew.runs.recording import record
 
 __all__ = ("commands",)
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 _limit_option = click.option(
@@ -21,6 +25,15 @@ _limit_option = click.option(
     show_default=True,
     help="Show this many runs at most; 0 for all.",
 )
+
+
+_MOST = {"--max-runs": "runs", "--max-bytes": "bytes"}
+
+
+def _most_option(name: str, default: int) -> Callable[[F], F]:
+    return click.option(
+        name, type=click.IntRange(min=1), default=default, show_default=True, help=f"Keep about so many {_MOST[name]}."
+    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,7 +58,7 @@ class _RunCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: List[str]) -> List[str]:
         words = iter(range(len(args)))
         for index in words:
-            if args[index] == "--limit":
+            if args[index] in ("--limit", *_MOST):
                 next(words, None)
             elif args[index].startswith("-m"):
                 end = index + (2 if args[index] == "-m" else 1)
@@ -58,23 +71,27 @@ class _RunCommand(click.Command):
 @commands.command(
     cls=_RunCommand,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    options_metavar="[--limit N]",
+    options_metavar="[--limit N] [--max-runs N] [--max-bytes N]",
 )
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
 @_limit_option
+@_most_option("--max-runs", MAX_RUNS)
+@_most_option("--max-bytes", MAX_BYTES)
 @click.argument("words", metavar="FILE | -m MODULE [ARGS]...", nargs=-1, type=click.UNPROCESSED)
-def run(module: Optional[str], limit: int, words: Tuple[str, ...]) -> Program:
+def run(module: Optional[str], limit: int, max_runs: int, max_bytes: int, words: Tuple[str, ...]) -> Program:
     """
     Run a program with recording on, and show the trees of its runs at the end.
 
     The program runs as it does with python FILE or python -m MODULE, with the same exit code. The
-    trees go to the standard error stream, also when it fails or is interrupted.
+    trees go to the standard error stream, also when it fails or is interrupted. The oldest traces are dropped when
+    there are too many runs.
     """
+    recording = record(max_runs=max_runs, max_bytes=max_bytes)
     if module is not None:
-        return Program.of_module(module, words, limit)
+        return Program.of_module(module, words, limit, recording)
     if not words:
         raise click.UsageError("expected a program to run, found none; write clew run FILE or clew run -m MODULE")
-    return Program.of_file(words[0], words[1:], limit)
+    return Program.of_file(words[0], words[1:], limit, recording)
 
 
 @commands.command()

@@ -29,22 +29,28 @@ def print_recording(recording: Recording, stream: TextIO, limit: int) -> None:
     Print the trees of a recording: `limit` runs at most, or all if `limit` is 0.
     """
     if recording.roots:
-        print_trees(recording.roots, len(recording), stream, limit)
+        print_trees(recording.roots, len(recording), stream, limit, recording.dropped_runs)
     else:
         print_lines(
             ["clew: no runs were recorded; put @clew.traceable on functions, or clew.trace(...) around blocks"], stream
         )
 
 
-def print_trees(roots: Sequence[Union[Run, StoredRun]], count: int, stream: TextIO, limit: int) -> None:
+def print_trees(
+    roots: Sequence[Union[Run, StoredRun]], count: int, stream: TextIO, limit: int, dropped: int = 0
+) -> None:
     """
     Print trees with `count` runs in all: `limit` runs at most, or all if `limit` is 0.
+
+    `dropped` is how many older runs there were.
     """
     traces = "1 trace" if len(roots) == 1 else f"{len(roots)} traces"
     lines = [f"clew: {traces}, {'1 run' if count == 1 else f'{count} runs'}"]
     lines += islice(draw_tree(roots, details=True), limit or None)
     if limit and count > limit:
         lines.append(f"... and {count - limit} runs more; --limit 0 shows all")
+    if dropped:
+        lines.append(f"<cut: {dropped} older runs>; --max-runs and --max-bytes keep more")
     print_lines(lines, stream)
 
 

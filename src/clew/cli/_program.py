@@ -22,7 +22,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, Dict, NoReturn, Optional, Sequence, TextIO, Tuple, Type
 
 from clew.cli._output import print_recording
-from clew.runs.recording import Recording, record
+from clew.runs.recording import Recording
 
 __all__ = ("Program",)
 
@@ -32,19 +32,20 @@ class Program:
     The program to run: a file, a folder or zip file with a ``__main__.py``, or a module.
     """
 
-    def __init__(self, target: str, args: Sequence[str], limit: int, *, is_module: bool) -> None:
+    def __init__(self, target: str, args: Sequence[str], limit: int, recording: Recording, *, is_module: bool) -> None:
         self._target = target
         self._args = list(args)
         self._limit = limit
+        self._recording = recording
         self._is_module = is_module
 
     @classmethod
-    def of_file(cls, path: str, args: Sequence[str], limit: int) -> Program:
-        return cls(path, args, limit, is_module=False)
+    def of_file(cls, path: str, args: Sequence[str], limit: int, recording: Recording) -> Program:
+        return cls(path, args, limit, recording, is_module=False)
 
     @classmethod
-    def of_module(cls, name: str, args: Sequence[str], limit: int) -> Program:
-        return cls(name, args, limit, is_module=True)
+    def of_module(cls, name: str, args: Sequence[str], limit: int, recording: Recording) -> Program:
+        return cls(name, args, limit, recording, is_module=True)
 
     def run(self) -> None:
         """
@@ -52,7 +53,7 @@ class Program:
         """
         # atexit calls the function that was registered first last: after the interpreter has waited for the program's
         # threads, and after the program's own exit functions.
-        recording = record()
+        recording = self._recording
         atexit.register(_report, recording, _own_stderr(), self._limit, os.getpid())
         _forget_click()
         code, attributes = self._load()

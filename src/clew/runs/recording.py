@@ -15,6 +15,8 @@ from clew.errors import ArgumentTypeError, RunLookupError
 from clew.runs._tree.drawing import check_tree, draw_tree
 from clew.runs._tree.hooks import add_start_hook, remove_start_hook
 from clew.runs._tree.identity import Ancestor, Identity, Remote
+from clew.runs._tree.kept_runs import MAX_BYTES, MAX_RUNS, KeptRuns
+from clew.runs._tree.options import check_bound
 from clew.runs._tree.ordering import in_order
 from clew.runs.finished import Run
 
@@ -43,12 +45,11 @@ class Recording(EnteredOnce):
     A notebook shows its tree, and so does the `repr` of a small recording.
     """
 
-    __slots__ = ("_on_start", "_started")
+    __slots__ = ("_kept", "_on_start")
 
-    def __init__(self) -> None:
-        self._started: List[RunTree] = []
-        # list.append is atomic, so that all threads can call it without a lock.
-        self._on_start: Callable[[RunTree], object] = self._started.append
+    def __init__(self, *, max_runs: int = MAX_RUNS, max_bytes: int = MAX_BYTES) -> None:
+        self._kept = KeptRuns(max_runs, max_bytes)
+        self._on_start: Callable[[RunTree], object] = self._kept.hook()
         self._is_entered = False
 
     def __enter__(self) -> Recording:
@@ -71,7 +72,7 @@ class Recording(EnteredOnce):
 
         If there are more roots than you expect, a context was lost on the way to one of them.
         """
-        started = list(self._started)
+        started = list(self._kept.runs)
         below: Dict[int, List[RunTree]] = {id(run._identity): [] for run in started}
         tops: List[RunTree] = []
         for run, parent in zip(started, _parents_here(started)):
@@ -84,6 +85,13 @@ class Recording(EnteredOnce):
             frozen[id(run)] = Run(run, children)
         return tuple(frozen[id(run)] for run in tops)
 
+    @property
+    def dropped_runs(self) -> int:
+        """
+        How many runs were dropped, as the recording keeps only the newest ones.
+        """
+        return self._kept.dropped
+
     def __iter__(self) -> Iterator[Run]:
         """
         Iterate over all runs, each before its children.
@@ -95,7 +103,7 @@ class Recording(EnteredOnce):
             yield run
 
     def __len__(self) -> int:
-        return len(self._started)
+        return len(self._kept.runs)
 
     def find_all(
         self, *, name: Optional[str] = None, run_type: Optional[str] = None, status: Optional[str] = None
@@ -133,10 +141,16 @@ class Recording(EnteredOnce):
         """
         Return the runs as an indented tree with one line for each run: its name, and its status unless it succeeded.
 
+        If runs were dropped, the last line says how many.
+
         Args:
             details: add each run's duration, and the last line of its error.
         """
-        return "\n".join(draw_tree(self.roots, details=details))
+        return "\n".join((*draw_tree(self.roots, details=details), *self._dropped_line()))
+
+    def _dropped_line(self) -> Tuple[str, ...]:
+        dropped = self.dropped_runs
+        return (f"<cut: {dropped} older runs>",) if dropped else ()
 
     def to_json(self, *, indent: Optional[int] = None) -> str:
         """
@@ -178,7 +192,7 @@ class Recording(EnteredOnce):
             ...       inner
             ... ''')
         """
-        check_tree(self.roots, expected)
+        check_tree(self.roots, expected, self._dropped_line())
 
     def __copy__(self) -> Recording:
         return self
@@ -193,7 +207,7 @@ class Recording(EnteredOnce):
         )
 
     def __repr__(self) -> str:
-        count = len(self._started)
+        count = len(self._kept.runs)
         shown = f"<clew.Recording of {count} runs"
         return f"{shown}:\n{self._shown_tree(count)}>" if 0 < count <= _MOST_IN_REPR else f"{shown}>"
 
@@ -208,12 +222,13 @@ class Recording(EnteredOnce):
         return f"<pre>{escape(self._shown_tree(_MOST_SHOWN) or repr(self))}</pre>"
 
     def _shown_tree(self, most_lines: int) -> str:
-        count = len(self._started)
+        count = len(self._kept.runs)
         lines = islice(draw_tree(self.roots), most_lines)
         shown = [line if len(line) <= _MOST_CHARS else f"{line[:_MOST_CHARS]}..." for line in lines]
         others = count - len(shown)
         if others > 0:
             shown.append(f"... and {others} more runs")
+        shown.extend(self._dropped_line())
         return "\n".join(shown)
 
 
@@ -235,12 +250,24 @@ def _parents_here(started: List[RunTree]) -> List[Optional[Identity]]:
     return [found(parent) if isinstance(parent, (Remote, Ancestor)) else parent for parent in parents]
 
 
-def record() -> Recording:
+def record(*, max_runs: int = MAX_RUNS, max_bytes: int = MAX_BYTES) -> Recording:
     """
     Return a `Recording`: ``with record() as runs:`` switches recording on and collects every run.
 
     Each of several overlapping blocks gets all runs. A run belongs to the recordings that are open when it
     starts; its end is recorded also after the block.
+
+    A recording that is full drops its oldest traces as a whole. In a trace that is still open, it drops the oldest
+    calls that have ended, with all below them. Open runs are never dropped. `Recording.dropped_runs` counts the dropped
+    ones, and the tree says so.
+
+    Args:
+        max_runs: about how many runs to keep.
+        max_bytes: about how many bytes these may take.
+
+    Raises:
+        ArgumentTypeError: a bound is not a whole number.
+        ArgumentValueError: a bound is not positive.
 
     Context:
         *When*: nothing is captured; the block gets the runs of every thread, task and context of the
@@ -255,4 +282,4 @@ def record() -> Recording:
         >>> print(runs.tree())
         fetch
     """
-    return Recording()
+    return Recording(max_runs=check_bound(max_runs, "max_runs"), max_bytes=check_bound(max_bytes, "max_bytes"))

@@ -69,11 +69,12 @@ def _duration(time_ns: int) -> str:
     return f"{milliseconds:.1f} ms" if abs(milliseconds) < 1000 else f"{milliseconds / 1000:.2f} s"
 
 
-def check_tree(roots: Sequence[Run], expected: str) -> None:
+def check_tree(roots: Sequence[Run], expected: str, further: Sequence[str] = ()) -> None:
     """
-    Raise `TreeMismatchError` unless the runs form the expected tree. The order of siblings does not matter.
+    Raise `TreeMismatchError` unless the runs, and `further` lines, form the expected tree. Siblings have no order.
     """
-    found_tree, expected_tree = _Tree(_of_runs(roots)), _Tree(_of_text(expected))
+    found_tree = _Tree((*_of_runs(roots), *[(0, line) for line in further]))
+    expected_tree = _Tree(_of_text(expected))
     if _sort_alike(found_tree, expected_tree):
         return
     found_lines, expected_lines = list(found_tree.lines()), list(expected_tree.lines())

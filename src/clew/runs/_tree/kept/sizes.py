@@ -75,7 +75,7 @@ def size_of_run(run: Any) -> int:
     Return about how many bytes the values of a run take, also its texts that were too small to be counted before.
     """
     size: int = run._size
-    for value in (*run._inputs.values(), getattr(run, "_result", None)):
+    for value in (*list(run._inputs.values()), getattr(run, "_result", None)):  # other threads may change the inputs
         if type(value) is str and len(value) < LARGE_BYTES:
             size += len(value)
     return size
