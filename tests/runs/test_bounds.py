@@ -214,3 +214,73 @@ def test_cut_payload_is_counted() -> None:
     with clew.record(), clew.trace("run", inputs={"text": "x" * 100_000, "numbers": list(range(20_000))}):
         pass
     assert clew.stats()["payloads_cut"] == before + 1
+
+
+BIG = "x" * 60_000
+
+
+def size_of(part: Any) -> int:
+    return len(str(part))
+
+
+@pytest.mark.parametrize("part", ["metadata", "inputs", "outputs"])
+def test_values_that_are_added_without_end_have_one_bound_in_bytes(runs: clew.Recording, part: str) -> None:
+    before = counted()
+    with clew.trace("service") as run:
+        for number in range(200):
+            getattr(run, f"add_{part}")({f"key {number}": BIG})
+    found = getattr(runs.roots[0], part)
+    assert MAX_CHARS - 200_000 < size_of(found) < MAX_CHARS + 1_000
+    assert found["clew.cut"] == f"<cut: more than {MAX_CHARS} bytes>"
+    assert found["key 0"] == BIG
+    assert counted() == before + 200 - (len(found) - 1)
+
+
+@pytest.mark.parametrize("part", ["metadata", "inputs", "outputs"])
+def test_value_that_is_replaced_over_and_over_is_kept(runs: clew.Recording, part: str) -> None:
+    before = counted()
+    with clew.trace("service") as run:
+        for number in range(300):
+            getattr(run, f"add_{part}")({"progress": f"{number}{BIG}", "number": number})
+    assert getattr(runs.roots[0], part) == {"progress": f"299{BIG}", "number": 299}
+    assert counted() == before
+
+
+@pytest.mark.parametrize("event", [{"name": "event", "text": BIG}, {"name": "event", "texts": [BIG, {"a": BIG}]}])
+def test_events_have_one_bound_in_bytes(runs: clew.Recording, event: Any) -> None:
+    before = counted()
+    with clew.trace("service") as run:
+        for _ in range(200):
+            run.add_event(event)
+    events = runs.roots[0].events
+    assert MAX_CHARS - 200_000 < size_of(events) < MAX_CHARS + 100_000
+    assert [each["name"] for each in events[-2:]] == ["event", "<cut: more events>"]
+    assert counted() == before + 200 - (len(events) - 1)
+
+
+def test_name_of_an_event_is_truncated(runs: clew.Recording) -> None:
+    with clew.trace("service") as run:
+        run.add_event(LONG)
+    assert len(runs.roots[0].events[0]["name"]) < MOST
+
+
+def test_outputs_of_a_call_are_recorded_whole_after_many_additions(runs: clew.Recording) -> None:
+    @clew.traceable
+    def call() -> List[str]:
+        run = clew.get_current_run_tree()
+        assert run is not None
+        for _ in range(100):
+            run.add_outputs({"progress": BIG})
+        return [BIG] * 60
+
+    call()
+    assert (runs.roots[0].outputs or {})["output"] == [BIG] * 60
+
+
+def test_added_values_count_for_a_recording() -> None:
+    with clew.record(max_bytes=1_000_000) as runs:
+        for _ in range(100):
+            with clew.trace("run") as run:
+                for number in range(10):
+                    run.add_metadata({str(number): "x" * 10_000})
+    assert runs.dropped_runs > 80

@@ -545,7 +545,7 @@ def test_after_a_run_its_context_leads_to_no_payload(fails: bool) -> None:
         with clew.record() as runs:
             with contextlib.suppress(ValueError):
                 job([1, 2, 3])
-            return [weakref.ref(run) for run in runs._started]
+            return [weakref.ref(run) for run in runs._kept.runs]
 
     references = in_empty_context(scenario)
     assert [is_gone(reference) for reference in references] == [True]

@@ -13,9 +13,10 @@ from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock, keep_first
 from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Identity
-from clew.runs._tree.kept.copier import MAX_ITEMS
+from clew.runs._tree.kept.copier import MAX_CHARS, MAX_ITEMS
 from clew.runs._tree.kept.errors import ErrorText, text_of
 from clew.runs._tree.kept.payloads import copy_inputs, copy_metadata, copy_outputs
+from clew.runs._tree.kept.sizes import LARGE_BYTES, size_of_object, take, totals, waiting
 from clew.runs._tree.options import (
     MAX_TAGS,
     check_mapping,
@@ -31,6 +32,8 @@ from clew.runs._tree.views import Metadata, Tags
 __all__ = ("NON_RECORDING", "MutableRun", "RunAttributes", "Unset", "extend_bounded", "unset")
 
 _NOTHING: Mapping[str, Any] = {}
+_CUT = "clew.cut"  # the key that says that others were left out
+MAX_OBJECTS = 3 * MAX_ITEMS  # more than a copy has: its keys, its items, and their containers
 # One lock for the changes that a program makes, which are rare. Starting and ending a run take no lock.
 _guard = ForkSafeLock()
 
@@ -52,7 +55,7 @@ class RunAttributes:
     The values that were added to one run while it was open. Most runs have none.
     """
 
-    __slots__ = ("end_time_ns", "error", "events", "metadata", "on_end", "outputs", "replaced", "tags")
+    __slots__ = ("end_time_ns", "error", "events", "metadata", "on_end", "outputs", "replaced", "sizes", "tags")
 
     def __init__(self) -> None:
         self.end_time_ns: Optional[int] = None  # used instead of the time at which the run really ends
@@ -62,6 +65,8 @@ class RunAttributes:
         self.tags: List[str] = []
         self.metadata: Dict[str, Any] = {}
         self.events: List[Mapping[str, Any]] = []
+        # About how many bytes the parts of the run take that were added, by the name of the part.
+        self.sizes: Dict[str, int] = {}
         # "outputs", "tags" or "metadata" where the value here hides the result, or what the run inherits.
         self.replaced: FrozenSet[str] = frozenset()
 
@@ -69,8 +74,21 @@ class RunAttributes:
         """
         Set the outputs, tags or metadata so that they hide the result, or what the run inherits.
         """
-        setattr(self, name, value)
+        self.set_part(name, value)
         self.replaced |= {name}
+
+    def set_part(self, name: str, value: object) -> None:
+        """
+        Set outputs, tags or metadata, in place of those that were added so far.
+        """
+        setattr(self, name, value)
+        self.measure(name, value)
+
+    def measure(self, name: str, value: object) -> None:
+        """
+        Keep the size of a part of the run.
+        """
+        self.sizes[name] = size_of_object(value, MAX_OBJECTS)
 
 
 # The attributes of all runs that are not recorded. They stay empty.
@@ -216,7 +234,7 @@ class MutableRun:
     def outputs(self, outputs: Optional[Mapping[str, Any]]) -> None:
         if not self._is_non_recording:
             copied = None if outputs is None else copy_outputs(outputs)
-            self._change(lambda: setattr(self._own_attributes(), "outputs", copied))
+            self._change(lambda: self._own_attributes().set_part("outputs", copied))
 
     def _all_outputs(self) -> Optional[Dict[str, Any]]:
         """
@@ -312,7 +330,8 @@ class MutableRun:
         """
         if not self._is_non_recording:
             added = copy_metadata(check_mapping(metadata, "metadata"))
-            self._change(lambda: _merge_bounded(self._own_attributes().metadata, added))
+            size = size_of_object(added, MAX_OBJECTS)
+            self._change(lambda: self._merge("metadata", self._own_attributes().metadata, added, size))
 
     def add_inputs(self, inputs: Mapping[str, Any]) -> None:
         """
@@ -320,7 +339,15 @@ class MutableRun:
         """
         if not self._is_non_recording:
             added = copy_inputs(inputs)
-            self._change(lambda: setattr(self, "_inputs", {**self._inputs, **added}))
+            size = size_of_object(added, MAX_OBJECTS)
+
+            def change() -> bool:
+                merged = dict(self._inputs)
+                is_cut = self._merge("inputs", merged, added, size)
+                self._inputs = merged
+                return is_cut
+
+            self._change(change)
 
     def add_outputs(self, outputs: Mapping[str, Any]) -> None:
         """
@@ -330,9 +357,14 @@ class MutableRun:
             return
         added = copy_outputs(outputs)
 
-        def change() -> None:
+        size = size_of_object(added, MAX_OBJECTS)
+
+        def change() -> bool:
             attributes = self._own_attributes()
-            attributes.outputs = {**(attributes.outputs or _NOTHING), **added}
+            merged = dict(attributes.outputs or _NOTHING)
+            is_cut = self._merge("outputs", merged, added, size)
+            attributes.outputs = merged
+            return is_cut
 
         self._change(change)
 
@@ -364,6 +396,7 @@ class MutableRun:
         if not isinstance(inputs, Unset):
             new_inputs = copy_inputs(inputs)
             changes.append(lambda: setattr(self, "_inputs", new_inputs))
+            changes.append(lambda: self._own_attributes().measure("inputs", new_inputs))
         if not isinstance(outputs, Unset):
             new_outputs = None if outputs is None else copy_outputs(outputs)
             changes.append(lambda: self._own_attributes().replace("outputs", new_outputs))
@@ -403,7 +436,34 @@ class MutableRun:
         attributes = self._attributes
         return keep_first(self, "_attributes", RunAttributes()) if attributes is None else attributes
 
+    def _merge(self, part: str, values: Dict[str, Any], added: Mapping[str, Any], size: int) -> bool:
+        """
+        Merge values into a part of the run. Return True if some are left out; then a further key says so.
+        """
+        if not self._has_room(part, size, values):
+            values[_CUT] = f"<cut: more than {MAX_CHARS} bytes>"
+            return True
+        return _merge_bounded(values, added)
+
+    def _has_room(self, part: str, size: int, values: object) -> bool:
+        """
+        Return whether a part of the run may grow by so many bytes, and count them. `values` is the part so far.
+        """
+        sizes = self._own_attributes().sizes
+        total = sizes.get(part, 0) + size
+        if total > MAX_CHARS and part != "events":
+            total = size_of_object(values, MAX_OBJECTS) + size  # without what was replaced meanwhile
+        if total > MAX_CHARS:
+            return False
+        sizes[part] = total
+        totals.taken += size
+        if total >= LARGE_BYTES and not self._size:
+            self._size = 1  # so that the run is measured as a large one
+        return True
+
     def _change(self, change: Callable[[], object]) -> None:
+        if waiting:
+            take()  # what was copied for this change is measured with it
         if self._is_non_recording:
             return
         is_late = self._status != "pending"
@@ -412,7 +472,7 @@ class MutableRun:
         if is_late:
             self._report_late()
         elif is_cut:
-            report("additions_dropped", f"the run {self.name!r} got more tags, metadata or events than it may have")
+            report("additions_dropped", f"the run {self.name!r} got more values, tags or events than it may have")
 
     def _report_late(self) -> None:
         report(
@@ -438,13 +498,13 @@ def extend_bounded(values: List[Any], added: Sequence[Any], most: int, marker: A
 
 def _merge_bounded(metadata: Dict[str, Any], added: Mapping[str, Any]) -> bool:
     """
-    Merge metadata into that of a run. Return True if some is left out, as there are `MAX_ITEMS` keys.
+    Merge values into a part of a run. Return True if some is left out, as there are `MAX_ITEMS` keys.
 
     Then a further key says so.
     """
     for key, value in added.items():
         if len(metadata) >= MAX_ITEMS and key not in metadata:
-            metadata["clew.cut"] = f"<cut: more than {MAX_ITEMS} keys>"
+            metadata[_CUT] = f"<cut: more than {MAX_ITEMS} keys>"
             return True
         metadata[key] = value
     return False

@@ -14,7 +14,7 @@ from clew._shared.incidents import report
 from clew._shared.locks import RUNS_WITHOUT_GIL, delete_once
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.attributes import NON_RECORDING, MutableRun, extend_bounded
+from clew.runs._tree.attributes import MAX_OBJECTS, NON_RECORDING, MutableRun, extend_bounded
 from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.ids import now_ns
@@ -22,16 +22,17 @@ from clew.runs._tree.kept.copier import MAX_ITEMS
 from clew.runs._tree.kept.errors import ErrorText
 from clew.runs._tree.kept.hiding import hiding
 from clew.runs._tree.kept.payloads import recorded_error, redact_event
-from clew.runs._tree.kept.sizes import take, waiting
+from clew.runs._tree.kept.sizes import size_of_object, take, waiting
 from clew.runs._tree.kept.status import status_of
-from clew.runs._tree.options import (
-    check_mapping,
-    event_fields,
-)
+from clew.runs._tree.kept.texts import cut
+from clew.runs._tree.options import MAX_LABEL_CHARS, check_mapping, event_fields
 from clew.runs._tree.settings import Resource, settings
 from clew.runs.finished import Identified
 
 __all__ = ("LiveRun",)
+
+_MORE_EVENTS = "<cut: more events>"
+_SHORT_CHARS = 64
 
 R = TypeVar("R", bound="LiveRun")
 
@@ -85,15 +86,30 @@ class LiveRun(MutableRun, Identified):
             for each in event:
                 self.add_event(each)
             return
-        named = {"name": event} if isinstance(event, str) else event_fields(check_mapping(event, "event"))
+        if isinstance(event, str):
+            name = cut(str.__str__(event), MAX_LABEL_CHARS)
+            # Short ones are bounded by their number.
+            named, size = {"name": name}, len(name) if len(name) > _SHORT_CHARS else 0
+        else:
+            named = event_fields(check_mapping(event, "event"))
+            size = size_of_object(named, MAX_OBJECTS)
         time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
         if time_ns < start_time_ns:  # the clock was set back
             time_ns = start_time_ns
         fields = {"time_ns": time_ns, **named}
         if hiding.redact is not None and not self._is_non_recording:
             fields = redact_event(fields)
-        marker = {"name": "<cut: more events>", "time_ns": time_ns}
-        self._change(lambda: extend_bounded(self._own_attributes().events, [fields], MAX_ITEMS, marker))
+        self._change(lambda: self._extend_events(fields, size))
+
+    def _extend_events(self, fields: Mapping[str, Any], size: int) -> bool:
+        events = self._own_attributes().events
+        if events and events[-1]["name"] == _MORE_EVENTS:
+            return True
+        marker = {"name": _MORE_EVENTS, "time_ns": fields["time_ns"]}
+        if not size or self._has_room("events", size, events):
+            return extend_bounded(events, [fields], MAX_ITEMS, marker)
+        events.append(marker)
+        return True
 
     def _close(  # noqa: C901, PLR0912  written out, as every run runs it
         self, status: str, error: Union[str, ErrorText, None] = None

@@ -74,36 +74,42 @@ def size_of_run(run: Any) -> int:
     """
     Return about how many bytes the values of a run take, also its texts that were too small to be counted before.
     """
-    size: int = run._size
+    attributes = run._attributes
+    size: int = run._size if attributes is None else run._size + sum(list(attributes.sizes.values()))
     for value in (*list(run._inputs.values()), getattr(run, "_result", None)):  # other threads may change the inputs
         if type(value) is str and len(value) < LARGE_BYTES:
             size += len(value)
     return size
 
 
-def size_of_object(value: object) -> int:
+def size_of_object(value: object, most_objects: int = 1_000) -> int:
     """
-    Return about how many bytes an object of the program takes, without running code of its class.
+    Return about how many bytes an object takes, without running code of its class.
 
-    It looks at 1,000 objects inside it at most.
+    It looks at `most_objects` objects inside it at most.
     """
     size, looked_at = 0, 0
     inside: List[Any] = [value]
-    while inside and looked_at < 1_000:
+    while inside and looked_at < most_objects:
         one = inside.pop()
         looked_at += 1
         kind = type(one)
-        if kind is str or kind is bytes or kind is bytearray:
+        if kind is str:
+            size += size_of_text(one)
+        elif kind is bytes or kind is bytearray:
             size += len(one)
         elif kind is dict:
             size += ITEM_BYTES * len(one)
-            inside.extend(list(one.values())[:1_000])
+            inside += list(one)[:most_objects] + list(one.values())[:most_objects]
         elif kind is list or kind is tuple:
             size += ITEM_BYTES * len(one)
-            inside.extend(one[:1_000])
-        else:
+            inside += one[:most_objects]
+        elif one is not None and kind not in _NUMBERS:
             try:
                 inside.append(object.__getattribute__(one, "__dict__"))
             except AttributeError:
                 size += ITEM_BYTES
     return size
+
+
+_NUMBERS = frozenset((bool, float, int))
