@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import AsyncIterator, Callable, Iterator, Tuple
+from typing import AsyncIterator, Callable, Iterator, Sequence, Tuple
 
 import clew
 from benchmarks._cases import BATCH, echo
@@ -45,6 +46,10 @@ def footprints(operations: int = OPERATIONS) -> Iterator[Footprint]:
             yield footprint(f"submit, {name}", submit_batches(pool), operations)
             yield footprint(f"map, {name}", map_all(pool), operations)
     yield footprint("clew.traceable, recording", record_calls, operations)
+    large = operations // 100
+    yield footprint("a stream of 60 kB items, recorded", stream_items, large)
+    yield footprint("calls with 60 kB, in a queue that nobody empties", fill_queue, large)
+    yield footprint("calls with 60 kB, recorded", record_large_calls, 10 * large)
     instances = operations // 10
     for name, decorate in (("bare", lambda fn: fn), ("clew", clew.context_generator)):
         yield footprint(f"suspended generators, {name}", suspend(decorate(plain)), instances)
@@ -140,3 +145,57 @@ def record_calls(operations: int) -> clew.Recording:
         for i in range(operations):
             traced(i)
     return runs
+
+
+# What has a bound grows up to it: the more operations, the fewer bytes for each.
+
+traced_text = clew.traceable(len)
+
+
+@clew.traceable
+def items(count: int) -> Iterator[str]:
+    for number in range(count):
+        yield f"{number}{'x' * 60_000}"
+
+
+def stream_items(operations: int) -> clew.Recording:
+    with clew.record() as runs:
+        for _ in items(operations):
+            pass
+    return runs
+
+
+def record_large_calls(operations: int) -> clew.Recording:
+    with clew.record() as runs:
+        for number in range(operations):
+            traced_text(f"{number}{'x' * 60_000}")
+    return runs
+
+
+class Waiting:
+    """
+    Runs that wait for an exporter, which takes none until this object is gone.
+    """
+
+    def __init__(self) -> None:
+        self._may_go = may_go = threading.Event()
+
+        class Hanging:
+            def export(self, _: Sequence[clew.Run]) -> None:
+                may_go.wait()
+
+            def shutdown(self, timeout: float) -> None:
+                pass
+
+        clew.configure(exporter=Hanging())
+
+    def __del__(self) -> None:
+        self._may_go.set()
+        clew.configure(exporter=None)
+
+
+def fill_queue(operations: int) -> Waiting:
+    waiting = Waiting()
+    for number in range(operations):
+        traced_text(f"{number}{'x' * 60_000}")
+    return waiting

@@ -207,7 +207,7 @@ def test_names_in_code_spans_exist(page: Path) -> None:
                 found = getattr(found, part)
 
 
-METADATA_KEYS = ("clew.status",)  # no name of Python's, although it looks like one
+METADATA_KEYS = ("clew.cut", "clew.status")  # no name of Python's, although it looks like one
 
 
 def test_each_file_of_the_examples_is_named_in_a_page() -> None:

@@ -230,7 +230,7 @@ class _Shown:
         self._error = error
         self._message = _message_of(error)
 
-    __class__ = property(lambda self: type(self._error))  # type: ignore[assignment]  # for `isinstance`
+    __class__ = property(lambda self: type(self._error))  # for `isinstance`
 
     def __str__(self) -> str:
         return self._message

@@ -252,8 +252,8 @@ def _pandas(value: Any, _: int) -> str:
     return f"{first!r}\n... <cut: {type(value).__name__} of shape {value.shape}>"
 
 
-_DICT_VIEWS = ({}.keys(), {}.values(), {}.items())
-_ORDERED_VIEWS = (OrderedDict().keys(), OrderedDict().values(), OrderedDict().items())
+_DICT_VIEWS: Tuple[Any, ...] = ({}.keys(), {}.values(), {}.items())
+_ORDERED_VIEWS: Tuple[Any, ...] = (OrderedDict().keys(), OrderedDict().values(), OrderedDict().items())
 
 
 def _readers() -> Iterator[Tuple[Any, _Reader]]:

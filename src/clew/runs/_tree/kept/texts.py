@@ -47,7 +47,7 @@ def bounded_str(value: object, limit: int) -> str:
     """
     kind = type(value)
     if issubclass(kind, str):
-        return cut(str.__str__(value), limit)  # type: ignore[arg-type]  # its type is a kind of str
+        return cut(str.__str__(value), limit)  # its type is a kind of str
     make = type.__getattribute__(kind, "__str__")
     if make is object.__str__ or issubclass(kind, (bytes, bytearray)):
         return bounded_repr(value, limit)
