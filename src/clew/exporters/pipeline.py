@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import _thread
 import os
-import sys
 import threading
 from collections import deque
 from contextlib import suppress
@@ -29,6 +28,7 @@ from time import monotonic
 from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, Union
 
 from clew._shared.incidents import report
+from clew.exporters import _threads
 from clew.exporters._delivery import Delivery
 from clew.exporters.protocol import Exporter
 from clew.runs._tree import hooks as _hooks
@@ -41,7 +41,6 @@ __all__ = ("Pipeline",)
 
 _TOO_LATE = "they were not delivered before the deadline of a shutdown"
 _FEW = 1_000  # while no more wait, only large runs are measured
-_LOOK_EVERY = 0.5  # seconds, see `_wait_for_runs`
 
 
 class Pipeline:
@@ -175,6 +174,8 @@ class Pipeline:
         last, is_first = self.stop(deadline, keeping)
         if not last.is_sent:
             # There is no thread, and none can be started any more. In most cases there is nothing to deliver either.
+            if _threads.is_ending():
+                Context().run(self._deliver_here)
             is_delivered = not self._queue
             Context().run(self._shut_down_here)
             last.is_sent = True
@@ -294,14 +295,14 @@ class Pipeline:
         sleep.quiet_below = self._max_queued
 
     def _start_thread(self) -> bool:
+        if _threads.is_ending():
+            return False  # the runs are delivered by `shutdown`
         claim = threading.Lock()
         try:
             if self._claims.setdefault(None, claim) is not claim:
                 return True  # another call starts it
-            # An empty context, whatever this Python or somebody's patch makes threads inherit.
-            thread = threading.Thread(target=Context().run, args=(self._work, claim), name="clew-exporter", daemon=True)
-            self._thread = thread
-            if _is_starting_impossible_here():
+            self._thread = thread = _threads.new_thread(self._work, claim, _wake_all)
+            if _threads.is_starting_impossible_here():
                 _thread.start_new_thread(self._start_elsewhere, (thread, claim))
             else:
                 thread.start()
@@ -383,15 +384,13 @@ class Pipeline:
         Sleep until there is something to do, and then until there is a batch or `delay` is over.
 
         Returns:
-            False if this thread must end so that the process can, see `_is_forked_in_thread`.
+            False if this thread must end so that the process can.
         """
         while not self._has_waiting(0) and not self._delivery.is_abandoned:
             self._sleep = _Sleep(0)
             if self._has_waiting(0):
                 break
-            if not _is_forked_in_thread:
-                self._wake.acquire()
-            elif not (self._wake.acquire(timeout=_LOOK_EVERY) or threading.main_thread().is_alive()):
+            if not _threads.sleep(self._wake):
                 return self._has_waiting(0)
         missing = min(self._max_batch, self._max_queued) - 1
         if not self._has_waiting(missing) and not self._flushes:
@@ -430,6 +429,11 @@ class Pipeline:
             self._flushes.pop(marker, None)
             marker.let_pass()
         return is_last
+
+    def _deliver_here(self) -> None:
+        _record_nothing()
+        while self._queue:
+            self._pass_batch()
 
     def _shut_down_here(self) -> None:
         _record_nothing()
@@ -482,17 +486,6 @@ class _Sleep:
         self.quiet_below = quiet_below
 
 
-# 3.9+: this lock is re-entrant, so a thread can be started anywhere; drop this with 3.8.
-_threads_lock: Any = threading._active_limbo_lock  # type: ignore[attr-defined]  # in no stub
-
-
-def _is_starting_impossible_here() -> bool:
-    """
-    Return whether `Thread.start` would wait for a lock that the code holds that a signal handler has interrupted.
-    """
-    return sys.version_info < (3, 9) and _threads_lock.locked()  # type: ignore[no-any-return]
-
-
 class _Marker:
     """
     An element of the queue for a caller who waits until all runs before it are delivered.
@@ -524,15 +517,13 @@ class _Marker:
 _open_pipelines: Dict[Pipeline, None] = {}
 
 
-# A child that was forked in another thread than the main one ends when the last of its threads does, and calls no exit
-# functions. The thread of a pipeline, daemon or not, must not be that last one.
-_main_ident = threading.main_thread().ident
-_is_forked_in_thread = False
+def _wake_all() -> None:
+    for pipeline in list(_open_pipelines):
+        with suppress(RuntimeError):  # it is released already
+            pipeline._wake.release()
 
 
 def _renew_all() -> None:
-    global _is_forked_in_thread
-    _is_forked_in_thread = get_ident() != _main_ident
     for pipeline in list(_open_pipelines):
         pipeline._renew()
 

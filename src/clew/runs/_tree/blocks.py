@@ -11,7 +11,7 @@ The blocks that people open are in `clew.runs.trace` and `clew.runs.current`.
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from clew._shared.incidents import report
@@ -91,6 +91,8 @@ OUTSIDE = ScopeOptions(None)
 
 # None at the top of a program, and wherever the context was lost.
 current_identity: ContextVar[Optional[Identity]] = ContextVar("clew_current_run", default=None)
+# `Token.MISSING`, which a subinterpreter of 3.13 lacks.
+_MISSING: object = Context().run(current_identity.set, None).old_value
 # For traced functions: they are pickled by value, and find these two in the module by name.
 set_current = current_identity.set
 reset_current = current_identity.reset
@@ -138,7 +140,7 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
     """
     Restore the run that was current before a `trace` block, if the block's run is still the current one.
     """
-    before = None if token.old_value is Token.MISSING else token.old_value
+    before = None if token.old_value is _MISSING else token.old_value
     if current_identity.get() is not identity:
         if is_left_to_parent(identity):
             return
