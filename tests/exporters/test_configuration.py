@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import subprocess
 import sys
@@ -67,6 +68,16 @@ def test_new_exporter_replaces_the_old_one_which_is_flushed_and_shut_down() -> N
     assert clew.shutdown(DEADLINE)
     assert (old.names, new.names, both.names) == (["first"], ["second"], ["first", "second"])
     assert [len(exporter.shutdowns) for exporter in (old, new, both)] == [1, 1, 1]
+
+
+def test_repeated_configuration_adds_nothing_to_the_registries_of_multiprocessing() -> None:
+    registry = multiprocessing.util._afterfork_registry
+    counts = []
+    for _ in range(3):
+        clew.configure(exporter=MemoryExporter())
+        counts.append(len(registry))
+    clew.configure(exporter=None)
+    assert counts[0] == counts[-1]
 
 
 def test_none_takes_back_what_was_configured(monkeypatch: pytest.MonkeyPatch) -> None:

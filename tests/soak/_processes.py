@@ -4,6 +4,7 @@ Forked children in a soak: those that record runs of their own, and those that a
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import os
@@ -19,7 +20,8 @@ import clew
 from tests.soak._plan import Here, Late, draw, value
 from tests.soak._sync_work import call, do
 
-SECONDS = 60
+SECONDS = 45
+MOST_RUNS = 1_000  # of a child that is killed
 
 
 def in_fork(work: Callable[[], object]) -> int:
@@ -31,7 +33,9 @@ def in_fork(work: Callable[[], object]) -> int:
         return child
     status = 1
     try:
-        signal.alarm(SECONDS)  # ends a child that hangs
+        # A child that hangs shows where, and ends. (The watchdog of faulthandler does not survive a fork.)
+        faulthandler.register(signal.SIGALRM, chain=True)
+        signal.alarm(SECONDS)
         work()
         status = 0
     finally:
@@ -80,14 +84,15 @@ def kill(random: Random, here: Here) -> None:
             clew.configure(exporter=f"jsonl:{path}")
             nothing = draw(Random(0), 0)
             unrecorded = here.inside(key=None, is_recorded=False)
-            while True:
+            for _ in range(MOST_RUNS):
                 call(None, nothing, unrecorded)
+            signal.pause()
 
         child = in_fork(in_child)
         time.sleep(random.random())
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-        found = [json.loads(line)["id"] for line in lines[:-1]]
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        found = [json.loads(line)["id"] for line in text.splitlines(keepends=True) if line.endswith("\n")]
         if len(found) != len(set(found)):
             here.ledger.fail("a run was written twice into the file of a child that was killed")

@@ -260,7 +260,10 @@ def _watch_worker() -> None:
     process: Any = sys.modules.get("multiprocessing.process")
     if util is None or process is None:
         return
-    util.register_after_fork(_at_exit, _end_with_worker)
+    # Once: each call adds an entry, and the entries are inherited by forked processes.
+    registered: Any = getattr(util, "_afterfork_registry", {})  # a private name
+    if not any(each is _at_exit for each in list(registered.values())):
+        util.register_after_fork(_at_exit, _end_with_worker)
     if process.parent_process() is not None:
         _end_with_worker(_at_exit)
 
