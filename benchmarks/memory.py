@@ -9,9 +9,10 @@ import gc
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import AsyncIterator, Callable, Iterator, Sequence, Tuple
+from typing import AsyncIterator, Callable, Iterator, List, Sequence, Tuple
 
 import clew
 from benchmarks._cases import BATCH, echo
@@ -50,6 +51,11 @@ def footprints(operations: int = OPERATIONS) -> Iterator[Footprint]:
     yield footprint("a stream of 60 kB items, recorded", stream_items, large)
     yield footprint("calls with 60 kB, in a queue that nobody empties", fill_queue, large)
     yield footprint("calls with 60 kB, recorded", record_large_calls, 10 * large)
+    # What a chain of jobs holds does not depend on its length.
+    for name, is_recording in (("recording", True), ("recording off", False)):
+        for length in (1_000, operations // 5):
+            yield footprint(f"{length:,} ticks of a self-arming timer, {name}", tick(is_recording=is_recording), length)
+    yield footprint("finished runs in contexts", keep_contexts, operations // 10)
     instances = operations // 10
     for name, decorate in (("bare", lambda fn: fn), ("clew", clew.context_generator)):
         yield footprint(f"suspended generators, {name}", suspend(decorate(plain)), instances)
@@ -135,6 +141,72 @@ def run_tasks(batch: Batch) -> Callable[[int], object]:
         asyncio.run(batch(operations))
 
     return work
+
+
+def tick(*, is_recording: bool) -> Callable[[int], object]:
+    def work(operations: int) -> object:
+        done = threading.Event()
+        started: List[threading.Thread] = []
+        left, kept = [operations], []
+
+        @clew.traceable
+        def job() -> None:
+            if len(started) > 1:
+                started.pop(0).join()  # so that no more than two threads exist at once
+            left[0] -= 1
+            if not left[0]:
+                kept.append(clew.capture())
+                done.set()
+                return
+            timer = clew.ContextTimer(0, job)
+            started.append(timer)
+            timer.start()
+
+        with ignored() if is_recording else nullcontext():
+            job()
+            done.wait()
+            for each in started:
+                each.join()
+        return kept
+
+    return work
+
+
+@contextmanager
+def ignored() -> Iterator[None]:
+    """
+    Record runs, and keep nothing of them.
+    """
+    clew.configure(exporter=_Nowhere())
+    try:
+        yield
+    finally:
+        clew.configure(exporter=None)
+
+
+class _Nowhere:
+    def export(self, runs: Sequence[clew.Run]) -> None:
+        """
+        Drop the runs.
+        """
+
+    def shutdown(self, timeout: float) -> None:
+        """
+        Do nothing.
+        """
+
+
+def keep_contexts(operations: int) -> object:
+    contexts: List[Context] = []
+
+    @clew.traceable
+    def job() -> None:
+        contexts.append(copy_context())
+
+    with ignored():
+        for _ in range(operations):
+            job()
+    return contexts
 
 
 traced = clew.traceable(echo)
