@@ -179,12 +179,15 @@ def test_thread_whose_start_is_interrupted_runs_all_the_same() -> None:
         found.append(user.get())
         has_run.set()
 
+    def scenario() -> None:
+        user.set("ada")
+        with pytest.raises(InterruptionError):
+            start_in_context(thread, start)
+
     found: List[Any] = []
     has_begun, is_undone, has_run = Event(), Event(), Event()
     thread: Any = ContextThread(target=target)
-    user.set("ada")
-    with pytest.raises(InterruptionError):
-        start_in_context(thread, start)
+    in_empty_context(scenario)
     is_undone.set()
     assert has_run.wait(DEADLINE)
     thread.join(DEADLINE)

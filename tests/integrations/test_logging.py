@@ -20,7 +20,7 @@ import pytest
 import clew
 import clew.errors
 from clew.integrations.logging import RunContextFilter, install_record_factory, uninstall_record_factory
-from clew.runs._tree import identity as identity_module
+from clew.runs._tree import forks
 from clew.runs._tree.settings import settings
 from tests.edges._threads import DEADLINE, in_empty_context, settle
 
@@ -326,7 +326,7 @@ def test_a_line_is_written_also_where_its_ids_cannot_be_made(
 
     counted = clew.stats().get("log_lines_failed", 0)
     with clew.record(), clew.trace("step"):
-        monkeypatch.setattr(identity_module, "new_id_text", fail)
+        monkeypatch.setattr(forks, "new_id_text", fail)
         log.info("by the filter")
         install_record_factory()
         log.info("by the factory")
