@@ -44,13 +44,13 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         'ada'
     """
 
-    # Whether super().submit is the stdlib's, and not that of a class mixed in between.
-    _is_on_the_stdlib = True
+    # Whether `super().submit` is the stdlib's. If it is, `submit` need not call it, which is faster.
+    _super_is_stdlib = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         after = cls.__mro__[cls.__mro__.index(ContextThreadPoolExecutor) + 1 :]
-        cls._is_on_the_stdlib = next(base for base in after if "submit" in vars(base)) is ThreadPoolExecutor
+        cls._super_is_stdlib = next(base for base in after if "submit" in vars(base)) is ThreadPoolExecutor
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """
@@ -65,7 +65,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
             RuntimeError: the executor or the interpreter is shutting down.
             concurrent.futures.thread.BrokenThreadPool: an initializer has failed.
         """
-        if self._is_on_the_stdlib:
+        if self._super_is_stdlib:
             return submit_to_pool(self, fn, args, kwargs)
         return submit_in_copy(super().submit, fn, args, kwargs)
 
@@ -73,7 +73,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         # 3.8 still takes fn as a keyword, and says that it is deprecated; drop with 3.8.
         _submit = submit
 
-        def submit(self, /, *args: Any, **kwargs: Any) -> Any:  # noqa: D102  it has the other one's docstring
+        def submit(self, /, *args: Any, **kwargs: Any) -> Any:  # noqa: D102  the docstring is set below
             if not args and "fn" in kwargs:
                 import warnings
 
@@ -85,8 +85,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         # `inspect.signature` still shows the signature that people should use.
         submit.__text_signature__ = ThreadPoolExecutor.submit.__text_signature__
 
-    # 3.14+: with this flag, a new thread starts with a copy of the context of the thread that starts it. A worker
-    # would keep the context of the one job for which it was started for its whole life.
+    # 3.14+: with this flag, a new thread copies the context of the thread that starts it. A worker keeps it for life.
     if getattr(sys.flags, "thread_inherit_context", False):
 
         def _adjust_thread_count(self) -> None:
@@ -103,9 +102,9 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         """
         Return an iterator over `fn(*items)` for the items of the iterables, in their order.
 
-        Without `buffersize` the iterables are read to their end, and all jobs submitted, before this
-        returns; with it, at most that many jobs are submitted ahead of the results taken, so that the
-        iterables may be endless. (The stdlib has `buffersize` from 3.14; here it works everywhere.)
+        Without `buffersize`, this reads the iterables to their end and submits all jobs before it
+        returns. With it, at most that many jobs are ahead of the results taken, so the iterables may
+        be endless. (The stdlib has `buffersize` from 3.14; here it works everywhere.)
 
         Context:
             *When*: once, at this call; also for items that are submitted later. *What the callee

@@ -1,5 +1,5 @@
 """
-Callable objects in the place of generator functions.
+Callable objects that replace generator functions, because the call of a generator function runs no code.
 
 Guarantees: `inspect`, method lookup and pickling treat the object as the function that it replaces.
 
@@ -31,7 +31,7 @@ __all__ = ("BoundGeneratorFunction", "FunctionLike", "GeneratorFunction")
 
 def _of_function(name: str) -> Any:
     """
-    Return a property for an attribute of the function whose code runs at the first step.
+    Return a property for an attribute of `self.function()`.
     """
 
     def get(self: FunctionLike) -> Any:
@@ -45,9 +45,7 @@ def _of_function(name: str) -> Any:
 
 class FunctionLike:
     """
-    An object that `inspect`, method lookup and pickling treat as the generator function that it replaces.
-
-    It is not a function, because a generator function that is written in Python cannot run code at its call.
+    The base of the objects that replace generator functions.
     """
 
     # Slots, because `functools.wraps` copies the `__dict__`, which must hold only attributes of the function. No
@@ -80,7 +78,7 @@ class FunctionLike:
             if not isinstance(generator, AsyncGeneratorType) or is_driver(generator):
                 return generator
             return named(self._drive(context, generator), self)
-        slot: Any = []
+        slot: Any = []  # created before the generator: `drive` says why
         driver = self._drive(context, slot)
         generator = call(*args, **kwargs)
         if not isinstance(generator, GeneratorType) or is_driver(generator):
@@ -109,7 +107,7 @@ class FunctionLike:
 
     def function(self) -> Any:
         """
-        Return the function whose code runs at the first step.
+        Return the Python function inside of partials, methods and callable objects.
         """
         fn = without_partials(self.__wrapped__)
         while not inspect.isfunction(fn):
@@ -117,7 +115,7 @@ class FunctionLike:
         return fn
 
     def __getattr__(self, name: str) -> Any:
-        # `dress` has copied the other attributes of the function.
+        # 3.14+: `dress` copies no `__annotations__`. `inspect.getclosurevars` reads the other two.
         if name in ("__annotations__", "__closure__", "__globals__"):
             return getattr(self.function(), name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -149,7 +147,7 @@ class GeneratorFunction(FunctionLike):
 
     def redecorated(self, wrap: Callable[[Any], Any]) -> GeneratorFunction:
         """
-        Return a copy for `wrap(function)`. The wrapper runs inside the contexts of the generators.
+        Return `wrap(function)`, decorated likewise. The wrapper runs in the contexts of the generators.
         """
         kind = "async generator" if self._is_async else "generator"
         return GeneratorFunction(wrap(self._fn), kind, self._capture, refuses_managers=self._refuses_managers)
@@ -158,7 +156,7 @@ class GeneratorFunction(FunctionLike):
         """
         Return a generator, or an async generator, that runs in a context of its own.
         """
-        if self._refuses_managers:
+        if self._refuses_managers:  # `contextmanager` calls the function in an `__init__`
             caller = sys._getframe(1)
             if caller.f_code.co_name == "__init__" and caller.f_globals.get("__name__") == "contextlib":
                 self._refuse_manager()
@@ -192,6 +190,6 @@ class BoundGeneratorFunction(FunctionLike):
         Return a generator, or an async generator, that runs in a copy of the captured context.
         """
         own = CreationContext(self._captured.copy(), self._carried)
-        # The call runs in the context, too, because the function may capture it.
+        # The function may capture the context at its call, so the call runs in it.
         run = runner(own.context, self._carried, kwargs)
         return self.driven(own, run, (self._fn, *args), kwargs)

@@ -3,7 +3,7 @@ The contexts for `inherit="live"` and `isolate`: values flow between a generator
 
 Python has no layers of contexts, so each step sets the variables whose values differ between the two contexts.
 
-Guarantees: a token that the generator's body holds stays valid in every step. The consumer's tokens are not used.
+Guarantees: the tokens of the body and of the consumer stay valid, each in its own context.
 
 Assumes: a generator makes one step at a time.
 """
@@ -27,9 +27,9 @@ __all__ = ("IsolatedContext", "LiveContext", "Runner")
 Runner = Callable[..., Any]
 
 
-# Every step compares two contexts. `Context ==` would call the `__eq__` of the values, so the steps compare mappings: a
-# Context refers to a single object, an immutable mapping, which it shares with its unchanged copies.
-def _tells_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
+# Each step asks whether a context has changed. `Context ==` would call the `__eq__` of the values, so the step compares
+# mappings: a Context refers to one object, an immutable mapping, which it shares with its unchanged copies.
+def _finds_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
     variable: ContextVar[int] = ContextVar("clew_mapping")
     context = Context()
     context.run(variable.set, 1)
@@ -40,10 +40,10 @@ def _tells_mappings(referents: Callable[[Context], Sequence[object]]) -> bool:
     return len(found) == 3 and found[0] is found[1] is not found[2]
 
 
-# Other interpreters may have no such mapping. And without a GIL, `get_referents` stops all other threads. There, every
+# Other interpreters may have no such mapping. Without a GIL, `get_referents` stops all other threads. There, every
 # step compares all variables.
 _mapping: Callable[[Context], Sequence[object]]
-_has_mappings = not RUNS_WITHOUT_GIL and _tells_mappings(gc.get_referents)
+_has_mappings = not RUNS_WITHOUT_GIL and _finds_mappings(gc.get_referents)
 _mapping = gc.get_referents if _has_mappings else lambda _: (object(),)
 
 _MISSING: Any = object()
@@ -53,19 +53,19 @@ class _Layer(Collectable):
     """
     A context into which every step copies the consumer's values.
 
-    The context starts empty: only the token of a variable's first `set` can unset the variable again.
+    The context starts empty, so `_show` gets the token of a variable's first `set`. Only that token can unset it.
     """
 
     __slots__ = ("_context", "_seen", "_tokens")
 
     def __init__(self) -> None:
         self._context = Context()
-        self._seen: object = None
+        self._seen: object = None  # the consumer's mapping that this context reflects
         self._tokens: Dict[ContextVar[Any], Token[Any]] = {}
 
-    def _show(self, variable: ContextVar[Any], value: Any, shown: Any) -> None:
+    def _show(self, variable: ContextVar[Any], value: Any, before: Any) -> None:
         token = variable.set(value)
-        if shown is _MISSING:
+        if before is _MISSING:
             self._tokens[variable] = token
 
 
@@ -83,8 +83,8 @@ class LiveContext(_Layer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: Dict[ContextVar[Any], Any] = {}
-        self._is_hiding = False  # whether a value that the body has set hides a newer one of the consumer
+        self._shown: Dict[ContextVar[Any], Any] = {}  # the values that `_copy_in` has set
+        self._is_hiding = False  # whether a value of the body's hides a newer one of the consumer
 
     def begin(self) -> Runner:
         carriers = tuple(map(live_carrier, carrying.registered))
@@ -97,7 +97,7 @@ class LiveContext(_Layer):
         now = copy()
         if self._is_hiding or mapping(now)[0] is not self._seen:
             self._is_hiding = self._context.run(self._copy_in, now)
-            # Last, because a signal handler may raise before.
+            # Last: if a signal handler raises before, the next step copies again.
             self._seen = mapping(now)[0]
         try:
             return self._run(fn, *args)
@@ -106,7 +106,7 @@ class LiveContext(_Layer):
 
     def _copy_in(self, now: Context) -> bool:
         """
-        Copy the consumer's values in. Return whether a value that the body has set hides one of them.
+        Copy the consumer's values in. Return whether a value of the body's hides one: then the next step tries again.
         """
         shown = self._shown
         is_hiding = False
@@ -133,16 +133,16 @@ class IsolatedContext(_Layer):
     ``isolate=[...]``: the named variables belong to the generator. All others are copied in and out at every step.
     """
 
-    __slots__ = ("_before", "_left", "_outer_tokens", "_own")
+    __slots__ = ("_before", "_mapping_before", "_outer_tokens", "_own")
 
     def __init__(self, own: FrozenSet[ContextVar[Any]]) -> None:
         super().__init__()
         self._own = own
-        # The tokens of variables that `_copy_out` has set in the consumer's context, to unset them there again.
+        # These unset the variables that `_copy_out` has set in the consumer's context.
         self._outer_tokens: Dict[ContextVar[Any], Token[Any]] = {}
-        self._left: object = None
+        self._mapping_before: object = None
         self._reference = ref(self, CALLBACK)
-        self._before = Context()
+        self._before = Context()  # a copy of the context from before the step
         for variable in own:
             value = variable.get(_MISSING)
             if value is not _MISSING:
@@ -163,12 +163,12 @@ class IsolatedContext(_Layer):
             return self._context.run(fn, *args)
         finally:
             del args  # as in `LiveContext._step`
-            if mapping(self._context)[0] is not self._left:
+            if mapping(self._context)[0] is not self._mapping_before:
                 self._copy_out()
 
     def _remember(self) -> None:
         self._before = self._context.copy()
-        self._left = _mapping(self._before)[0]
+        self._mapping_before = _mapping(self._before)[0]
 
     def _copy_in(self, now: Context) -> None:
         """
@@ -186,9 +186,9 @@ class IsolatedContext(_Layer):
 
     def _copy_out(self) -> None:
         """
-        Copy the values that the step has changed out to the consumer's context.
+        Copy the values that the step has changed to the consumer's context.
         """
-        if self.is_collected():
+        if self.is_collected():  # nothing may be set then
             return
         context, before = self._context, self._before
         for variable, value in context.items():
@@ -207,6 +207,6 @@ class IsolatedContext(_Layer):
     def _unset(self, variable: ContextVar[Any]) -> None:
         token = self._outer_tokens.pop(variable, None)
         if token is not None and variable.get(_MISSING) is not _MISSING:
-            # Another consumer's context has made the token, which cannot unset the variable here.
+            # A token from another consumer's context cannot unset the variable here.
             with suppress(ValueError):
                 variable.reset(token)

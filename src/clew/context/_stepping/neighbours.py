@@ -1,9 +1,9 @@
 """
-Values that other libraries keep in the context: event loop names, scopes and parents of traces.
+Values that other libraries keep in the context: sniffio's event loop, Sentry's scopes, and parents of traces.
 
-Guarantees: no library is imported to look; an attribute that a release lacks is skipped.
+Guarantees: no library is imported. A variable that a release, or a half imported module, lacks is skipped.
 
-Assumes: a loaded module may still be half imported by another thread, so every attribute is read with a default.
+Assumes: the callers catch the exceptions of the tracers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def leave_loop_behind(context: Context) -> None:
 
 def take_loop_from_here(context: Context) -> None:
     """
-    Make `context`, which is entered on this thread, name the caller's event loop.
+    Make `context` name the event loop that runs on this thread, or none.
     """
     variable = loop_variable() if "sniffio" in loaded else None
     if variable is None:
@@ -59,7 +59,7 @@ def take_loop_from_here(context: Context) -> None:
 
 def fork_scopes(context: Context) -> None:
     """
-    Give `context`, a fresh copy, scopes of Sentry's of its own.
+    Give `context`, a fresh copy, its own Sentry scopes.
     """
     module = loaded.get("sentry_sdk.scope")
     for name in ("_isolation_scope", "_current_scope"):
@@ -71,7 +71,7 @@ def fork_scopes(context: Context) -> None:
 
 def loaded_tracers() -> List[Tracer]:
     """
-    Return the known tracers that the program has imported.
+    Return the imported tracers. `clew.detached` and `Snapshot.attached` take their parents away.
     """
     return [tracer for module, tracer in _TRACERS.items() if module in loaded]
 
@@ -80,7 +80,7 @@ def _opentelemetry_has_parent() -> bool:
     return bool(_opentelemetry_trace().get_current_span().get_span_context().is_valid)
 
 
-def _opentelemetry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  a span can have links only from its start
+def _opentelemetry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  no link before the span exists
     trace, context = _opentelemetry_trace(), loaded["opentelemetry.context"]
     # Baggage and the other entries of OpenTelemetry's context stay.
     token = context.attach(trace.set_span_in_context(trace.INVALID_SPAN))
@@ -96,7 +96,7 @@ def _langsmith_has_parent() -> bool:
 
 
 def _langsmith_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  LangSmith has no links
-    # Its own tracing_context cannot take the parent away in old releases, and changes more than that in new ones.
+    # LangSmith's `tracing_context` cannot take the parent away in old releases, and changes more in new ones.
     taken = [(variable, variable.set(None)) for variable in copy_context() if variable.name in _LANGSMITH_PARENTS]
 
     def undo() -> None:
@@ -113,12 +113,12 @@ def _sentry_has_parent() -> bool:
 def _sentry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  Sentry has no links
     scopes = _sentry_scopes()
     current, isolation = scopes.get_current_scope(), scopes.get_isolation_scope()
-    # Tags, the user and the other data of the scopes stay.
-    without_span, of_new_trace = current.fork(), isolation.fork()
-    without_span.span = None
-    of_new_trace.set_new_propagation_context()
-    scopes.set_current_scope(without_span)
-    scopes.set_isolation_scope(of_new_trace)
+    # The forks keep tags, the user and other data. The propagation context has the id of the trace.
+    new_current, new_isolation = current.fork(), isolation.fork()
+    new_current.span = None
+    new_isolation.set_new_propagation_context()
+    scopes.set_current_scope(new_current)
+    scopes.set_isolation_scope(new_isolation)
 
     def undo() -> None:
         scopes.set_current_scope(current)

@@ -71,18 +71,18 @@ def _duration(time_ns: int) -> str:
 
 def check_tree(roots: Sequence[Run], expected: str, further: Sequence[str] = ()) -> None:
     """
-    Raise `TreeMismatchError` unless the runs, and `further` lines, form the expected tree. Siblings have no order.
+    Raise `TreeMismatchError` unless the runs, and `further` roots, form the expected tree. Siblings have no order.
     """
-    found_tree = _Tree((*_of_runs(roots), *[(0, line) for line in further]))
-    expected_tree = _Tree(_of_text(expected))
-    if _sort_alike(found_tree, expected_tree):
+    found_tree = _Tree((*_labels_of_runs(roots), *[(0, line) for line in further]))
+    expected_tree = _Tree(_labels_of_text(expected))
+    if _sort_and_compare(found_tree, expected_tree):
         return
     found_lines, expected_lines = list(found_tree.lines()), list(expected_tree.lines())
     difference = "\n".join(difflib.unified_diff(expected_lines, found_lines, "expected", "found", lineterm="", n=99))
     raise TreeMismatchError(f"expected another tree of runs, siblings in any order; the difference:\n{difference}")
 
 
-def _of_runs(roots: Sequence[Run]) -> Iterator[Tuple[int, str]]:
+def _labels_of_runs(roots: Sequence[Run]) -> Iterator[Tuple[int, str]]:
     waiting = [(0, root) for root in reversed(roots)]
     while waiting:
         depth, run = waiting.pop()
@@ -90,7 +90,7 @@ def _of_runs(roots: Sequence[Run]) -> Iterator[Tuple[int, str]]:
         waiting.extend((depth + 1, child) for child in reversed(run.children))
 
 
-def _of_text(text: str) -> Iterator[Tuple[int, str]]:
+def _labels_of_text(text: str) -> Iterator[Tuple[int, str]]:
     for line in text.splitlines():
         label = line.lstrip(_BRANCHES)
         if label.strip():
@@ -101,7 +101,7 @@ class _Tree:
     """
     The labels of a tree by level, each with the positions of its children in the next level.
 
-    It is made of pairs of a column and a label: a label belongs under the last one that has a smaller column.
+    It is made of pairs of a column and a label. The parent of a label is the last one before it in a smaller column.
     """
 
     __slots__ = ("levels",)
@@ -132,12 +132,12 @@ class _Tree:
             waiting.extend((depth + 1, child) for child in reversed(children))
 
 
-def _sort_alike(first: _Tree, second: _Tree) -> bool:
+def _sort_and_compare(first: _Tree, second: _Tree) -> bool:
     """
-    Sort the siblings in both trees by label and descendants, and return whether the trees are the same.
+    Sort the siblings in both trees, and return whether the trees are equal.
 
-    From the lowest level up, each node gets a rank, a number; nodes with equal label and equally ranked children get
-    the same rank. Comparing subtrees as texts would take too much memory in a deep tree, and recursion too much stack.
+    From the lowest level up, each node gets a number, its rank. Equal subtrees have equal ranks. In a deep tree, texts
+    of subtrees would take too much memory, and recursion too much stack.
     """
     trees = (first, second)
     ranks: List[List[int]] = [[], []]  # for each tree, those of the level below
@@ -152,6 +152,6 @@ def _sort_alike(first: _Tree, second: _Tree) -> bool:
 
 
 def _ranks_of(keys: List[List[Tuple[str, List[int]]]]) -> List[List[int]]:
-    hashed = [[(label, tuple(below)) for label, below in found] for found in keys]
-    order = {key: rank for rank, key in enumerate(sorted({*hashed[0], *hashed[1]}))}
-    return [[order[key] for key in found] for found in hashed]
+    hashable = [[(label, tuple(below)) for label, below in found] for found in keys]
+    order = {key: rank for rank, key in enumerate(sorted({*hashable[0], *hashable[1]}))}
+    return [[order[key] for key in found] for found in hashable]

@@ -1,5 +1,5 @@
 """
-The parts of a run as they are recorded: copied, without what is hidden, and past the hooks of the program.
+The parts of a run as they are recorded: copied, with secrets hidden, and as the program's hooks return them.
 
 Values are copied in `clew.runs._tree.kept.copier`; what is hidden is in `clew.runs._tree.kept.hiding`.
 """
@@ -38,21 +38,21 @@ __all__ = (
 
 def copy_inputs(inputs: object) -> Dict[str, Any]:
     """
-    Return inputs that the program passes itself as they are recorded; ``{"input": inputs}`` if they are no mapping.
+    Return the recorded copy of inputs that the program passes. If they are no mapping, it is ``{"input": inputs}``.
     """
     return {} if hiding.inputs else redact_payload(_copy_mapping(inputs, "input"), "inputs")
 
 
 def copy_outputs(outputs: object) -> Dict[str, Any]:
     """
-    Return outputs that the program passes itself as they are recorded; ``{"output": outputs}`` if they are no mapping.
+    Return the recorded copy of outputs. If they are no mapping, it is ``{"output": outputs}``.
     """
     return {} if hiding.outputs else redact_payload(_copy_mapping(outputs, "output"), "outputs")
 
 
 def copy_metadata(metadata: Mapping[str, Any]) -> Dict[str, Any]:
     """
-    Return metadata as it is recorded. LangSmith groups the runs of a conversation by ``session_id``, so that is shown.
+    Return the recorded copy of metadata. It shows ``session_id``, by which LangSmith groups runs of a conversation.
     """
     if hiding.metadata or not metadata:
         return {}
@@ -74,7 +74,7 @@ def _copy_mapping(payload: object, name: str) -> Dict[str, Any]:
     return copied if type(copied) is dict else {name: copied}
 
 
-def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, what: str) -> Dict[str, Any]:
+def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, part: str) -> Dict[str, Any]:
     """
     Return a copy of `process(value)`. If `process` fails, return a marker instead of the payload.
     """
@@ -82,7 +82,7 @@ def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, wha
         copied: Dict[str, Any] = copy_for_run(call_without_tracing(lambda: dict(process(value))))
         return copied
     except Exception as error:  # noqa: BLE001  fail closed: `process` may be there to remove secrets
-        return drop_payload(what, f"process_{what} raised {type(error).__name__}", error)
+        return drop_payload(part, f"process_{part} raised {type(error).__name__}", error)
 
 
 def redact_payload(payload: Dict[str, Any], part: str) -> Dict[str, Any]:
@@ -100,7 +100,7 @@ def redact_payload(payload: Dict[str, Any], part: str) -> Dict[str, Any]:
 
 def redact_event(event: Dict[str, Any]) -> Dict[str, Any]:
     """
-    Return an event as `redact` returns it.
+    Return an event as `redact` returns it. A name or time that `redact` drops is filled in.
     """
     return {"name": "<dropped>", "time_ns": event["time_ns"], **redact_payload(event, "event")}
 
@@ -121,18 +121,18 @@ def redact_error(text: str) -> str:
 
 def recorded_error(error: BaseException, traceback: Optional[TracebackType]) -> Union[str, ErrorText]:
     """
-    Return the text of an exception as `describe_error` does, past `redact`.
+    Return the text of an exception, as `redact` returns it.
     """
     described = describe_error(error, traceback)
     return described if hiding.redact is None else redact_error(text_of(described) or "")
 
 
-def drop_payload(what: str, reason: str, error: Optional[Exception] = None) -> Dict[str, Any]:
+def drop_payload(part: str, reason: str, error: Optional[Exception] = None) -> Dict[str, Any]:
     """
-    Count that a part of a run is not recorded, and return what stands in its place.
+    Report that a part of a run is not recorded. Return the marker for it.
     """
-    # The log names the place and not the message of the error, which may contain the very value that was to be hidden.
-    report("payloads_dropped", f"{reason}{_place_of(error)}, so the {what} of a run were not recorded")
+    # The log names the place of the error, not its message, which may contain the value to hide.
+    report("payloads_dropped", f"{reason}{_place_of(error)}, so the {part} of a run were not recorded")
     return {"clew.dropped": reason}
 
 
