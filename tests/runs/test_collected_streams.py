@@ -13,6 +13,7 @@ import gc
 import subprocess
 import sys
 import threading
+import types
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, AsyncIterator, Callable, Dict, Generator, Iterator, List
 
@@ -338,6 +339,32 @@ def test_body_that_is_collected_has_its_run_and_its_blocks(here: Context) -> Non
         cleanup
       after
     """)
+    assert clew.stats() == before
+
+
+def test_block_of_a_coroutine_that_is_collected_is_not_counted(here: Context) -> None:
+    @types.coroutine
+    def pause() -> Iterator[None]:
+        yield
+
+    async def job() -> None:
+        with clew.trace("block"):
+            await pause()
+
+    def begin() -> Any:
+        coroutine = job()
+        coroutine.send(None)
+        return coroutine
+
+    def run() -> None:
+        left_in_a_cycle(begin)
+        with clew.trace("request"):
+            gc.collect()
+
+    before = clew.stats()
+    with clew.record() as runs:
+        here.run(run)
+    assert runs.find(name="block").status == "cancelled"
     assert clew.stats() == before
 
 

@@ -13,7 +13,7 @@ from threading import get_ident
 from typing import Any, Callable, ClassVar, List
 from weakref import ref
 
-__all__ = ("CALLBACK", "Collectable")
+__all__ = ("CALLBACK", "Collectable", "is_collecting")
 
 # 3.14+: before it finalises anything, the collector clears only the weak references that have a callback. It does not
 # call the callback of a reference that is garbage itself, so any function will do.
@@ -28,6 +28,13 @@ def _note_collection(
     phase: str, _: object, collector: List[int] = _collector, thread: Callable[[], int] = get_ident
 ) -> None:
     collector[0] = thread() if phase == "start" else 0
+
+
+def is_collecting() -> bool:
+    """
+    Return whether the garbage collector is running on this thread.
+    """
+    return _collector[0] == get_ident()
 
 
 if hasattr(gc, "callbacks"):  # PyPy has none; it finalises nothing by counting references

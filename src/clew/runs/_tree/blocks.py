@@ -15,6 +15,7 @@ from contextvars import Context, ContextVar, Token
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from clew._shared.incidents import report
+from clew.context._stepping.collecting import is_collecting
 from clew.runs._tree.identity import Identity, Inherited
 from clew.runs._tree.kept.copier import set_untraced_caller
 
@@ -182,7 +183,11 @@ def skip_exited_runs(identity: Optional[Identity]) -> None:
 def report_exit_out_of_order(description: str) -> None:
     """
     Count a block at whose exit the run or the options of another block were current.
+
+    A block that the garbage collector closes, with the body that has opened it, is nobody's mistake.
     """
+    if is_collecting():
+        return
     report(
         "blocks_left_out_of_order",
         f"{description} was left while another run was current, or in another context; "
