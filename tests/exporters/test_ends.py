@@ -340,3 +340,111 @@ def test_forked_worker_delivers_at_its_end_what_its_parent_had_configured(tmp_pa
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert names_in(tmp_path / "runs.jsonl") == ["child", "parent"]
+
+
+FORKING = (
+    QUIET
+    + """
+class Forking:
+    pids = []
+    def export(self, runs):
+        if not self.pids:
+            self.pids.append(os.fork())
+            if not self.pids[0]:
+                self.in_child()
+    def in_child(self):
+        pass
+    def shutdown(self, timeout):
+        pass
+from clew.exporters.jsonl import JSONLinesExporter
+clew.configure(exporter=[Forking(), JSONLinesExporter(sys.argv[1])])
+"""
+)
+AND_WAIT = """
+make_run('parent')
+assert clew.flush(30)
+status = os.waitpid(Forking.pids[0], 0)[1]
+assert status == 0, status
+assert clew.shutdown(30)
+"""
+RUNS_OF_ITS_OWN = """
+def in_child(self):
+    thread = threading.Thread(target=make_run, args=('child',))
+    thread.start()
+    thread.join(30)
+    os._exit(not clew.flush(30))
+Forking.in_child = in_child
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        pytest.param("", ["parent"], marks=ends_with_its_thread, id="returns"),
+        pytest.param("Forking.in_child = lambda self: sys.exit()", ["parent"], marks=ends_with_its_thread, id="exits"),
+        pytest.param("Forking.in_child = lambda self: os._exit(0)", ["parent"], id="ends at once"),
+        pytest.param(RUNS_OF_ITS_OWN, ["child", "parent"], id="has runs"),
+        pytest.param(
+            "def in_child(self):\n    threading.Thread(target=make_run, args=('child',)).start()\n"
+            "Forking.in_child = in_child",
+            ["child", "parent"],
+            marks=ends_with_its_thread,
+            id="returns with runs",
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_last_call", [False, True], ids=["flush", "shutdown"])
+def test_child_that_an_exporter_forks_exports_its_own_runs_alone(
+    tmp_path: Path, code: str, expected: list[str], *, is_last_call: bool
+) -> None:
+    ending = AND_WAIT.replace("flush", "shutdown") if is_last_call else AND_WAIT
+    done = run_python(BEGIN + FORKING + code + ending, str(tmp_path / "runs.jsonl"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names_in(tmp_path / "runs.jsonl") == (["parent"] if is_last_call else expected)
+
+
+@needs_fork
+@pytest.mark.parametrize("is_in_thread", [False, True], ids=["main thread", "thread"])
+def test_fork_while_other_threads_hold_all_locks_of_clew_hinders_nothing_in_the_child(
+    tmp_path: Path, *, is_in_thread: bool
+) -> None:
+    code = """
+import gc
+from clew._shared.locks import ForkSafeLock
+clew.configure(exporter='jsonl:' + sys.argv[1])
+make_run('parent')
+assert clew.flush(30)
+guards = [each for each in gc.get_objects() if isinstance(each, ForkSafeLock)]
+assert guards
+held, over = threading.Event(), threading.Event()
+def hold():
+    for guard in guards:
+        guard.lock.acquire()
+    held.set()
+    over.wait(30)
+    for guard in guards:
+        guard.lock.release()
+holding = threading.Thread(target=hold)
+holding.start()
+assert held.wait(30)
+def fork():
+    pid = os.fork()
+    if not pid:
+        try:
+            with clew.record() as runs, clew.trace('child') as run:
+                run.add_tags('a')
+            clew.stats()
+            clew.set_baggage('a', 'b')
+            clew.configure(project_name='child')
+            os._exit(not (clew.shutdown(30) and len(runs) == 1))
+        finally:
+            os._exit(2)
+    statuses.append(os.waitpid(pid, 0)[1])
+statuses = []
+forking = threading.Thread(target=fork)
+"""
+    code += "forking.start()\nforking.join()\n" if is_in_thread else "fork()\n"
+    done = run_python(BEGIN + QUIET + code + "over.set()\nassert statuses == [0]", str(tmp_path / "runs.jsonl"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names_in(tmp_path / "runs.jsonl") == ["child", "parent"]

@@ -4,7 +4,8 @@ The handing over of runs to exporters: one call at a time, repeated if it fails,
 When a batch is handed over is decided in `clew.exporters.pipeline`.
 
 Guarantees:
-    - Nothing that an exporter raises leaves this module. It is counted in `clew.stats()`.
+    - Nothing that an exporter raises leaves this module. It is counted in `clew.stats()`. Only in a child that the
+      exporter has forked, `ForkedError` does.
     - An exporter is never called twice at the same time, also not by a pipeline and the one that replaces it.
     - A batch that some exporters have taken is tried again with the others only.
 """
@@ -18,14 +19,21 @@ from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew.errors import RunsRefusedError
 from clew.exporters.protocol import Exporter
+from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Identity
 from clew.runs.finished import Run
 from clew.runs.run import RunTree
 
-__all__ = ("Delivery",)
+__all__ = ("Delivery", "ForkedError")
 
 _LONGEST_BACK_OFF = 30.0
 _guard = ForkSafeLock()
+
+
+class ForkedError(BaseException):
+    """
+    Raised in a child that an exporter has forked and that has left the exporter: the runs at hand are the parent's.
+    """
 
 
 class Delivery:
@@ -144,11 +152,15 @@ class Delivery:
     ) -> bool:
         """
         Call one method of an exporter when it is free; return whether its runs need not come again.
+
+        Raises:
+            ForkedError: this is a child that the exporter has forked.
         """
         turn = self._turns[id(exporter)]
         # Only an exporter that hangs, and was given up for it, stays busy for longer.
         if not turn.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             return False
+        processes = len(ancestors)
         try:
             call(argument)
             return True
@@ -156,11 +168,14 @@ class Delivery:
             self._refuse(refusal.count, refusal)
             return True
         except BaseException as error:  # noqa: BLE001  even SystemExit must not end the thread
-            name = type(exporter).__name__
-            report("exports_failed", f"{name} failed, and will be tried again a few times", error=error)
+            if len(ancestors) == processes:
+                name = type(exporter).__name__
+                report("exports_failed", f"{name} failed, and will be tried again a few times", error=error)
             return False
         finally:
             turn.release()
+            if len(ancestors) != processes:
+                raise ForkedError
 
     def _wait_before(self, attempt: int) -> None:
         from random import random  # here, as most programs never need it

@@ -29,7 +29,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple, 
 
 from clew._shared.incidents import report
 from clew.exporters import _threads
-from clew.exporters._delivery import Delivery
+from clew.exporters._delivery import Delivery, ForkedError
 from clew.exporters.protocol import Exporter
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import ScopeOptions, current_options
@@ -367,11 +367,12 @@ class Pipeline:
             return  # the call that has started this thread was interrupted, and has given it up
         _record_nothing()
         is_last = False
-        while not is_last:
-            if not self._wait_for_runs():
-                self._leave()
-                return
-            is_last = self._pass_batch()
+        with suppress(ForkedError):  # the thread of the child has nothing more to do
+            while not is_last:
+                if not self._wait_for_runs():
+                    self._leave()
+                    return
+                is_last = self._pass_batch()
 
     def _leave(self) -> None:
         self._thread = None
@@ -412,6 +413,8 @@ class Pipeline:
             for first in range(0, len(started), self._max_batch):
                 self._delivery.deliver_starts(started[first : first + self._max_batch])
             self._delivery.deliver(ended)
+        except ForkedError:
+            raise
         except BaseException as error:  # noqa: BLE001  out of memory, for example; no other thread would take over
             report("exports_failed", "a batch of runs could not be handed to an exporter", error=error)
             self._delivery.lose(self._in_flight, "they could not be handed to an exporter")
@@ -432,12 +435,14 @@ class Pipeline:
 
     def _deliver_here(self) -> None:
         _record_nothing()
-        while self._queue:
-            self._pass_batch()
+        with suppress(ForkedError):
+            while self._queue:
+                self._pass_batch()
 
     def _shut_down_here(self) -> None:
         _record_nothing()
-        self._shut_down_exporters()
+        with suppress(ForkedError):
+            self._shut_down_exporters()
 
     def _shut_down_exporters(self) -> None:
         last = self._lasts.get(None) or _Marker()
