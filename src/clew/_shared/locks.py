@@ -90,10 +90,15 @@ def set_once(owner: object, attribute: str) -> bool:
     """
     Set an attribute that is False to True. Return whether this call has set it: of several threads, one does.
     """
+
+    def act() -> bool:
+        if getattr(owner, attribute):
+            return False
+        setattr(owner, attribute, True)
+        return True
+
     with suppress(AttributeError):
-        return _act_once(
-            owner, attribute, lambda: not getattr(owner, attribute) and not setattr(owner, attribute, True)
-        )
+        return _act_once(owner, attribute, act)
     return False
 
 

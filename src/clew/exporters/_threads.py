@@ -33,7 +33,7 @@ def is_starting_impossible_here() -> bool:
     """
     Return whether `Thread.start` would wait for a lock that the code holds that a signal handler has interrupted.
     """
-    return sys.version_info < (3, 9) and _threads_lock.locked()  # type: ignore[no-any-return]
+    return sys.version_info < (3, 9) and _threads_lock.locked()
 
 
 def new_thread(work: Callable[[Any], None], argument: object, wake_all: Callable[[], None]) -> threading.Thread:

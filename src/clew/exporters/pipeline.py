@@ -318,7 +318,8 @@ class Pipeline:
 
     def _fail_to_start(self, claim: Any, error: BaseException) -> bool:
         # After an interrupt the thread may run all the same, or be about to.
-        if self._claims.get(None) is claim and claim.acquire(blocking=False):
+        current: Any = self._claims.get(None)
+        if current is claim and claim.acquire(blocking=False):
             self._thread = None
             self._claims.pop(None, None)
         if not isinstance(error, RuntimeError):

@@ -65,7 +65,7 @@ next_random_number: Callable[[], int] = _next_own_number if RUNS_WITHOUT_GIL els
 
 def _forget_drawn() -> None:
     for drawn in (_random_digits, _random_numbers, _own.digits, _own.numbers):
-        drawn.clear()  # type: ignore[attr-defined]  # a list
+        drawn.clear()
 
 
 if hasattr(os, "register_at_fork"):

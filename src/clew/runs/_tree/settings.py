@@ -7,7 +7,7 @@ What a sampler is, is in `clew.runs.sampling`.
 from __future__ import annotations
 
 from math import isnan
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
@@ -44,8 +44,9 @@ class Settings:
 
     resource: Optional[Resource]  # None until one of the two is set, so that a run need not store it
     # How to sample, in one attribute, as another thread may replace it at any time. Read it once for a decision: None
-    # records each trace; an int is the threshold of a ratio, below which a trace's random number is not sampled.
-    sampling: Union[int, Callable[[TraceRoot], Union[bool, float]], None]
+    # records each trace; an int is the threshold of a ratio, below which a trace's random number is not sampled. Any
+    # other value is the sampling function.
+    sampling: Any
 
     def __init__(self) -> None:
         self.resource = None

@@ -230,7 +230,8 @@ class _Shown:
         self._error = error
         self._message = _message_of(error)
 
-    __class__ = property(lambda self: type(self._error))  # for `isinstance`
+    # For `isinstance`.
+    __class__ = property(lambda self: type(self._error))  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __str__(self) -> str:
         return self._message

@@ -117,7 +117,7 @@ def _tuple(value: Any, room: int) -> Shape:
 
 def _set(value: Any, room: int) -> Shape:
     name = type(value).__name__
-    own = set if isinstance(value, set) else frozenset
+    own: Any = set if isinstance(value, set) else frozenset
     if not own.__len__(value):
         return Shape(f"{name}(", (), ")")
     items = _first(own.__iter__(value), room)
@@ -208,7 +208,7 @@ def _int(value: int, _: int) -> str:
 
 
 def _bytes(value: Any, _: int) -> str:
-    kind = bytes if isinstance(value, bytes) else bytearray
+    kind: Any = bytes if isinstance(value, bytes) else bytearray
     return _cut_bytes(bytes(kind.__getitem__(value, slice(MAX_BYTES))), kind.__len__(value))
 
 

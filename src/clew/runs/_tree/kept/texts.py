@@ -41,7 +41,7 @@ def bounded_repr(value: object, limit: int = MAX_REPR_CHARS) -> str:
     return "".join(writer.parts)
 
 
-def bounded_str(value: object, limit: int) -> str:
+def bounded_str(value: Any, limit: int) -> str:
     """
     Return the `str` of a value, truncated after `limit` characters.
     """
