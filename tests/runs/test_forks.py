@@ -311,3 +311,25 @@ main()
 @pytest.mark.parametrize("wrapper", ["", "fork = os.fork\nos.fork = lambda: fork()\n"], ids=["bare", "wrapped fork"])
 def test_worker_of_a_server_leaves_the_run_that_the_server_was_started_in(tmp_path: Path, wrapper: str) -> None:
     run_and_check(tmp_path, wrapper + SERVER, "main\n  server\nwork\nwork")
+
+
+@pytest.mark.parametrize("is_in_thread", [False, True], ids=["main thread", "thread"])
+def test_child_that_is_forked_in_a_recording_records_into_its_own_copy(tmp_path: Path, *, is_in_thread: bool) -> None:
+    code = """
+import contextvars
+def record_in_child():
+    work()
+    if [run.name for run in runs] != ['outer', 'forking', 'work']:
+        os._exit(2)
+def fork():
+    with clew.trace('forking'):
+        in_child(record_in_child)
+with clew.record() as runs, clew.trace('outer'):
+    run = contextvars.copy_context().run
+    fork_somewhere()
+clew.shutdown(30)
+runs.assert_tree("""
+    code += "'outer\\n  forking')"
+    somewhere = "thread = threading.Thread(target=run, args=(fork,))\n    thread.start()\n    thread.join(30)"
+    code = code.replace("fork_somewhere()", somewhere if is_in_thread else "fork()")
+    run_and_check(tmp_path, code, "outer\n  forking\n    work")
