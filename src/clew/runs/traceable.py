@@ -214,12 +214,14 @@ def _traced(fn: Any, recipe: Recipe) -> Any:
 # call some three per cent. The `try` begins before the run becomes current: an interrupt can arrive anywhere.
 # cloudpickle sends a traced function by value with its closure and the globals that it names. A ContextVar and its
 # methods cannot be pickled, so they are reached through the module `blocks`, which is pickled by name.
-# A call without keywords unpacks no empty dict.
+# A call without keywords unpacks no empty dict. `unfilled` is the function, if it needs no `run_tree`. A call reads it
+# once: without a GIL, threads that use one variable of a closure wait for each other.
 
 
-def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  written out, see above
+def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901, PLR0915  written out, see above
     start = recipe.start
-    is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
+    is_enabled, reduces = recipe.is_enabled, recipe.reduces
+    unfilled = None if recipe.fills_run_tree else fn
 
     async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
         if kwargs and recipe.has_call_options(kwargs):
@@ -231,19 +233,21 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
                     # This frame, and that of the function for `recipe_of_call`.
                     raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
         if not (_hooks.start_hooks and is_enabled):
-            if fills_run_tree:
+            if (call := unfilled) is None:
                 args, kwargs = recipe.filled(args, kwargs, None)
-            return await fn(*args, **kwargs)
+                call = fn
+            return await call(*args, **kwargs)
         run = start(args, kwargs)
-        if fills_run_tree:
+        if (call := unfilled) is None:
             args, kwargs = recipe.filled(args, kwargs, run)
+            call = fn
         if run is None:
-            return in_place(await fn(*args, **kwargs), recipe)
+            return in_place(await call(*args, **kwargs), recipe)
         token = None
         if type(run) is UnsampledRoot:  # type: ignore[comparison-overlap]  # see `Recipe.start`
             try:
                 token = _blocks.set_current(run)
-                result = await (fn(*args, **kwargs) if kwargs else fn(*args))
+                result = await (call(*args, **kwargs) if kwargs else call(*args))
             except BaseException:
                 leave_call(run, token)
                 raise
@@ -258,7 +262,7 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
             return result
         try:
             token = _blocks.set_current(run._identity)
-            result = await (fn(*args, **kwargs) if kwargs else fn(*args))
+            result = await (call(*args, **kwargs) if kwargs else call(*args))
             try:
                 _blocks.reset_current(token)
             except ValueError:
@@ -281,9 +285,10 @@ def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  
     return dress(async_wrapper, fn)
 
 
-def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901  written out, see above
+def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901, PLR0915  written out, see above
     start = recipe.start
-    is_enabled, fills_run_tree, reduces = recipe.is_enabled, recipe.fills_run_tree, recipe.reduces
+    is_enabled, reduces = recipe.is_enabled, recipe.reduces
+    unfilled = None if recipe.fills_run_tree else fn
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
         if kwargs and recipe.has_call_options(kwargs):
@@ -295,19 +300,21 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
                     # This frame, and that of the function for `recipe_of_call`.
                     raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
         if not (_hooks.start_hooks and is_enabled):
-            if fills_run_tree:
+            if (call := unfilled) is None:
                 args, kwargs = recipe.filled(args, kwargs, None)
-            return fn(*args, **kwargs)
+                call = fn
+            return call(*args, **kwargs)
         run = start(args, kwargs)
-        if fills_run_tree:
+        if (call := unfilled) is None:
             args, kwargs = recipe.filled(args, kwargs, run)
+            call = fn
         if run is None:
-            return in_place(fn(*args, **kwargs), recipe)
+            return in_place(call(*args, **kwargs), recipe)
         token = None
         if type(run) is UnsampledRoot:  # type: ignore[comparison-overlap]  # see `Recipe.start`
             try:
                 token = _blocks.set_current(run)
-                result = fn(*args, **kwargs) if kwargs else fn(*args)
+                result = call(*args, **kwargs) if kwargs else call(*args)
             except BaseException:
                 leave_call(run, token)
                 raise
@@ -322,7 +329,7 @@ def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C9
             return result
         try:
             token = _blocks.set_current(run._identity)
-            result = fn(*args, **kwargs) if kwargs else fn(*args)
+            result = call(*args, **kwargs) if kwargs else call(*args)
             try:
                 _blocks.reset_current(token)
             except ValueError:
