@@ -253,6 +253,28 @@ def test_defaults_can_be_changed_and_wrappers_take_over_what_they_would() -> Non
     assert [name for name in vars(wrapper) if not name.startswith("__")] == []
 
 
+def _bound_decorated(fn: Any) -> Any:
+    return clew.bind(clew.context_generator(fn))
+
+
+def _traced_decorated(fn: Any) -> Any:
+    return clew.traceable(clew.context_generator(fn))
+
+
+@pytest.mark.parametrize("name", ["function", "driven", "driver_of", "undecorated", "redecorated"])
+@pytest.mark.parametrize(
+    "decorate", [clew.context_generator, clew.traceable, clew.bind, _bound_decorated, _traced_decorated]
+)
+def test_function_may_have_attributes_of_any_name(decorate: Any, name: str) -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    setattr(numbers, name, "mine")
+    decorated = decorate(numbers)
+    assert getattr(decorated, name) == "mine"
+    assert list(decorated()) == [1]
+
+
 def test_generators_of_one_function_keep_apart() -> None:
     @clew.context_generator
     def counting(name: str) -> Iterator[str]:

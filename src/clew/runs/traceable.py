@@ -203,7 +203,7 @@ def _positional_run_type(text: str) -> str:
 def _traced(fn: Any, recipe: Recipe) -> Any:
     if type(fn) is GeneratorFunction:
         # Each of its generators has a context of its own, in which the run must be current.
-        return fn.redecorated(lambda inner: _traced(inner, recipe))
+        return fn._redecorated(lambda inner: _traced(inner, recipe))
     kind = kind_of(fn)
     if "generator" in kind:
         return TracedGeneratorFunction(fn, kind, recipe)

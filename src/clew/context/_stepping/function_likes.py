@@ -31,14 +31,14 @@ __all__ = ("BoundGeneratorFunction", "FunctionLike", "GeneratorFunction")
 
 def _of_function(name: str) -> Any:
     """
-    Return a property for an attribute of `self.function()`.
+    Return a property for an attribute of `self._python_function()`.
     """
 
     def get(self: FunctionLike) -> Any:
-        return getattr(self.function(), name)
+        return getattr(self._python_function(), name)
 
     def set_(self: FunctionLike, value: Any) -> None:
-        setattr(self.function(), name, value)
+        setattr(self._python_function(), name, value)
 
     return property(get, set_)
 
@@ -58,18 +58,18 @@ class FunctionLike:
         self.__wrapped__: Any
         dress(self, fn, shows_code=inspect.isfunction(fn))
         for name in ("__name__", "__qualname__"):  # a partial has none, for example
-            self.__dict__.setdefault(name, getattr(self.function(), name, type(fn).__name__))
+            self.__dict__.setdefault(name, getattr(self._python_function(), name, type(fn).__name__))
         self._fn = fn
         self._is_async = kind == "async generator"
-        self._drive = self.driver_of(self.__code__)
+        self._drive = self._driver_of(self.__code__)
 
-    def driver_of(self, code: CodeType) -> Callable[..., Any]:
+    def _driver_of(self, code: CodeType) -> Callable[..., Any]:
         """
         Return the driver for the generators of a function that has this code.
         """
         return drive_async if self._is_async else driver_for(code)
 
-    def driven(self, context: GeneratorContext, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def _driven(self, context: GeneratorContext, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """
         Call `call`, and return a driver for the generator that it returns. Return any other result unchanged.
         """
@@ -95,17 +95,17 @@ class FunctionLike:
 
     @property
     def __code__(self) -> CodeType:
-        return self.function().__code__  # type: ignore[no-any-return]
+        return self._python_function().__code__  # type: ignore[no-any-return]
 
     @__code__.setter
     def __code__(self, code: CodeType) -> None:  # types.coroutine sets it
-        self.function().__code__ = code
-        self._drive = self.driver_of(code)
+        self._python_function().__code__ = code
+        self._drive = self._driver_of(code)
 
     __defaults__ = _of_function("__defaults__")
     __kwdefaults__ = _of_function("__kwdefaults__")
 
-    def function(self) -> Any:
+    def _python_function(self) -> Any:
         """
         Return the Python function inside of partials, methods and callable objects.
         """
@@ -117,7 +117,7 @@ class FunctionLike:
     def __getattr__(self, name: str) -> Any:
         # 3.14+: `dress` copies no `__annotations__`. `inspect.getclosurevars` reads the other two.
         if name in ("__annotations__", "__closure__", "__globals__"):
-            return getattr(self.function(), name)
+            return getattr(self._python_function(), name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce__(self) -> str:
@@ -139,13 +139,13 @@ class GeneratorFunction(FunctionLike):
         self._capture = capture
         self._refuses_managers = refuses_managers
 
-    def undecorated(self) -> Any:
+    def _undecorated(self) -> Any:
         """
         Return the function that was decorated.
         """
         return self._fn
 
-    def redecorated(self, wrap: Callable[[Any], Any]) -> GeneratorFunction:
+    def _redecorated(self, wrap: Callable[[Any], Any]) -> GeneratorFunction:
         """
         Return `wrap(function)`, decorated likewise. The wrapper runs in the contexts of the generators.
         """
@@ -160,7 +160,7 @@ class GeneratorFunction(FunctionLike):
             caller = sys._getframe(1)
             if caller.f_code.co_name == "__init__" and caller.f_globals.get("__name__") == "contextlib":
                 self._refuse_manager()
-        return self.driven(self._capture(), self._fn, args, kwargs)
+        return self._driven(self._capture(), self._fn, args, kwargs)
 
     def _refuse_manager(self) -> None:
         decorator = "asynccontextmanager" if self._is_async else "contextmanager"
@@ -181,7 +181,7 @@ class BoundGeneratorFunction(FunctionLike):
     def __init__(self, fn: Any, kind: str, captured: Context, carried: Carried) -> None:
         super().__init__(fn, kind)
         if type(fn) is GeneratorFunction:
-            self._fn = fn.undecorated()  # the captured context replaces the decorator's
+            self._fn = fn._undecorated()  # the captured context replaces the decorator's
         self._captured = captured
         self._carried = carried
 
@@ -192,4 +192,4 @@ class BoundGeneratorFunction(FunctionLike):
         own = CreationContext(self._captured.copy(), self._carried)
         # The function may capture the context at its call, so the call runs in it.
         run = runner(own.context, self._carried, kwargs)
-        return self.driven(own, run, (self._fn, *args), kwargs)
+        return self._driven(own, run, (self._fn, *args), kwargs)

@@ -50,7 +50,7 @@ class TracedGeneratorFunction(FunctionLike):
         self._recipe = recipe
         recipe.starts_late = True
 
-    def driver_of(self, code: CodeType) -> Callable[..., Any]:
+    def _driver_of(self, code: CodeType) -> Callable[..., Any]:
         """
         Return the driver for the generators of a function that has this code.
         """
@@ -75,14 +75,14 @@ class TracedGeneratorFunction(FunctionLike):
             args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
             if is_recorded or (has_call_options and _hooks.start_hooks):
-                return self.driven(StreamRun(recipe, None, starts_late=False), self._fn, args, kwargs)
+                return self._driven(StreamRun(recipe, None, starts_late=False), self._fn, args, kwargs)
             return self._fn(*args, **kwargs)
         # A callable other than a plain function may run code at its call, such as to open a run of its own.
         is_plain = type(self._fn) is FunctionType
         call = self._fn if is_plain else _under(run, self._fn)
         if isinstance(run, UnsampledRoot):
-            return self.driven(StreamRun.below(run, recipe), call, args, kwargs)
-        return self.driven(StreamRun(recipe, run, starts_late=True, is_unseen=is_plain), call, args, kwargs)
+            return self._driven(StreamRun.below(run, recipe), call, args, kwargs)
+        return self._driven(StreamRun(recipe, run, starts_late=True, is_unseen=is_plain), call, args, kwargs)
 
 
 def _under(run: RunTree, fn: Callable[..., Any]) -> Callable[..., Any]:
