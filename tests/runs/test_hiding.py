@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections.abc
 import functools
 import gc
 import logging
@@ -590,6 +591,36 @@ def test_redact_gets_copies_in_which_secrets_are_hidden_and_its_result_is_copied
     given["list"].append(2)  # type: ignore[attr-defined]
     assert seen == [{"password": HIDDEN, "list": [1]}]
     assert runs.roots[0].inputs == {"password": HIDDEN, "list": [1], "kept": {}}
+
+
+def test_event_whose_name_or_time_is_redacted_to_another_type_gets_them_replaced() -> None:
+    clew.configure(redact=lambda value, part: {"name": 5, "time_ns": "x"} if part == "event" else value)
+    with clew.record() as runs, clew.trace("work") as run:
+        run.add_event("card 1234")
+    assert runs.roots[0].events[0]["name"] == "<dropped>"
+    assert isinstance(runs.roots[0].events[0]["time_ns"], int)
+
+
+@pytest.mark.parametrize(
+    ("method", "recorded"),
+    [
+        ("__getitem__", {"metadata": "<Unreadable that cannot be copied: ValueError>"}),
+        ("__iter__", {"metadata": "<Unreadable that cannot be copied: ValueError>"}),
+        ("__len__", {"a": 1}),
+    ],
+)
+def test_metadata_that_cannot_be_read_becomes_a_marker(method: str, recorded: Dict[str, Any]) -> None:
+    def fail(*_: object) -> Any:
+        raise ValueError("unreadable")
+
+    methods = {"__getitem__": lambda self, key: 1, "__iter__": lambda self: iter("a"), "__len__": lambda self: 1}
+    metadata = type("Unreadable", (collections.abc.Mapping,), {**methods, method: fail})()
+    with clew.record() as runs, clew.tracing_context(metadata=metadata):
+        with clew.trace("one", metadata=metadata) as one:
+            one.add_metadata(metadata)
+            one.set(metadata=metadata)
+        clew.traceable(lambda: None, name="two")(langsmith_extra={"metadata": metadata})
+    assert [run.metadata for run in runs.roots] == [recorded] * 2
 
 
 def test_redact_holds_for_functions_that_were_traced_before_and_is_taken_back() -> None:

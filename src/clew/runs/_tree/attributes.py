@@ -404,7 +404,7 @@ class MutableRun:
             new_tags = list(check_tags(tags or ()))
             changes.append(lambda: self._own_attributes().replace("tags", new_tags))
         if not isinstance(metadata, Unset):
-            new_metadata = copy_metadata(check_mapping(metadata or {}, "metadata"))
+            new_metadata = copy_metadata(check_mapping({} if metadata is None else metadata, "metadata"))
             changes.append(lambda: self._own_attributes().replace("metadata", new_metadata))
         if usage_metadata is None:
             changes.append(lambda: self._own_attributes().metadata.pop("usage_metadata", None))

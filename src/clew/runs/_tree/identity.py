@@ -112,9 +112,9 @@ def make_inherited(
     """
     Return what the children of a run with these options inherit; None if there are none.
     """
-    if not tags and not metadata and project_name is None:
+    copied = {} if metadata is None else copy_metadata(check_mapping(metadata, "metadata"))
+    if not tags and not copied and project_name is None:
         return None
-    copied = copy_metadata(check_mapping(metadata or {}, "metadata"))
     return Inherited(check_project_name(project_name), check_tags(tags or ()), copied)
 
 

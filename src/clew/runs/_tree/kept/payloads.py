@@ -54,24 +54,31 @@ def copy_metadata(metadata: Mapping[str, Any]) -> Dict[str, Any]:
     """
     Return the recorded copy of metadata. It shows ``session_id``, by which LangSmith groups runs of a conversation.
     """
-    if hiding.metadata or not metadata:
+    if hiding.metadata:
         return {}
-    copied: Dict[str, Any] = copy_value(dict(metadata))
-    if "session_id" in copied:
-        copied["session_id"] = copy_value(metadata["session_id"])
+    readable = _readable(metadata)
+    if not readable:
+        return {}
+    copied = _copy_mapping(readable, "metadata")
+    if "session_id" in copied and isinstance(readable, dict):
+        copied["session_id"] = copy_value(dict.get(readable, "session_id"))
     return redact_payload(copied, "metadata")
 
 
 def _copy_mapping(payload: object, name: str) -> Dict[str, Any]:
     if payload is None:
         return {}
+    copied = copy_for_run(_readable(payload))
+    return copied if type(copied) is dict else {name: copied}
+
+
+def _readable(payload: object) -> object:
     try:
         if isinstance(payload, Mapping) and not isinstance(payload, dict):
-            payload = call_without_tracing(repeated, partial(dict, payload))
+            return call_without_tracing(repeated, partial(dict, payload))
     except Exception as error:  # noqa: BLE001  methods of a mapping that the program defines
-        payload = unreadable(payload, error)
-    copied = copy_for_run(payload)
-    return copied if type(copied) is dict else {name: copied}
+        return unreadable(payload, error)
+    return payload
 
 
 def process_payload(process: Callable[[Any], Mapping[str, Any]], value: Any, part: str) -> Dict[str, Any]:
@@ -100,9 +107,14 @@ def redact_payload(payload: Dict[str, Any], part: str) -> Dict[str, Any]:
 
 def redact_event(event: Dict[str, Any]) -> Dict[str, Any]:
     """
-    Return an event as `redact` returns it. A name or time that `redact` drops is filled in.
+    Return an event as `redact` returns it. A name that is no str, or a time that is no int, is replaced.
     """
-    return {"name": "<dropped>", "time_ns": event["time_ns"], **redact_payload(event, "event")}
+    redacted = redact_payload(event, "event")
+    if type(redacted.get("name")) is not str:
+        redacted["name"] = "<dropped>"
+    if type(redacted.get("time_ns")) is not int:
+        redacted["time_ns"] = event["time_ns"]
+    return redacted
 
 
 def redact_error(text: str) -> str:
