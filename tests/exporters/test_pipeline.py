@@ -554,7 +554,7 @@ def test_queue_is_bounded_in_bytes(payload: Any) -> None:
         make_run("first")
         assert exporter.is_in.wait(DEADLINE)
         dropped = counted("runs_dropped", lambda: [keep(payload) for _ in range(100)])
-        assert 100 - 17 <= dropped <= 100 - 13
+        assert 100 - 21 <= dropped <= 100 - 13
         make_run("small")  # small runs are not measured while few wait
         exporter.may_go.set()
         assert not pipeline.flush(DEADLINE)
@@ -587,7 +587,7 @@ def test_many_small_runs_count_for_the_bound_of_the_queue() -> None:
         make_run("first")
         assert exporter.is_in.wait(DEADLINE)
         dropped = counted("runs_dropped", lambda: [keep("x" * 10_000) for _ in range(2_000)])
-        assert 800 < dropped < 1_000
+        assert 1_800 < dropped < 1_950
 
 
 def test_run_that_alone_is_larger_than_the_bound_of_the_queue_is_exported() -> None:
@@ -607,4 +607,4 @@ def test_large_runs_that_have_started_are_bounded_in_bytes() -> None:
     with exporting_to(exporter, max_queued_bytes=1_000_000):
         make_run("first")
         assert exporter.is_in.wait(DEADLINE)
-        assert counted("starts_dropped", lambda: [keep("x" * 60_000) for _ in range(100)]) > 80
+        assert counted("starts_dropped", lambda: [keep("x" * 60_000) for _ in range(100)]) > 75

@@ -33,6 +33,7 @@ from clew.exporters._delivery import Delivery, ForkedError
 from clew.exporters.protocol import Exporter
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import ScopeOptions, current_options
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS
 from clew.runs._tree.kept.sizes import size_of_run
 from clew.runs._tree.settings import settings
 from clew.runs.run import RunTree
@@ -40,7 +41,7 @@ from clew.runs.run import RunTree
 __all__ = ("Pipeline",)
 
 _TOO_LATE = "they were not delivered before the deadline of a shutdown"
-_FEW = 1_000  # while no more wait, only large runs are measured
+_FEW = 256  # while no more wait, only large runs are measured
 
 
 class Pipeline:
@@ -116,6 +117,7 @@ class Pipeline:
         # many wait. The sum may miss a run that another thread adds meanwhile, until the next batch.
         self._sizes: Dict[int, int] = {}
         self._bytes = self._start_bytes = 0
+        self._measure_from()
         self._in_flight = 0  # the size of the batch that exporters have now
         self._lasts: Dict[None, _Marker] = {}  # empty, or with the marker of the first `shutdown`
         self._lost_at_last_flush = 0
@@ -221,11 +223,12 @@ class Pipeline:
         if self._thread is None:
             self._start_thread()
         starts = self._starts
-        if run._size:
-            if self._start_bytes and self._start_bytes + run._size > self._most_bytes():
+        if run._size or len(starts) > self._few:
+            size = size_of_run(run)
+            if self._start_bytes and self._start_bytes + size > self._most_bytes():
                 _report_dropped_start()
                 return
-            self._start_bytes += run._size
+            self._start_bytes += size
         starts.append(run)
         if len(starts) > self._max_queued:
             with suppress(IndexError):
@@ -239,7 +242,7 @@ class Pipeline:
     def _on_end(self, run: RunTree) -> None:
         try:
             queue = self._queue
-            if (run._size or len(queue) > _FEW) and not self._has_room(run):
+            if (run._size or len(queue) > self._few) and not self._has_room(run):
                 return
             queue.append(run)
             # Append first, compare second. The thread begins a new sleep first and looks at the queue second, before
@@ -261,6 +264,9 @@ class Pipeline:
         self._sizes[id(run)] = size
         self._bytes += size
         return True
+
+    def _measure_from(self) -> None:
+        self._few = min(_FEW, self._most_bytes() // (4 * MAX_STRING_CHARS))
 
     def _most_bytes(self) -> int:
         return settings.max_queued_bytes if self._max_queued_bytes is None else self._max_queued_bytes
@@ -426,6 +432,7 @@ class Pipeline:
             if not self._queue:
                 self._sizes.clear()  # also of a run that an interrupt has kept out of the queue
         self._bytes = sum(list(self._sizes.values()))
+        self._measure_from()  # `clew.configure` may have changed the bound
         is_last = self._delivery.is_abandoned or (marker is not None and marker is self._lasts.get(None))
         if is_last:
             self._shut_down_exporters()

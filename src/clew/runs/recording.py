@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 from clew._shared.one_use import EnteredOnce
 from clew.errors import ArgumentTypeError, RunLookupError
 from clew.runs._tree.drawing import check_tree, draw_tree
-from clew.runs._tree.hooks import add_start_hook, remove_start_hook
+from clew.runs._tree.hooks import add_start_hook, add_watcher, remove_start_hook, remove_watcher
 from clew.runs._tree.identity import Ancestor, Identity, Remote
 from clew.runs._tree.kept_runs import MAX_BYTES, MAX_RUNS, KeptRuns
 from clew.runs._tree.options import check_bound
@@ -45,15 +45,18 @@ class Recording(EnteredOnce):
     A notebook shows its tree, and so does the `repr` of a small recording.
     """
 
-    __slots__ = ("_kept", "_on_start")
+    __slots__ = ("_kept", "_on_start", "_watcher")
 
     def __init__(self, *, max_runs: int = MAX_RUNS, max_bytes: int = MAX_BYTES) -> None:
         self._kept = KeptRuns(max_runs, max_bytes)
-        self._on_start: Callable[[RunTree], object] = self._kept.hook()
+        # list.append is atomic, so that all threads can call it without a lock.
+        self._on_start: Callable[[RunTree], object] = self._kept.runs.append
+        self._watcher: Callable[[], object] = self._kept.look
         self._is_entered = False
 
     def __enter__(self) -> Recording:
         self._enter_once("record()")
+        add_watcher(self._watcher)
         add_start_hook(self._on_start)
         return self
 
@@ -64,6 +67,7 @@ class Recording(EnteredOnce):
         traceback: Optional[TracebackType],
     ) -> None:
         remove_start_hook(self._on_start)
+        remove_watcher(self._watcher)
 
     @property
     def roots(self) -> Tuple[Run, ...]:
@@ -72,6 +76,7 @@ class Recording(EnteredOnce):
 
         If there are more roots than you expect, a context was lost on the way to one of them.
         """
+        self._kept.look()
         started = list(self._kept.runs)
         below: Dict[int, List[RunTree]] = {id(run._identity): [] for run in started}
         tops: List[RunTree] = []
@@ -90,6 +95,7 @@ class Recording(EnteredOnce):
         """
         How many runs were dropped, as the recording keeps only the newest ones.
         """
+        self._kept.look()
         return self._kept.dropped
 
     def __iter__(self) -> Iterator[Run]:
@@ -103,6 +109,7 @@ class Recording(EnteredOnce):
             yield run
 
     def __len__(self) -> int:
+        self._kept.look()
         return len(self._kept.runs)
 
     def find_all(
@@ -207,7 +214,7 @@ class Recording(EnteredOnce):
         )
 
     def __repr__(self) -> str:
-        count = len(self._kept.runs)
+        count = len(self)
         shown = f"<clew.Recording of {count} runs"
         return f"{shown}:\n{self._shown_tree(count)}>" if 0 < count <= _MOST_IN_REPR else f"{shown}>"
 
@@ -222,7 +229,7 @@ class Recording(EnteredOnce):
         return f"<pre>{escape(self._shown_tree(_MOST_SHOWN) or repr(self))}</pre>"
 
     def _shown_tree(self, most_lines: int) -> str:
-        count = len(self._kept.runs)
+        count = len(self)
         lines = islice(draw_tree(self.roots), most_lines)
         shown = [line if len(line) <= _MOST_CHARS else f"{line[:_MOST_CHARS]}..." for line in lines]
         others = count - len(shown)

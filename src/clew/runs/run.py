@@ -330,6 +330,8 @@ def open_run(
     """
     identity = Identity()
     start_time_ns = now_ns()
+    if start_time_ns > _hooks.quiet_until_ns:
+        _hooks.call_watchers(start_time_ns)
     if around.under is parent:
         if parent is None and around.linked:
             identity.linked = links_to(around.linked)

@@ -13,10 +13,13 @@ from clew._shared.locks import ForkSafeLock
 __all__ = (
     "add_end_hook",
     "add_start_hook",
+    "add_watcher",
+    "call_watchers",
     "is_enabled",
     "notify_start",
     "remove_end_hook",
     "remove_start_hook",
+    "remove_watcher",
     "set_enabled",
 )
 
@@ -98,3 +101,37 @@ def notify_start(run: Any) -> None:
     """
     for hook in start_hooks:
         hook(run)
+
+
+# Who keeps runs looks now and then whether there are too many. A call for each run would make a run 5 % slower, so
+# `open_run` compares the start of a run with this time. If the clock is set back, nobody looks until it is reached.
+quiet_until_ns = _NEVER = 1 << 63
+_EVERY_NS = 5_000_000
+_watchers: Dict[Callable[[], object], None] = {}
+
+
+def add_watcher(watcher: Callable[[], object]) -> None:
+    """
+    Call `watcher` with a run that starts, 5 ms after its last call or later. It must not raise.
+    """
+    global quiet_until_ns
+    _watchers[watcher] = None
+    quiet_until_ns = 0
+
+
+def remove_watcher(watcher: Callable[[], object]) -> None:
+    """
+    Undo `add_watcher`, if it was done.
+    """
+    _watchers.pop(watcher, None)
+
+
+def call_watchers(now_ns: int) -> None:
+    """
+    Call the watchers, and have them called again some time after `now_ns`.
+    """
+    global quiet_until_ns
+    watchers = list(_watchers)
+    quiet_until_ns = now_ns + _EVERY_NS if watchers else _NEVER
+    for watcher in watchers:
+        watcher()

@@ -23,11 +23,11 @@ from clew.runs._tree.blocks import current_identity, current_options
 from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Inherited, NoRun, UnsampledRoot, make_inherited
 from clew.runs._tree.ids import digits_of, draw_numbers, new_id_text, next_random_number, now_ns
-from clew.runs._tree.kept.copier import call_without_tracing, copy_for_run, copy_measured, copy_value
+from clew.runs._tree.kept.copier import call_without_tracing, copy_for_run, copy_item
 from clew.runs._tree.kept.hiding import hiding
 from clew.runs._tree.kept.payloads import copy_metadata, drop_payload, process_payload, redact_payload
 from clew.runs._tree.kept.signature import has_secret_parameter, input_reader, unbound_inputs
-from clew.runs._tree.kept.sizes import size_of_object, take, waiting
+from clew.runs._tree.kept.sizes import take
 from clew.runs._tree.options import (
     check_id,
     check_mapping,
@@ -90,7 +90,7 @@ class Recipe:
 
     # From a return value, or one item of a stream, to the recorded value.
     copy_result: Callable[[Any], Any]
-    copy_chunk: Callable[[Any, int], Tuple[Any, int]]  # with the number of the item; returns its size, too
+    copy_chunk: Callable[[Any], Any]
     copies_chunks: bool  # items are recorded as copies, without a hook
     reduces: bool  # there is a `reduce_fn`, which needs all items of a stream at its end
     fills_run_tree: bool
@@ -162,10 +162,10 @@ class Recipe:
         if hiding.outputs:
             self.copy_chunk = _nothing
         elif process_chunk is not None:
-            self.copy_chunk = lambda chunk, _: _processed_chunk(process_chunk, chunk)
+            self.copy_chunk = lambda chunk: _processed_chunk(process_chunk, chunk)
         else:
-            self.copy_chunk = _copied_chunk if self._reduce is None else _itself
-        self.copies_chunks = self.copy_chunk is _copied_chunk
+            self.copy_chunk = copy_item if self._reduce is None else _itself
+        self.copies_chunks = self.copy_chunk is copy_item
         self.reduces = self._reduce is not None
 
     def recorded_output(self, chunks: List[Any]) -> Any:
@@ -225,8 +225,6 @@ class Recipe:
                     root._id_text = None
                     return root  # type: ignore[return-value]  # as above
                 id_digits = digits_of(number)
-        if waiting:
-            take()  # of a call that could not be recorded
         run = None
         try:
             read = self._read_inputs or self._make_reader()
@@ -246,6 +244,7 @@ class Recipe:
             # to the limit can end the process.
             raise
         except Exception as error:  # noqa: BLE001  tracing never breaks the traced program
+            take()
             report("calls_not_recorded", f"a call of {self._name!r} could not be recorded", error=error)
             return None
         except BaseException as interrupt:
@@ -410,29 +409,19 @@ def _copier_of_results(process: Optional[Callable[[Any], Mapping[str, Any]]]) ->
     return copy_past_redact
 
 
-def _nothing(_: Any, number: int) -> Tuple[None, int]:  # noqa: ARG001  the signature of what copies items
-    return None, 0
+def _nothing(_: Any) -> None:
+    return None
 
 
-def _copied_chunk(chunk: Any, _: int) -> Tuple[Any, int]:
-    kind = type(chunk)
-    if kind is int or kind is bool or chunk is None:
-        return copy_value(chunk), 0
-    return copy_measured(chunk)
+def _itself(chunk: Any) -> Any:
+    return chunk
 
 
-def _itself(chunk: Any, number: int) -> Tuple[Any, int]:
-    # Items of a stream are of about the same size, so that looking at some of them is enough.
-    if number >= 8 and number % 8:
-        return chunk, 0
-    return chunk, size_of_object(chunk) * (8 if number >= 8 else 1)
-
-
-def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Tuple[Any, int]:
+def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
     try:
-        return copy_measured(call_without_tracing(process, chunk))
+        return copy_item(call_without_tracing(process, chunk))
     except Exception as error:  # noqa: BLE001  the hook may be there to hide the item, so drop the item
-        return drop_payload("chunk", f"process_chunk raised {type(error).__name__}", error), 0
+        return drop_payload("chunk", f"process_chunk raised {type(error).__name__}", error)
 
 
 def _checked_hook(on_end: Any) -> Callable[[RunTree], object]:

@@ -26,7 +26,7 @@ from clew.context._stepping.throwing import Exit, from_body, step_codes
 from clew.runs._tree.blocks import ScopeOptions, current_baggage, current_identity, current_options, report_foreign_exit
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.kept.copier import MAX_CHARS
-from clew.runs._tree.kept.sizes import note
+from clew.runs._tree.kept.sizes import SHORT_CHARS, note, size_of_object, take, waiting
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
@@ -47,8 +47,6 @@ MOST_BYTES = MAX_CHARS
 # The same for a `reduce_fn`, which gets the program's own objects.
 MOST_REDUCED_CHUNKS = 100_000
 MOST_REDUCED_BYTES = 1 << 26
-# Texts below this length are bounded by their number alone, so that `MOST_CHUNKS` of them fit.
-_SHORT_CHARS = MOST_BYTES // MOST_CHUNKS
 
 
 class StreamRun(Collectable):
@@ -67,6 +65,7 @@ class StreamRun(Collectable):
         "_is_unseen",
         "_is_unstarted",
         "_left_out",
+        "_most_chunks",
         "_options_at_call",
         "_recipe",
         "_run",
@@ -92,6 +91,7 @@ class StreamRun(Collectable):
         self._block_baggage = None
         self.chunks: List[Any] = []
         self._left_out = self._bytes = 0
+        self._most_chunks = MOST_REDUCED_CHUNKS if recipe.reduces else MOST_CHUNKS
 
     @classmethod
     def below(cls, root: Identity, recipe: Recipe) -> StreamRun:
@@ -282,7 +282,7 @@ class StreamRun(Collectable):
         taken = len(self.chunks)
         if not 0 < taken < MOST_CHUNKS or self._left_out or not self._recipe.copies_chunks:
             return MOST_CHUNKS, 0
-        return MOST_CHUNKS - taken, _SHORT_CHARS
+        return MOST_CHUNKS - taken, SHORT_CHARS
 
     def add(self, chunk: Any) -> None:
         """
@@ -294,19 +294,27 @@ class StreamRun(Collectable):
         chunks = self.chunks
         if not chunks and not run._is_of_other_process():
             run.add_event("new_token")
-        if self._left_out:
-            self._left_out += 1
-            return
-        reduces = self._recipe.reduces
-        if len(chunks) < (MOST_REDUCED_CHUNKS if reduces else MOST_CHUNKS):
-            copied, size = self._recipe.copy_chunk(chunk, len(chunks))
-            self._bytes += size
-            if self._bytes <= (MOST_REDUCED_BYTES if reduces else MOST_BYTES):
+        if len(chunks) < self._most_chunks:
+            recipe = self._recipe
+            copied = recipe.copy_chunk(chunk)
+            if not (waiting or recipe.reduces) or self._has_room(copied):
                 chunks.append(copied)
                 return
-            self._bytes -= size
-        self._first_left_out = len(chunks)
-        self._left_out = 1
+        if not self._left_out:
+            self._first_left_out = len(chunks)
+            self._most_chunks = 0  # no further item, be it small
+        self._left_out += 1
+
+    def _has_room(self, item: Any) -> bool:
+        size = take()
+        if not self._recipe.reduces:
+            self._bytes += size
+            return self._bytes <= MOST_BYTES
+        # The items of a stream are of about the same size, so that looking at some of them is enough.
+        number = len(self.chunks)
+        if number < 8 or not number % 8:
+            self._bytes += size_of_object(item) * (8 if number >= 8 else 1)
+        return self._bytes <= MOST_REDUCED_BYTES
 
     def end(self, error: BaseException, *, is_closed: bool) -> None:
         """

@@ -21,12 +21,13 @@ from clew._shared.incidents import report
 from clew._shared.locks import RUNS_WITHOUT_GIL
 from clew.runs._tree.kept.hiding import HIDDEN, hidden_places, hide_in_text, hiding
 from clew.runs._tree.kept.objects import fields_of
-from clew.runs._tree.kept.sizes import ITEM_BYTES, LARGE_BYTES, note, size_of_text, waiting
+from clew.runs._tree.kept.sizes import ITEM_BYTES, LARGE_BYTES, SHORT_CHARS, note, size_of_text, waiting
 from clew.runs._tree.kept.texts import bounded_repr, cut
 
 __all__ = (
     "call_without_tracing",
     "copy_for_run",
+    "copy_item",
     "copy_measured",
     "copy_value",
     "repeated",
@@ -101,7 +102,7 @@ def copy_value(value: object) -> Any:
 
 def copy_for_run(value: object) -> Any:
     """
-    Return a copy as `copy_value` does, and note its size for the run that takes it, if it is large.
+    Return a copy as `copy_value` does, and note its size for the run that takes it, if it is a large container.
 
     The copies that wait for the same run, such as the arguments of a call, have one bound together.
     """
@@ -110,16 +111,28 @@ def copy_for_run(value: object) -> Any:
         if _MIN_INT < value < MAX_INT:  # type: ignore[operator]  # kind is int
             return value
     elif kind is str:
-        length = len(value)  # type: ignore[arg-type]  # kind is str
-        if length < MAX_STRING_CHARS:
-            if length >= LARGE_BYTES:
-                note(size_of_text(value))  # type: ignore[arg-type]  # as above
+        if len(value) < MAX_STRING_CHARS:  # type: ignore[arg-type]  # kind is str
             return value
     elif value is None or kind is bool:
         return value
     copied, size = copy_measured(value, MAX_CHARS - waiting.get(get_ident(), 0) if waiting else MAX_CHARS)
-    if size >= LARGE_BYTES:
+    if size >= LARGE_BYTES and kind is not str:
         note(size)
+    return copied
+
+
+def copy_item(value: object) -> Any:
+    """
+    Return a copy of an item of a stream, and note its size, unless it is a short text or a number.
+    """
+    kind = type(value)
+    if kind is int:
+        if _MIN_INT < value < MAX_INT:  # type: ignore[operator]  # kind is int
+            return value
+    elif value is None or kind is bool or (kind is str and len(value) < SHORT_CHARS):  # type: ignore[arg-type]  # a str
+        return value
+    copied, size = copy_measured(value)
+    note(size)
     return copied
 
 

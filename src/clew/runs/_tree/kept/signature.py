@@ -11,10 +11,9 @@ import sys
 from inspect import Parameter, Signature
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from clew.runs._tree.kept.copier import MAX_INT, copy_for_run
+from clew.runs._tree.kept.copier import MAX_INT, MAX_STRING_CHARS, copy_for_run
 from clew.runs._tree.kept.hiding import HIDDEN, hiding
 from clew.runs._tree.kept.payloads import drop_payload, process_payload, redact_payload
-from clew.runs._tree.kept.sizes import LARGE_BYTES
 
 __all__ = ("has_secret_parameter", "input_reader", "unbound_inputs")
 
@@ -117,7 +116,7 @@ def _generated_reader(
         "hide": dict.fromkeys,
         "least": -MAX_INT,  # a name, not an expression: negating 4096 bits at each use would make a new number
         "most": MAX_INT,
-        "long": LARGE_BYTES,
+        "long": MAX_STRING_CHARS,
         "defaults": [p.default for p in parameters],
     }
 

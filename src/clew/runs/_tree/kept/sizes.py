@@ -1,8 +1,8 @@
 """
 About how many bytes the values of runs take, counted where they are copied.
 
-Only large values are counted, so that a call with small ones costs nothing more. A copy is made before the run that
-keeps it, so its size waits here, on its thread, until the run takes it.
+Only large containers are counted, so that a call with other values costs nothing more. A copy is made before the run
+that keeps it, so its size waits here, on its thread, until the run takes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ __all__ = (
     "waiting",
 )
 
-LARGE_BYTES = 16_384
+LARGE_BYTES = 4_096
+SHORT_CHARS = 400  # texts below this length are bounded by their number alone, in a stream
 ITEM_BYTES = 64  # of an item of a container, besides its text
 RUN_BYTES = 1_024  # of a run, besides its values
 
@@ -72,14 +73,14 @@ def size_of_text(text: str) -> int:
 
 def size_of_run(run: Any) -> int:
     """
-    Return about how many bytes the values of a run take, also its texts that were too small to be counted before.
+    Return about how many bytes the values of a run take, also its texts, which are not counted before.
     """
+    values = (*list(run._inputs.values()), getattr(run, "_result", None))  # a list: other threads may change the inputs
+    texts = sum([size_of_text(value) for value in values if type(value) is str])
     attributes = run._attributes
-    size: int = run._size if attributes is None else run._size + sum(list(attributes.sizes.values()))
-    for value in (*list(run._inputs.values()), getattr(run, "_result", None)):  # other threads may change the inputs
-        if type(value) is str and len(value) < LARGE_BYTES:
-            size += len(value)
-    return size
+    # The texts may be among those that were counted.
+    size: int = max(texts, run._size)
+    return size if attributes is None else size + sum(list(attributes.sizes.values()))
 
 
 def size_of_object(value: object, most_objects: int = 1_000) -> int:
