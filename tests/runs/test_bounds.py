@@ -184,7 +184,8 @@ def test_reduce_fn_gets_the_first_chunks_of_a_long_stream(
     monkeypatch.setattr("clew.runs._tree.stream_run.MOST_REDUCED_BYTES", 2_000_000)
     got: List[int] = []
     streamed(kind, item, 1_000, reduce_fn=lambda chunks: got.append(len(chunks)))
-    assert got == [500] if item == "x" else 15 <= got[0] <= 20
+    # It looks at some of the items, and takes the others to be alike.
+    assert got == [500] if item == "x" else 16 <= got[0] <= 32
     assert runs.roots[0].events[-1]["name"] == f"<cut: reduce_fn got {got[0]} of 1000 chunks>"
     streamed(kind, item, 10, reduce_fn=lambda chunks: got.append(len(chunks)))
     assert got[1] == 10

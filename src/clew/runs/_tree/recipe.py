@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import partial
+from itertools import count
 from types import FunctionType
 from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Tuple
 from weakref import WeakSet
@@ -27,7 +28,7 @@ from clew.runs._tree.kept.copier import call_without_tracing, copy_for_run, copy
 from clew.runs._tree.kept.hiding import hiding
 from clew.runs._tree.kept.payloads import copy_metadata, drop_payload, process_payload, redact_payload
 from clew.runs._tree.kept.signature import has_secret_parameter, input_reader, unbound_inputs
-from clew.runs._tree.kept.sizes import take
+from clew.runs._tree.kept.sizes import note, size_of_object, take
 from clew.runs._tree.options import (
     check_id,
     check_mapping,
@@ -414,7 +415,14 @@ def _nothing(_: Any) -> None:
 
 
 def _itself(chunk: Any) -> Any:
+    # The items of a stream are of about the same size, so that looking at some of them is enough.
+    if not next(_numbers) % _LOOKED_AT:
+        note(_LOOKED_AT * size_of_object(chunk))
     return chunk
+
+
+_numbers = count()
+_LOOKED_AT = 8
 
 
 def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:

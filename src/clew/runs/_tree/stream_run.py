@@ -26,7 +26,7 @@ from clew.context._stepping.throwing import Exit, from_body, step_codes
 from clew.runs._tree.blocks import ScopeOptions, current_baggage, current_identity, current_options, report_foreign_exit
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.kept.copier import MAX_CHARS
-from clew.runs._tree.kept.sizes import SHORT_CHARS, note, size_of_object, take, waiting
+from clew.runs._tree.kept.sizes import SHORT_CHARS, note, take, waiting
 
 if TYPE_CHECKING:
     from clew.propagation.baggage import Baggage
@@ -295,26 +295,18 @@ class StreamRun(Collectable):
         if not chunks and not run._is_of_other_process():
             run.add_event("new_token")
         if len(chunks) < self._most_chunks:
-            recipe = self._recipe
-            copied = recipe.copy_chunk(chunk)
-            if not (waiting or recipe.reduces) or self._has_room(copied):
-                chunks.append(copied)
+            chunks.append(self._recipe.copy_chunk(chunk))
+            if not waiting or self._has_room():
                 return
+            chunks.pop()
         if not self._left_out:
             self._first_left_out = len(chunks)
             self._most_chunks = 0  # no further item, be it small
         self._left_out += 1
 
-    def _has_room(self, item: Any) -> bool:
-        size = take()
-        if not self._recipe.reduces:
-            self._bytes += size
-            return self._bytes <= MOST_BYTES
-        # The items of a stream are of about the same size, so that looking at some of them is enough.
-        number = len(self.chunks)
-        if number < 8 or not number % 8:
-            self._bytes += size_of_object(item) * (8 if number >= 8 else 1)
-        return self._bytes <= MOST_REDUCED_BYTES
+    def _has_room(self) -> bool:
+        self._bytes += take()
+        return self._bytes <= (MOST_REDUCED_BYTES if self._recipe.reduces else MOST_BYTES) or len(self.chunks) == 1
 
     def end(self, error: BaseException, *, is_closed: bool) -> None:
         """
