@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ import pytest
 import trio
 
 import clew
+from clew.context._stepping import collecting
 from tests.context._loops import DEADLINE
 
 pytestmark = pytest.mark.skipif(
@@ -366,6 +368,34 @@ def test_block_of_a_coroutine_that_is_collected_is_not_counted(here: Context) ->
         here.run(run)
     assert runs.find(name="block").status == "cancelled"
     assert clew.stats() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_child_forked_during_a_collection_elsewhere_is_not_collecting() -> None:
+    is_in, may_end = threading.Event(), threading.Event()
+
+    class Slow:
+        def __del__(self) -> None:
+            is_in.set()
+            may_end.wait(DEADLINE)
+
+    def collect() -> None:
+        left_in_a_cycle(Slow)
+        gc.collect()
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    try:
+        assert is_in.wait(DEADLINE)
+        assert collecting._collector == [thread.ident]
+        child = os.fork()
+        if not child:
+            os._exit(collecting._collector != [0])
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        may_end.set()
+        thread.join(DEADLINE)
 
 
 # What the program closes itself is as without a decorator.

@@ -18,7 +18,7 @@ from typing import Callable
 
 import clew
 from tests.soak._plan import Here, Late, draw, value
-from tests.soak._sync_work import call, do
+from tests.soak._sync_work import Cycle, call, do
 
 SECONDS = 45
 MOST_RUNS = 1_000  # of a child that is killed
@@ -48,6 +48,9 @@ def fork(random: Random, here: Here) -> None:
     reading, writing = os.pipe()
 
     def in_child() -> None:
+        Cycle(None)
+        if not gc.collect():
+            return  # forked while another thread collects: in such a child CPython never collects
         ledger = here.ledger
         ledger.renew()
         ledger.failures.clear()

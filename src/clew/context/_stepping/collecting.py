@@ -7,6 +7,7 @@ The code that closes generators and coroutines decides what to do then.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from contextvars import copy_context
 from threading import get_ident
@@ -37,8 +38,17 @@ def is_collecting() -> bool:
     return _collector[0] == get_ident()
 
 
+def _forget_collection() -> None:
+    # In a child that is forked while another thread collects. CPython never collects there, and a new thread may get
+    # the other one's number.
+    if not is_collecting():
+        _collector[0] = 0
+
+
 if hasattr(gc, "callbacks"):  # PyPy has none; it finalises nothing by counting references
     gc.callbacks.append(_note_collection)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget_collection)
 
 
 class Collectable:
