@@ -20,7 +20,7 @@ from clew.exporters.memory import MemoryExporter
 from clew.runs._tree.hooks import is_enabled
 from clew.runs._tree.settings import MAX_QUEUED_BYTES, settings
 from tests.edges._threads import DEADLINE
-from tests.exporters._exporters import Keeping, counted, make_run
+from tests.exporters._exporters import Keeping, counted, exporting_to, make_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -305,3 +305,17 @@ def test_bound_of_the_queue_applies_at_once_and_can_be_taken_back() -> None:
     assert settings.max_queued_bytes == 2000
     clew.configure(max_queued_bytes=None)
     assert settings.max_queued_bytes == MAX_QUEUED_BYTES
+
+
+def test_memory_is_bounded_in_bytes() -> None:
+    exporter = MemoryExporter(max_bytes=500_000)
+    with exporting_to(exporter) as pipeline:
+        for number in range(50):
+            with clew.trace(str(number), inputs={"text": ["x" * 50_000]}):
+                pass
+        assert pipeline.flush(DEADLINE)
+    assert 8 <= len(exporter.runs) <= 10
+    assert exporter.runs[-1].name == "49"
+    for value in (0, -1):
+        with pytest.raises(ArgumentValueError, match="expected max_bytes to be positive"):
+            MemoryExporter(max_bytes=value)

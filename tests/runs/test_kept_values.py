@@ -587,3 +587,15 @@ def test_all_texts_of_a_payload_together_are_bounded() -> None:
         copied = json.dumps(copy_value(value))
         assert len(copied) < payload.MAX_CHARS + 2 * payload.MAX_STRING_CHARS
         assert copied.count("<cut: 200 items>") == 1
+
+
+def test_large_field_of_a_model_is_not_copied_as_a_whole() -> None:
+    pydantic = pytest.importorskip("pydantic", reason="needs Pydantic, which is compiled for some Pythons only")
+
+    class Model(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        name: str
+        items: Any
+
+    items = list(range(200_000))
+    assert copy_value(Model(name="a", items=items)) == {"name": "a", "items": "<cut: 200000 items>"}
+    assert copy_value(Model(name="a", items=items[:5])) == {"name": "a", "items": [0, 1, 2, 3, 4]}

@@ -7,9 +7,13 @@ To record the runs of one block of code, use `clew.record`.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Deque, Sequence, Tuple
 
 from clew.errors import ArgumentValueError
+from clew.runs._tree.attributes import MAX_OBJECTS
+from clew.runs._tree.kept.sizes import RUN_BYTES, size_of_object
+from clew.runs._tree.options import check_bound
 from clew.runs.finished import Run
 
 __all__ = ("MemoryExporter",)
@@ -17,13 +21,15 @@ __all__ = ("MemoryExporter",)
 
 class MemoryExporter:
     """
-    Keeps finished runs in memory: the newest `max_runs` of them.
+    Keeps finished runs in memory: the newest ones.
 
     Args:
         max_runs: how many runs to keep.
+        max_bytes: about how many bytes these may take.
 
     Raises:
-        ArgumentValueError: `max_runs` is not a positive number.
+        ArgumentTypeError: `max_bytes` is not a whole number.
+        ArgumentValueError: a bound is not positive.
 
     Example:
         >>> import clew
@@ -40,17 +46,18 @@ class MemoryExporter:
         True
     """
 
-    def __init__(self, *, max_runs: int = 10_000) -> None:
+    def __init__(self, *, max_runs: int = 10_000, max_bytes: int = 1 << 28) -> None:
         if not max_runs > 0:
             raise ArgumentValueError(f"expected a positive number of runs to keep, got {max_runs!r}; pass 1 or more")
-        self._runs: Deque[Run] = deque(maxlen=max_runs)
+        self._max_bytes = check_bound(max_bytes, "max_bytes")
+        self._runs: Deque[Tuple[Run, int]] = deque(maxlen=max_runs)
 
     @property
     def runs(self) -> Tuple[Run, ...]:
         """
         The kept runs, in the order in which they ended.
         """
-        return tuple(self._runs.copy())
+        return tuple(run for run, _ in self._runs.copy())
 
     def clear(self) -> None:
         """
@@ -62,7 +69,13 @@ class MemoryExporter:
         """
         Keep the runs.
         """
-        self._runs.extend(runs)
+        for run in runs:
+            parts = (run.inputs, run.outputs, run.metadata, run.events)
+            self._runs.append((run, RUN_BYTES + size_of_object(parts, MAX_OBJECTS)))
+        total = sum(size for _, size in self._runs)
+        with suppress(IndexError):  # `clear` was called meanwhile
+            while total > self._max_bytes and len(self._runs) > 1:
+                total -= self._runs.popleft()[1]
 
     def shutdown(self, timeout: float) -> None:
         """

@@ -58,6 +58,25 @@ def _dumped(dump: FunctionType, value: object) -> object:
     if code.co_flags & CO_VARKEYWORDS or "warnings" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
         # Pydantic warns of values that do not have the field's type; under `-W error` that would raise. Switch the
         # warning off here: `warnings.catch_warnings` works on the whole process.
-        with suppress(TypeError):  # a `model_dump` of another library, which does not know the option
+        large = _large_fields(value)
+        with suppress(TypeError):  # a `model_dump` of another library, which does not know the options
+            if large:
+                return {**dump(value, warnings=False, exclude=set(large)), **large}
             return dump(value, warnings=False)
     return dump(value)
+
+
+def _large_fields(value: object) -> Dict[str, str]:
+    """
+    Return a marker for each field that a model would copy as a whole although nearly all of the copy is cut.
+    """
+    try:
+        state = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    sizes = {name: len(item) for name, item in state.items() if type(item) in _CONTAINERS}
+    return {name: f"<cut: {size} items>" for name, size in sizes.items() if size > _MAX_ITEMS}
+
+
+_CONTAINERS = frozenset((dict, frozenset, list, set, tuple))
+_MAX_ITEMS = 100_000
