@@ -115,6 +115,13 @@ def soak(session):
     session.run("python", "-X", "faulthandler", "-m", "tests.soak", *session.posargs)
 
 
+@nox.session
+def sharing(session):
+    """Let threads share ten kinds of objects, on the Python that nox runs on: for five minutes, or as `-- 60` says."""
+    session.install(*group("test"), "-e", ".[all]")
+    session.run("python", "-m", "tests._sharing", *(session.posargs or ["300"]))
+
+
 @nox.session(python=MAIN)
 def javascript(session):
     """Run the tests that need Node.js, which is installed along with what npm has for them."""

@@ -100,15 +100,16 @@ def timing_report(group: str, results: Path, *, fast: bool) -> str:
 
 def run_round(group: str, number: int, values: int, results: Path) -> None:
     command = [sys.executable, "-m", "benchmarks._pyperf_script", group, f"--round={number}", "--quiet"]
-    command += ["--processes=1", f"--values={values}", "--min-time=0.03", f"--append={results}", *pinning()]
+    command += ["--processes=1", f"--values={values}", "--min-time=0.03", f"--append={results}", *pinning(group)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{done.stdout}\nround {number} of {group} failed")
 
 
-def pinning() -> List[str]:
-    # Not on macOS and Windows. The last CPU, as the first one often serves the interrupts.
-    if not hasattr(os, "sched_getaffinity"):
+def pinning(group: str) -> List[str]:
+    # Not on macOS and Windows, and not for threads that are to run at once. The last CPU, as the first one often serves
+    # the interrupts.
+    if group == "sharing" or not hasattr(os, "sched_getaffinity"):
         return []
     return [f"--affinity={max(os.sched_getaffinity(0))}"]
 

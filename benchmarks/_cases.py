@@ -18,6 +18,7 @@ __all__ = ("BATCH", "HOT_PATHS", "TIMED_GROUPS", "Case", "Section", "calls", "ec
 TIMED_GROUPS = {
     "executors": "benchmarks.executors",
     "threads": "benchmarks.threads",
+    "sharing": "benchmarks.sharing",
     "stepping": "benchmarks.stepping",
     "generators": "benchmarks.generators",
     "tasks": "benchmarks.tasks",
