@@ -142,12 +142,12 @@ class LiveRun(MutableRun, Identified):
         self._status = status
         if waiting:
             self._size += take()
-        if ancestors and self._is_of_other_process():
-            return True  # only this process's copy has ended; the process that opened the run reports its end
         if attributes is not None and attributes.on_end is not None:
             attributes.on_end(self)
         if _hooks.end_hooks and self._attributes is not NON_RECORDING:
-            if hasattr(self, "_by_hand"):
+            if ancestors and self._is_of_other_process():
+                pass  # only this process's copy has ended; the process that opened the run reports its end
+            elif hasattr(self, "_by_hand"):
                 self._report_end()
             else:
                 for hook in _hooks.end_hooks:
@@ -173,6 +173,8 @@ class LiveRun(MutableRun, Identified):
         """
 
         def call(run: LiveRun) -> None:
+            if run._is_of_other_process():
+                return
             try:
                 hook(run)
             except Exception as error:  # noqa: BLE001  a failing hook must not break the traced call
