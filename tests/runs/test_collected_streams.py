@@ -23,6 +23,7 @@ import pytest
 import trio
 
 import clew
+from clew._shared.locks import RUNS_WITHOUT_GIL
 from clew.context._stepping import collecting
 from tests.context._loops import DEADLINE
 
@@ -549,6 +550,11 @@ ASYNC_APART: Dict[str, Callable[[], Any]] = {
 }
 
 
+# Without a GIL, the collector finalises objects in the order of their addresses: it may close the body of a stream,
+# which another stream consumes, before the driver that would close it in a copy.
+IN_ANY_ORDER = {"tidies up"} if RUNS_WITHOUT_GIL else set()
+
+
 async def waits() -> None:
     await Forever()
 
@@ -558,7 +564,7 @@ def first_step(coroutine: Any) -> Any:
     return coroutine
 
 
-@pytest.mark.parametrize("name", [*ASYNC, *ASYNC_APART])
+@pytest.mark.parametrize("name", [name for name in (*ASYNC, *ASYNC_APART) if name not in IN_ANY_ORDER])
 def test_async_stream_that_is_collected_without_a_loop_sets_nothing_here(name: str, here: Context) -> None:
     def run() -> List[str]:
         user.set("ada")
@@ -570,7 +576,7 @@ def test_async_stream_that_is_collected_without_a_loop_sets_nothing_here(name: s
         assert here.run(run) == []
 
 
-@pytest.mark.parametrize("name", [*ASYNC, *ASYNC_APART])
+@pytest.mark.parametrize("name", [name for name in (*ASYNC, *ASYNC_APART) if name not in IN_ANY_ORDER])
 def test_async_stream_that_is_collected_without_a_loop_sets_nothing_elsewhere(name: str, here: Context) -> None:
     def elsewhere() -> List[str]:
         user.set("grace")

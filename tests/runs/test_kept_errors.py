@@ -23,6 +23,7 @@ from unittest.mock import MagicMock
 import pytest
 
 import clew
+from clew._shared.locks import RUNS_WITHOUT_GIL
 from clew.runs._tree import hooks
 from clew.runs._tree.kept import errors as failures
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS
@@ -405,7 +406,9 @@ def test_error_that_nobody_has_read_keeps_nothing_of_the_failure_alive() -> None
             fails()
         read = runs.roots[0]
     gc.collect()
-    assert [reference() for reference in gone] == [None] * 4
+    if RUNS_WITHOUT_GIL and sys.version_info < (3, 14):  # there, classes live forever once a thread was started
+        gone = gone[2:]
+    assert [reference() for reference in gone] == [None] * len(gone)
     assert str(read.error).rstrip().endswith("Failure: Local")
 
 
