@@ -4,6 +4,8 @@ The assertions about memory: what they pass, what they find, and what their mess
 
 from __future__ import annotations
 
+import threading
+import time
 import tracemalloc
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Callable, List
@@ -81,6 +83,14 @@ def test_assert_flat_finds_a_chain_that_grows_and_shows_its_lines() -> None:
     with pytest.raises(clew.errors.LifetimeError, match=r"(?s)chain of 500 .* one of 50, .*test_lifetimes\.py:"):
         assert_flat(lambda length: chain(length, refers_back=True), short=50, long=500)
     assert not tracemalloc.is_tracing()
+
+
+def test_assert_flat_waits_for_threads_that_are_ending() -> None:
+    def chain(length: int) -> None:
+        held = [bytes(1_000) for _ in range(length)]
+        threading.Thread(target=lambda kept: time.sleep(0.2), args=(held,)).start()
+
+    assert_flat(chain)
 
 
 def test_assert_flat_leaves_a_trace_of_the_program_running() -> None:
