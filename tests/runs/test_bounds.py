@@ -90,6 +90,76 @@ def test_tags_that_are_added_without_end_are_cut_with_a_marker_and_counted(runs:
     assert counted() == before + 50
 
 
+def nested_blocks(number: int, value: object) -> clew.Snapshot:
+    with clew.tracing_context(tags=[f"tag {number}"], metadata={f"key {number}": value, "same": number}):
+        return clew.capture()
+
+
+def nested_runs(number: int, value: object) -> clew.Snapshot:
+    with clew.trace("job", tags=[f"tag {number}"], metadata={f"key {number}": value, "same": number}):
+        return clew.capture()
+
+
+@clew.traceable
+def _nested_call() -> clew.Snapshot:
+    return clew.capture()
+
+
+def nested_calls(number: int, value: object) -> clew.Snapshot:
+    metadata = {f"key {number}": value, "same": number}
+    return _nested_call(langsmith_extra={"tags": [f"tag {number}"], "metadata": metadata})
+
+
+def nested_in_runs_by_hand(number: int, value: object) -> clew.Snapshot:
+    metadata = {f"key {number}": value, "same": number}
+    run = clew.RunTree("job", parent_run=clew.get_current_run_tree(), tags=[f"tag {number}"], metadata=metadata)
+    with clew.tracing_context(parent=run):
+        return clew.capture()
+
+
+NESTED = [nested_blocks, nested_runs, nested_calls, nested_in_runs_by_hand]
+
+
+@pytest.mark.parametrize("nest", NESTED)
+def test_inherited_tags_and_keys_have_a_bound(
+    runs: clew.Recording, nest: Callable[..., clew.Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew.runs._tree.inherited.MAX_TAGS", 20)
+    monkeypatch.setattr("clew.runs._tree.bounds.MAX_ITEMS", 30)
+    before, snapshot = counted(), clew.capture()
+    for number in range(100):
+        snapshot = snapshot.run(nest, number, "value")
+    last = snapshot.run(by_trace)
+    assert last.tags == [*(f"tag {number}" for number in range(20)), "<cut: more tags>"]
+    assert (len(last.metadata), last.metadata["same"]) == (31, 28)
+    assert last.metadata["clew.cut"] == "<cut: more than 30 keys>"
+    assert counted() > before
+
+
+@pytest.mark.parametrize("nest", NESTED)
+def test_inherited_metadata_has_a_bound_of_bytes(runs: clew.Recording, nest: Callable[..., clew.Snapshot]) -> None:
+    before, snapshot = counted(), clew.capture()
+    large = {str(number): "x" * 60_000 for number in range(MAX_CHARS // 60_000 // 3)}
+    for number in range(10):
+        snapshot = snapshot.run(nest, number % 5, large if number < 5 else "small")
+    inherited = snapshot.run(by_trace).metadata
+    assert sum(len(str(value)) for value in inherited.values()) <= MAX_CHARS
+    # Small values have taken the place of the large ones.
+    assert [inherited[f"key {number}"] for number in range(5)] == ["small"] * 5
+    assert inherited["clew.cut"] == f"<cut: more than {MAX_CHARS} bytes>"
+    assert counted() > before
+
+
+def test_metadata_of_blocks_takes_nothing_from_the_bound_of_the_next_run(runs: clew.Recording) -> None:
+    for _ in range(100):
+        with clew.tracing_context(metadata={"text": "x" * 60_000}):
+            pass
+    inputs = {"text": "x" * 60_000, "numbers": [1, 2]}
+    with clew.trace("run", inputs=inputs):
+        pass
+    assert runs.roots[0].inputs == inputs
+
+
 def test_metadata_that_is_added_without_end_is_cut_with_a_marker_and_counted(runs: clew.Recording) -> None:
     before = counted()
     with clew.trace("service") as run:

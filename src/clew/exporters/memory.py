@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Deque, Sequence, Tuple
 
 from clew.errors import ArgumentValueError
-from clew.runs._tree.attributes import MAX_OBJECTS
+from clew.runs._tree.bounds import MAX_OBJECTS
 from clew.runs._tree.kept.sizes import RUN_BYTES, size_of_object
 from clew.runs._tree.options import check_bound
 from clew.runs.finished import Run

@@ -22,7 +22,8 @@ from clew.runs._tree.blocks import (
     report_foreign_exit,
     skip_exited_runs,
 )
-from clew.runs._tree.identity import Identity, UnsampledRoot, make_inherited
+from clew.runs._tree.identity import Identity, UnsampledRoot
+from clew.runs._tree.inherited import make_inherited
 from clew.runs._tree.options import ignore_langsmith_options
 from clew.runs._tree.parents import Parent, resolve_parent
 from clew.runs.run import RunTree, non_recording_run

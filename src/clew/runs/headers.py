@@ -15,8 +15,9 @@ from clew.propagation.langsmith import DottedOrder, LangSmithBaggage
 from clew.propagation.traceparent import RANDOM, SAMPLED
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_baggage, current_identity
-from clew.runs._tree.identity import Identity, Inherited, InheritedFromHeaders, Remote, UnsampledRoot
+from clew.runs._tree.identity import Identity, Remote, UnsampledRoot
 from clew.runs._tree.ids import new_id_text, now_ns
+from clew.runs._tree.inherited import Inherited, InheritedFromHeaders
 
 __all__ = ("extract", "get_current_headers", "inject")
 

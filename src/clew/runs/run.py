@@ -20,16 +20,15 @@ from clew.runs._tree.forks import ancestors
 from clew.runs._tree.hooks import notify_start
 from clew.runs._tree.identity import (
     Identity,
-    Inherited,
     Remote,
     UnsampledRoot,
     links_to,
-    make_inherited,
     shorten_chain,
 )
 from clew.runs._tree.ids import new_id_text, now_ns
+from clew.runs._tree.inherited import Inherited, make_inherited
 from clew.runs._tree.kept.payloads import copy_inputs
-from clew.runs._tree.kept.sizes import take, waiting
+from clew.runs._tree.kept.sizes import LARGE_BYTES, take, totals, waiting
 from clew.runs._tree.live_run import LiveRun
 from clew.runs._tree.options import (
     check_id,
@@ -332,6 +331,7 @@ def open_run(
     start_time_ns = now_ns()
     if start_time_ns > _hooks.quiet_until_ns:
         _hooks.call_watchers(start_time_ns)
+    size = 0 if own is None else own.size_bytes
     if around.under is parent:
         if parent is None and around.linked:
             identity.linked = links_to(around.linked)
@@ -363,6 +363,9 @@ def open_run(
     run._error = run.end_time_ns = run._attributes = None
     run._status = "pending"
     run._size = take() if waiting else 0
+    if size >= LARGE_BYTES:
+        run._size += size
+        totals.taken += size
     if ancestors:
         run._generation = len(ancestors)
     identity.live = run

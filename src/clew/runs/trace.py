@@ -14,7 +14,8 @@ from clew.errors import ArgumentTypeError
 from clew.runs import run as _run
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.blocks import current_identity, current_options, leave_block, leave_call
-from clew.runs._tree.identity import Identity, UnsampledRoot, make_inherited
+from clew.runs._tree.identity import Identity, UnsampledRoot
+from clew.runs._tree.inherited import make_inherited
 from clew.runs._tree.kept.payloads import copy_inputs
 from clew.runs._tree.options import MAX_LABEL_CHARS, check_id, check_name, check_run_type, metadata_of_extra
 from clew.runs._tree.parents import Parent

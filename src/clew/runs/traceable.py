@@ -31,7 +31,8 @@ from clew.context._stepping.throwing import without_this_frame
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import blocks as _blocks, hooks as _hooks
 from clew.runs._tree.blocks import leave_call, report_foreign_exit
-from clew.runs._tree.identity import UnsampledRoot, make_inherited
+from clew.runs._tree.identity import UnsampledRoot
+from clew.runs._tree.inherited import make_inherited
 from clew.runs._tree.options import (
     check_run_type,
     metadata_of_extra,

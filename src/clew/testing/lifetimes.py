@@ -66,9 +66,9 @@ def assert_flat(
     """
     Check that a long chain of jobs, each started by the one before, holds no more memory than a short one.
 
-    The memory is that of all threads, counted by `tracemalloc` while the result of `chain` is alive. Threads that have
-    done their job and are still ending get a second for it. PyPy has no `tracemalloc`. On Python 3.8, `threading` itself
-    keeps about 100 bytes of each thread that is never joined.
+    The memory is that of all threads, counted by `tracemalloc` while the result of `chain` is alive. Threads that are
+    still ending get a second for it. On Python 3.8, `threading` itself keeps about 100 bytes of each thread that is
+    never joined. PyPy has no `tracemalloc`.
 
     Args:
         chain: makes a chain of so many jobs, and waits for all of them. It returns an object that keeps what the last

@@ -11,11 +11,12 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequ
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock, keep_first
+from clew.runs._tree.bounds import CUT_KEY, CUT_TAGS, MAX_OBJECTS, extend_bounded, merge_bounded
 from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Identity
-from clew.runs._tree.kept.copier import MAX_CHARS, MAX_ITEMS
+from clew.runs._tree.kept.copier import MAX_CHARS
 from clew.runs._tree.kept.errors import ErrorText, text_of
-from clew.runs._tree.kept.payloads import copy_inputs, copy_metadata, copy_outputs
+from clew.runs._tree.kept.payloads import copy_inputs, copy_metadata, copy_metadata_measured, copy_outputs
 from clew.runs._tree.kept.sizes import LARGE_BYTES, size_of_object, take, totals, waiting
 from clew.runs._tree.options import (
     MAX_TAGS,
@@ -29,11 +30,9 @@ from clew.runs._tree.options import (
 )
 from clew.runs._tree.views import Metadata, Tags
 
-__all__ = ("NON_RECORDING", "MutableRun", "RunAttributes", "Unset", "extend_bounded", "unset")
+__all__ = ("NON_RECORDING", "MutableRun", "RunAttributes", "Unset", "unset")
 
 _NOTHING: Mapping[str, Any] = {}
-_CUT = "clew.cut"  # the key that says that others were left out
-MAX_OBJECTS = 3 * MAX_ITEMS  # more than a copy has: its keys, its items, and their containers
 # One lock for the changes that a program makes, which are rare. Starting and ending a run take no lock.
 _guard = ForkSafeLock()
 
@@ -322,15 +321,14 @@ class MutableRun:
         Add one tag or several to this run. Children do not inherit them.
         """
         added = check_tags((tags,) if isinstance(tags, str) else tags)
-        self._change(lambda: extend_bounded(self._own_attributes().tags, added, MAX_TAGS, "<cut: more tags>"))
+        self._change(lambda: extend_bounded(self._own_attributes().tags, added, MAX_TAGS, CUT_TAGS))
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """
         Merge metadata over that of this run. Children do not inherit it.
         """
         if not self._is_non_recording:
-            added = copy_metadata(check_mapping(metadata, "metadata"))
-            size = size_of_object(added, MAX_OBJECTS)
+            added, size = copy_metadata_measured(check_mapping(metadata, "metadata"))
             self._change(lambda: self._merge("metadata", self._own_attributes().metadata, added, size))
 
     def add_inputs(self, inputs: Mapping[str, Any]) -> None:
@@ -441,9 +439,9 @@ class MutableRun:
         Merge values into a part of the run. Return True if some are left out; then a further key says so.
         """
         if not self._has_room(part, size, values):
-            values[_CUT] = f"<cut: more than {MAX_CHARS} bytes>"
+            values[CUT_KEY] = f"<cut: more than {MAX_CHARS} bytes>"
             return True
-        return _merge_bounded(values, added)
+        return merge_bounded(values, added)
 
     def _has_room(self, part: str, size: int, values: object) -> bool:
         """
@@ -479,32 +477,3 @@ class MutableRun:
             "runs_changed_after_end",
             f"the run {self.name!r} was changed after it had ended; change it earlier",
         )
-
-
-def extend_bounded(values: List[Any], added: Sequence[Any], most: int, marker: Any) -> bool:
-    """
-    Extend the tags or the events of a run. Return True if some are left out, as there are `most` of them.
-
-    Then a marker follows the last one.
-    """
-    room = most - len(values)
-    if room >= len(added):
-        values.extend(added)
-        return False
-    if room >= 0:
-        values.extend((*added[:room], marker))
-    return True
-
-
-def _merge_bounded(metadata: Dict[str, Any], added: Mapping[str, Any]) -> bool:
-    """
-    Merge values into a part of a run. Return True if some is left out, as there are `MAX_ITEMS` keys.
-
-    Then a further key says so.
-    """
-    for key, value in added.items():
-        if len(metadata) >= MAX_ITEMS and key not in metadata:
-            metadata[_CUT] = f"<cut: more than {MAX_ITEMS} keys>"
-            return True
-        metadata[key] = value
-    return False

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from clew._shared.incidents import report
 from clew.context._stepping.collecting import is_collecting
-from clew.runs._tree.identity import Identity, Inherited
+from clew.runs._tree.identity import Identity
+from clew.runs._tree.inherited import Inherited
 from clew.runs._tree.kept.copier import set_untraced_caller
 
 if TYPE_CHECKING:

@@ -7,115 +7,26 @@ The run tree keeps an identity in the context, so it is small and outlives its r
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, List, Optional, Tuple
 from uuid import UUID
 
 from clew._shared.locks import keep_first
 from clew.runs._tree import forks as _forks
 from clew.runs._tree.ids import digits_of, new_id_text, now_ns
-from clew.runs._tree.kept.payloads import copy_metadata
-from clew.runs._tree.options import check_mapping, check_project_name, check_tags
+from clew.runs._tree.inherited import Inherited, InheritedFromHeaders
 
 if TYPE_CHECKING:
-    from clew.propagation.baggage import Baggage
     from clew.propagation.carrier import Incoming
-    from clew.propagation.langsmith import LangSmithBaggage
 
 __all__ = (
     "Ancestor",
     "Identity",
-    "Inherited",
-    "InheritedFromHeaders",
     "NoRun",
     "Remote",
     "UnsampledRoot",
     "links_to",
-    "make_inherited",
     "shorten_chain",
 )
-
-
-class Inherited:
-    """
-    What the children of a run inherit: project, tags, metadata, and the trace of the received headers. Immutable.
-    """
-
-    __slots__ = ("metadata", "project_name", "tags", "upstream", "written")
-
-    metadata: Mapping[str, Any]
-    project_name: Optional[str]
-    tags: Tuple[str, ...]
-    upstream: Optional[Incoming]
-    # A cache: the program's baggage, and the same with these options added.
-    written: Optional[Tuple[Optional[Baggage], Baggage]]
-
-    def __init__(
-        self,
-        project_name: Optional[str],
-        tags: Tuple[str, ...],
-        metadata: Mapping[str, Any],
-        upstream: Optional[Incoming] = None,
-    ) -> None:
-        self.project_name = project_name
-        self.tags = tags
-        self.metadata = metadata
-        self.upstream = upstream
-        self.written = None
-
-    def overlaid(self, own: Inherited) -> Inherited:
-        """
-        Return what the children of a child inherit, if the child itself adds `own`.
-        """
-        return Inherited(
-            own.project_name or self.project_name,
-            (*self.tags, *(tag for tag in own.tags if tag not in self.tags)),
-            {**self.metadata, **own.metadata},
-            self.upstream,
-        )
-
-
-class InheritedFromHeaders(Inherited):
-    """
-    What the children of a run in another process inherit: read from the baggage in its headers when first needed.
-    """
-
-    __slots__ = ("_decoded",)
-
-    upstream: Incoming
-    _decoded: Optional[LangSmithBaggage]
-
-    def __init__(self, upstream: Incoming) -> None:
-        self.upstream = upstream  # pyright: ignore[reportIncompatibleVariableOverride]  # never None here
-        self.written = None
-        self._decoded = None
-
-    def _decode(self) -> LangSmithBaggage:
-        decoded = self._decoded
-        if decoded is None:
-            found = self.upstream.langsmith
-            self._decoded = decoded = (
-                found._replace(metadata=copy_metadata(found.metadata)) if found.metadata else found
-            )
-        return decoded
-
-    # Properties, not `__getattr__`: a class that has one is slower at all its attributes.
-    metadata = property(lambda self: self._decode().metadata)  # pyright: ignore[reportAssignmentType]  # read-only here
-    project_name = property(  # pyright: ignore[reportAssignmentType]  # as above
-        lambda self: self._decode().project_name
-    )
-    tags = property(lambda self: self._decode().tags)  # pyright: ignore[reportAssignmentType]  # as above
-
-
-def make_inherited(
-    tags: Optional[Sequence[str]], metadata: Optional[Mapping[str, Any]], project_name: Optional[str]
-) -> Optional[Inherited]:
-    """
-    Return what the children of a run with these options inherit; None if there are none.
-    """
-    copied = {} if metadata is None else copy_metadata(check_mapping(metadata, "metadata"))
-    if not tags and not copied and project_name is None:
-        return None
-    return Inherited(check_project_name(project_name), check_tags(tags or ()), copied)
 
 
 class Identity:
@@ -300,7 +211,11 @@ def shorten_chain(identity: Identity, parent: Identity) -> None:
 
             own = Inherited(None, (), {}) if inherited is None else inherited
             identity.inherited = Inherited(
-                own.project_name, own.tags, own.metadata, Incoming(parent.trace_hex(), None, is_random=True)
+                own.project_name,
+                own.tags,
+                own.metadata,
+                Incoming(parent.trace_hex(), None, is_random=True),
+                own.size_bytes,
             )
 
 

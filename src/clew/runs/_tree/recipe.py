@@ -22,8 +22,9 @@ from clew.runs import run as _run
 from clew.runs._tree import forks as _forks, hooks as _hooks
 from clew.runs._tree.blocks import current_identity, current_options
 from clew.runs._tree.forks import ancestors
-from clew.runs._tree.identity import Inherited, NoRun, UnsampledRoot, make_inherited
+from clew.runs._tree.identity import NoRun, UnsampledRoot
 from clew.runs._tree.ids import digits_of, draw_numbers, new_id_text, next_random_number, now_ns
+from clew.runs._tree.inherited import Inherited, make_inherited
 from clew.runs._tree.kept.copier import call_without_tracing, copy_for_run, copy_item
 from clew.runs._tree.kept.hiding import hiding
 from clew.runs._tree.kept.payloads import copy_metadata, drop_payload, process_payload, redact_payload

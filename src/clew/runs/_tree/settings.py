@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Optional, Union
 
 from clew._shared.incidents import report
 from clew.errors import ArgumentTypeError, ArgumentValueError
-from clew.runs._tree.identity import Inherited, UnsampledRoot
+from clew.runs._tree.identity import UnsampledRoot
 from clew.runs._tree.ids import digits_of, draw_numbers, next_random_number, number_of
+from clew.runs._tree.inherited import Inherited
 from clew.runs.sampling import Sampler, TraceRoot
 
 __all__ = (

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from functools import partial
 from types import TracebackType
-from typing import Any, Callable, Dict, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 from clew._shared.incidents import report
 from clew.runs._tree.kept.copier import (
     MAX_STRING_CHARS,
     call_without_tracing,
     copy_for_run,
+    copy_measured,
     copy_value,
     repeated,
     unreadable,
@@ -26,6 +27,7 @@ from clew.runs._tree.kept.texts import cut
 __all__ = (
     "copy_inputs",
     "copy_metadata",
+    "copy_metadata_measured",
     "copy_outputs",
     "drop_payload",
     "process_payload",
@@ -54,15 +56,24 @@ def copy_metadata(metadata: Mapping[str, Any]) -> Dict[str, Any]:
     """
     Return the recorded copy of metadata. It shows ``session_id``, by which LangSmith groups runs of a conversation.
     """
-    if hiding.metadata:
-        return {}
-    readable = _readable(metadata)
+    return copy_metadata_measured(metadata)[0]
+
+
+def copy_metadata_measured(metadata: Mapping[str, Any]) -> Tuple[Dict[str, Any], int]:
+    """
+    Return a copy as `copy_metadata` does, and about how many bytes it takes.
+
+    The size is not noted for the next run of the thread: metadata of a block may never come to a run.
+    """
+    readable = {} if hiding.metadata else _readable(metadata)
     if not readable:
-        return {}
-    copied = _copy_mapping(readable, "metadata")
+        return {}, 0
+    copied, size = copy_measured(readable)
+    if type(copied) is not dict:
+        copied = {"metadata": copied}
     if "session_id" in copied and isinstance(readable, dict):
         copied["session_id"] = copy_value(dict.get(readable, "session_id"))
-    return redact_payload(copied, "metadata")
+    return redact_payload(copied, "metadata"), size
 
 
 def _copy_mapping(payload: object, name: str) -> Dict[str, Any]:
