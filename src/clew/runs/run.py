@@ -28,7 +28,7 @@ from clew.runs._tree.identity import (
 from clew.runs._tree.ids import new_id_text, now_ns
 from clew.runs._tree.inherited import Inherited, make_inherited
 from clew.runs._tree.kept.payloads import copy_inputs
-from clew.runs._tree.kept.sizes import LARGE_BYTES, take, totals, waiting
+from clew.runs._tree.kept.sizes import LARGE_BYTES, note, take, waiting
 from clew.runs._tree.live_run import LiveRun
 from clew.runs._tree.options import (
     check_id,
@@ -331,7 +331,8 @@ def open_run(
     start_time_ns = now_ns()
     if start_time_ns > _hooks.quiet_until_ns:
         _hooks.call_watchers(start_time_ns)
-    size = 0 if own is None else own.size_bytes
+    if own is not None and own.size_bytes >= LARGE_BYTES:
+        note(own.size_bytes)
     if around.under is parent:
         if parent is None and around.linked:
             identity.linked = links_to(around.linked)
@@ -363,9 +364,6 @@ def open_run(
     run._error = run.end_time_ns = run._attributes = None
     run._status = "pending"
     run._size = take() if waiting else 0
-    if size >= LARGE_BYTES:
-        run._size += size
-        totals.taken += size
     if ancestors:
         run._generation = len(ancestors)
     identity.live = run
