@@ -331,8 +331,7 @@ def open_run(
     start_time_ns = now_ns()
     if start_time_ns > _hooks.quiet_until_ns:
         _hooks.call_watchers(start_time_ns)
-    if own is not None and own.size_bytes >= LARGE_BYTES:
-        note(own.size_bytes)
+    size = 0 if own is None and not waiting else _take_size(own)
     if around.under is parent:
         if parent is None and around.linked:
             identity.linked = links_to(around.linked)
@@ -363,11 +362,20 @@ def open_run(
     run._inputs = inputs
     run._error = run.end_time_ns = run._attributes = None
     run._status = "pending"
-    run._size = take() if waiting else 0
+    run._size = size
     if ancestors:
         run._generation = len(ancestors)
     identity.live = run
     return run
+
+
+def _take_size(own: Optional[Inherited]) -> int:
+    """
+    Return about how many bytes the copies for a new run and its own metadata take.
+    """
+    if own is not None and own.size_bytes >= LARGE_BYTES:
+        note(own.size_bytes)
+    return take()
 
 
 def _draft(
