@@ -18,6 +18,7 @@ import pytest
 
 import clew
 from clew.runs._tree.kept.copier import copy_value
+from clew.runs._tree.kept.errors import describe_error, text_of
 from clew.runs._tree.kept.texts import MAX_REPR_CHARS, bounded_repr, bounded_str
 
 
@@ -229,6 +230,32 @@ def test_long_text_inside_of_a_value_is_not_copied_as_a_whole(value: Any) -> Non
         assert tracemalloc.get_traced_memory()[1] < 200_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: "x" * size,
+        lambda size: Text("x" * size),
+        lambda size: MappingProxyType(dict.fromkeys(range(size // 50))),
+        lambda size: KeyError("x" * size),
+    ],
+    ids=["text", "text of a subclass", "view of a dict", "error"],
+)
+@pytest.mark.skipif(sys.implementation.name == "pypy", reason="needs tracemalloc, which PyPy has not")
+def test_long_message_of_an_error_is_not_formatted_as_a_whole(make: Any) -> None:
+    import tracemalloc
+
+    errors = [ValueError(make(100)), ValueError(make(50_000_000))]
+    text_of(describe_error(errors[0], None))  # imports what it needs
+    tracemalloc.start()
+    try:
+        found = text_of(describe_error(errors[1], None))
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert "<cut: " in found[-50:]
 
 
 def test_value_that_contains_itself_has_a_text() -> None:

@@ -185,6 +185,7 @@ def test_large_containers_are_cut_over_all_levels() -> None:
         lambda numbers: UserDict(dict.fromkeys(numbers)).keys(),
         lambda numbers: UserList(numbers),
         lambda numbers: UserString("1234567890" * len(numbers)),
+        lambda numbers: Text("1234567890" * len(numbers)),
     ],
 )
 def test_large_containers_of_the_standard_library_are_not_gone_through_to_their_end(make: Any) -> None:

@@ -88,7 +88,7 @@ class LiveRun(MutableRun, Identified):
                 self.add_event(each)
             return
         if isinstance(event, str):
-            name = cut(str.__str__(event), MAX_LABEL_CHARS)
+            name = cut(event, MAX_LABEL_CHARS)
             # Short ones are bounded by their number.
             named, size = {"name": name}, len(name) if len(name) > _SHORT_CHARS else 0
         else:

@@ -64,8 +64,8 @@ def check_project_name(project_name: object) -> Optional[str]:
 
 def _plain_string(text: object, what: str, remedy: str) -> str:
     if isinstance(text, str):
-        # `str.__str__`: for an enum this is the value, while `str()` may give another text.
-        return cut(str.__str__(text), MAX_LABEL_CHARS)
+        # Not `str(text)`, which for an enum may be another text than its value.
+        return cut(text, MAX_LABEL_CHARS)
     shown = bounded_repr(text)
     raise ArgumentTypeError(
         f"expected the {what} as a string, got {shown}; pass {remedy.format(bounded_str(text, MAX_LABEL_CHARS))}"

@@ -170,11 +170,11 @@ class _Copier:
         if given is None or kind is bool:
             return given
         if issubclass(kind, str):
-            text = str.__str__(given)
-            if len(text) >= LARGE_BYTES:
-                return self._copy_long(text)
-            self.chars_left -= len(text)
-            return text
+            length = str.__len__(given)
+            if length >= LARGE_BYTES:
+                return self._copy_long(given)
+            self.chars_left -= length
+            return str.__str__(given)
         if issubclass(kind, int):
             number = int.__int__(given)
             return number if _MIN_INT < number < MAX_INT else f"<int of {number.bit_length()} bits>"
@@ -263,10 +263,9 @@ class _Copier:
         return text
 
     def _copy_long(self, text: str) -> str:
-        if len(text) > MAX_STRING_CHARS:
+        if str.__len__(text) > MAX_STRING_CHARS:
             self.is_cut = True
-            text = cut(text, MAX_STRING_CHARS)
-        return self._counted(text)
+        return self._counted(cut(text, MAX_STRING_CHARS))
 
 
 def _first_items(kind: Any, value: Any, most: int) -> List[Any]:

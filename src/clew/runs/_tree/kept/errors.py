@@ -256,10 +256,10 @@ def _bounded_note(note: object) -> object:
 
 
 def _message_of(error: BaseException) -> str:
-    # A message that is a string exists already: it is cut with the whole text.
+    # A message that is a string exists already. If it is not far too long, it is cut with the whole text.
     if type(error).__str__ is BaseException.__str__:
         args = BaseException.args.__get__(error)  # type: ignore[attr-defined]  # whatever the class has under that name
-        if len(args) == 1 and type(args[0]) is str:
+        if len(args) == 1 and type(args[0]) is str and len(args[0]) < 4 * MAX_STRING_CHARS:
             return args[0]
     return bounded_str(error, MAX_STRING_CHARS // 2)  # half: there must be room for the frames
 

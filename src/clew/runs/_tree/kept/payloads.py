@@ -135,7 +135,7 @@ def redact_error(text: str) -> str:
     if hiding.redact is None:
         return text
     try:
-        return cut(str.__str__(_redacted(text, "error")), MAX_STRING_CHARS)
+        return cut(_redacted(text, "error"), MAX_STRING_CHARS)
     except Exception as error:  # noqa: BLE001  fail closed
         reason = f"redact raised {type(error).__name__}"
         drop_payload("error", reason, error)

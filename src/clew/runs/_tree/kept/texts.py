@@ -8,6 +8,7 @@ and its result is truncated.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any, List, Set
 
 from clew.runs._tree.kept.shapes import Raw, shape_of
@@ -20,11 +21,13 @@ _MAX_LEVELS = 16
 
 def cut(text: str, limit: int) -> str:
     """
-    Return the text, truncated after `limit` characters, with a marker that gives its full length.
+    Return the text as a plain `str`, truncated after `limit` characters, with a marker that gives its full length.
     """
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}... <cut: {len(text)} characters>"
+    # By the methods of `str`: a subclass may override them. A long text of a subclass is not copied as a whole.
+    length = str.__len__(text)
+    if length <= limit:
+        return str.__str__(text)
+    return f"{str.__getitem__(text, slice(limit))}... <cut: {length} characters>"
 
 
 def bounded_repr(value: object, limit: int = MAX_REPR_CHARS) -> str:
@@ -32,7 +35,7 @@ def bounded_repr(value: object, limit: int = MAX_REPR_CHARS) -> str:
     Return the `repr` of a value, truncated after `limit` characters. Of a container, only its beginning is read.
     """
     if shape_of(type(value)) is None:
-        return cut(str.__str__(repr(value)), limit)
+        return cut(repr(value), limit)
     writer = _Writer(limit)
     try:
         writer.write(value)
@@ -47,16 +50,16 @@ def bounded_str(value: Any, limit: int) -> str:
     """
     kind = type(value)
     if issubclass(kind, str):
-        return cut(str.__str__(value), limit)  # its type is a kind of str
+        return cut(value, limit)  # its type is a kind of str
     make = type.__getattribute__(kind, "__str__")
-    if make is object.__str__ or issubclass(kind, (bytes, bytearray)):
+    if make is object.__str__ or issubclass(kind, (bytes, bytearray, MappingProxyType)):
         return bounded_repr(value, limit)
     if make is BaseException.__str__ or make is KeyError.__str__:
         args = BaseException.args.__get__(value)  # type: ignore[attr-defined]  # whatever the class has under that name
         if len(args) != 1:
             return bounded_repr(args, limit) if args else ""
         return (bounded_repr if make is KeyError.__str__ else bounded_str)(args[0], limit)
-    return cut(str.__str__(str(value)), limit)
+    return cut(str(value), limit)
 
 
 class _FullError(Exception):
