@@ -273,7 +273,7 @@ def test_end_hook_hears_of_an_error(runs: clew.Recording) -> None:
     ("extra", "error", "said"),
     [
         ({"run_id": "no"}, ArgumentValueError, "expected the id of a run as a UUID or its text, got 'no'"),
-        ({"on_end": 5}, ArgumentTypeError, "expected on_end in langsmith_extra= as a function, got 5"),
+        ({"on_end": 5}, ArgumentTypeError, "expected on_end in langsmith_extra= as a plain function, got 5"),
         ({"config": 5}, ArgumentTypeError, "expected the config in langsmith_extra= as a dict, got 5"),
         ({"parent": 5}, ArgumentTypeError, "expected parent= as a RunTree, headers, a dotted order or False, got int"),
         ({"name": 5}, ArgumentTypeError, "expected the name of a run as a string, got 5"),

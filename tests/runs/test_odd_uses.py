@@ -283,6 +283,21 @@ def test_item_that_refuses_to_be_looked_at_comes_through() -> None:
     assert runs.roots[0].status == "success"
 
 
+async def later(value: Any) -> Any:
+    return value
+
+
+def in_parts(value: Any) -> Iterator[Any]:
+    yield value
+
+
+@pytest.mark.parametrize("hook", [5, "name", later, in_parts, functools.partial(later)], ids=str)
+@pytest.mark.parametrize("option", ["process_inputs", "process_outputs", "process_chunk", "reduce_fn"])
+def test_hook_that_cannot_be_called_for_its_value_is_refused(option: str, hook: Any) -> None:
+    with pytest.raises(clew.errors.ArgumentTypeError, match=f"expected {option} as a plain function, got "):
+        clew.traceable(**{option: hook})(number)
+
+
 def test_class_is_refused_with_the_remedy() -> None:
     for decorate in (clew.traceable, clew.traceable(name="shop")):
         with pytest.raises(clew.errors.ArgumentTypeError, match=r"would no longer be a class; decorate its methods"):
@@ -336,6 +351,11 @@ def test_trace_is_no_decorator_and_says_so() -> None:
         clew.trace("fetch")(fn)
     with pytest.raises(clew.errors.ArgumentTypeError, match=r"decorate it: @clew\.traceable$"):
         clew.trace(fn)  # type: ignore[arg-type]
+
+
+def test_tracing_context_is_no_decorator_and_says_so() -> None:
+    with pytest.raises(clew.errors.ArgumentTypeError, match=r"write the block inside the function$"):
+        clew.tracing_context(tags=["batch"])(number)
 
 
 def test_name_given_as_run_type_is_reported(caplog: pytest.LogCaptureFixture) -> None:

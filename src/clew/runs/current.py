@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Callable, List, Literal, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Callable, List, Literal, Mapping, NoReturn, Optional, Sequence, Tuple, Type, Union
 
 from clew._shared.one_use import EnteredOnce
 from clew.context._stepping.seams import Tracer, tracers
+from clew.errors import ArgumentTypeError
 from clew.runs._tree.blocks import (
     ScopeOptions,
     current_baggage,
@@ -175,6 +176,15 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
         self._options = ScopeOptions(identity, own, linked, is_enabled=is_enabled, is_sampled=is_sampled)
         self._options.before = before
         self._set(current_options, self._options)
+
+    def __call__(self, fn: object) -> NoReturn:
+        """
+        Refuse to be a decorator.
+        """
+        raise ArgumentTypeError(
+            f"expected tracing_context(...) as a with block, found it called with {fn!r}; "
+            f"write the block inside the function"
+        )
 
     def _set(self, variable: ContextVar[Any], value: object) -> None:
         self._tokens.append((variable, variable.set(value)))

@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Sized, Tuple
 from uuid import UUID
 
 from clew._shared.incidents import report
+from clew.context._stepping.kinds import kind_of
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, copy_value
 from clew.runs._tree.kept.errors import text_of
@@ -22,6 +23,7 @@ from clew.runs._tree.kept.texts import bounded_repr, bounded_str, cut
 
 __all__ = (
     "check_bound",
+    "check_hook",
     "check_id",
     "check_mapping",
     "check_name",
@@ -236,6 +238,18 @@ def check_tags(tags: Any) -> Tuple[str, ...]:
     if len(checked) > MAX_TAGS:
         checked[-1] = f"<cut: {len(tags)} tags>" if isinstance(tags, Sized) else "<cut: more tags>"
     return tuple(checked)
+
+
+def check_hook(hook: Any, what: str) -> Any:
+    """
+    Return a function that the program passes, None for None, or raise; `what` is its name in the error.
+    """
+    if hook is not None and (not callable(hook) or kind_of(hook) != "function"):
+        raise ArgumentTypeError(
+            f"expected {what} as a plain function, got {bounded_repr(hook)}; "
+            f"pass one that is not async and does not yield"
+        )
+    return hook
 
 
 def check_mapping(mapping: Any, what: str) -> Mapping[str, Any]:

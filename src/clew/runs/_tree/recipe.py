@@ -17,7 +17,6 @@ from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
 from clew.context._stepping.function_likes import FunctionLike
 from clew.context._stepping.kinds import Signature
-from clew.errors import ArgumentTypeError
 from clew.runs import run as _run
 from clew.runs._tree import forks as _forks, hooks as _hooks
 from clew.runs._tree.blocks import current_identity, current_options
@@ -31,6 +30,7 @@ from clew.runs._tree.kept.payloads import copy_metadata, drop_payload, process_p
 from clew.runs._tree.kept.signature import has_secret_parameter, input_reader, unbound_inputs
 from clew.runs._tree.kept.sizes import note, size_of_object, take
 from clew.runs._tree.options import (
+    check_hook,
     check_id,
     check_mapping,
     check_name,
@@ -142,10 +142,10 @@ class Recipe:
         Set the metadata of the runs, and the hooks that the recorded values go through.
         """
         self._metadata = None if metadata is None else dict(metadata)
-        self._process_inputs = process_inputs
-        self._process_outputs = process_outputs
-        self._process_chunk = process_chunk
-        self._reduce = reduce_fn
+        self._process_inputs = check_hook(process_inputs, "process_inputs")
+        self._process_outputs = check_hook(process_outputs, "process_outputs")
+        self._process_chunk = check_hook(process_chunk, "process_chunk")
+        self._reduce = check_hook(reduce_fn, "reduce_fn")
         self._keep_renewed()
 
     def _keep_renewed(self) -> None:
@@ -373,7 +373,7 @@ class Recipe:
             recipe._name = check_name(name)
         recipe._own, recipe._function_recipe = own, self
         recipe._id_text = None if run_id is None else check_id(run_id)
-        recipe._on_end = None if on_end is None else _checked_hook(on_end)
+        recipe._on_end = check_hook(on_end, "on_end in langsmith_extra=")
         if parent is None:
             return nullcontext(), recipe
         return block_under(parent), recipe
@@ -431,13 +431,6 @@ def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
         return copy_item(call_without_tracing(process, chunk))
     except Exception as error:  # noqa: BLE001  the hook may be there to hide the item, so drop the item
         return drop_payload("chunk", f"process_chunk raised {type(error).__name__}", error)
-
-
-def _checked_hook(on_end: Any) -> Callable[[RunTree], object]:
-    if not callable(on_end):
-        raise ArgumentTypeError(f"expected on_end in langsmith_extra= as a function, got {on_end!r}; pass the function")
-    hook: Callable[[RunTree], object] = on_end
-    return hook
 
 
 def _fills(fn: Any) -> bool:
