@@ -161,7 +161,8 @@ def test_thread_that_cannot_start_keeps_nothing_and_can_start_later(
     assert found == ["grace"]
 
 
-def test_thread_whose_start_is_interrupted_runs_all_the_same() -> None:
+@pytest.mark.parametrize("method", ["_bootstrap", "_bootstrap_inner"])  # where the new thread is at the interrupt
+def test_thread_whose_start_is_interrupted_runs_all_the_same(method: str) -> None:
     class InterruptionError(BaseException):
         pass
 
@@ -170,8 +171,8 @@ def test_thread_whose_start_is_interrupted_runs_all_the_same() -> None:
         raise InterruptionError
 
     def start() -> None:
-        begin = thread._bootstrap_inner
-        thread._bootstrap_inner = lambda: (has_begun.set(), is_undone.wait(DEADLINE), begin())
+        begin = getattr(thread, method)
+        setattr(thread, method, lambda: (has_begun.set(), is_undone.wait(DEADLINE), begin()))
         thread._started.wait = interrupt
         Thread.start(thread)
 

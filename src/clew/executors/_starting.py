@@ -9,12 +9,14 @@ Guarantees:
 
 Assumes:
     - `Thread._bootstrap_inner` is the method that a new thread calls first, and it calls `run`.
+    - `threading._limbo` has each thread from the first lines of its `start` until it calls `run`.
     - 3.14+: `Thread._context` is the context that the stdlib runs the thread in.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from contextvars import Context
 from functools import partial
 from threading import Thread
@@ -61,15 +63,15 @@ def start_in_context(thread: Any, start: Callable[[], None], given: Optional[Uni
     # Replaced on the instance, for this one start. `run` stays until the thread runs: the program may still read it.
     thread._bootstrap_inner = partial(_bootstrap_inner, thread, thread._bootstrap_inner, run_in_context)
     # 3.14+: where threads inherit a context, the stdlib would capture a second copy and keep it with the thread.
-    if sys.version_info >= (3, 14):
+    has_context = sys.version_info >= (3, 14)
+    if has_context:
         thread._context = Context()
     try:
         start()
     except BaseException:
         # Undo this if the thread has not started: the next `start` captures anew. If a signal handler has raised after
-        # the start, the thread runs and has removed the method itself.
-        is_running = vars(thread).pop("_bootstrap_inner", None) is None
-        if sys.version_info >= (3, 14) and not is_running:
+        # the start, the thread is on its way, in `_limbo`, or has removed the method itself.
+        if thread not in threading._limbo and vars(thread).pop("_bootstrap_inner", None) and has_context:
             thread._context = None
         raise
 
