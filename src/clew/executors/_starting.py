@@ -71,7 +71,8 @@ def start_in_context(thread: Any, start: Callable[[], None], given: Optional[Uni
     except BaseException:
         # Undo this if the thread has not started: the next `start` captures anew. If a signal handler has raised after
         # the start, the thread is on its way, in `_limbo`, or has removed the method itself.
-        if thread not in threading._limbo and vars(thread).pop("_bootstrap_inner", None) and has_context:
+        limbo: Any = threading._limbo  # type: ignore[attr-defined]  # it is private
+        if thread not in limbo and vars(thread).pop("_bootstrap_inner", None) and has_context:
             thread._context = None
         raise
 
