@@ -68,8 +68,9 @@ def section(
 
 def repeated(function: Callable[[int], object]) -> Callable[[int], None]:
     def work(count: int) -> None:
+        call = function  # threads that use one variable of a closure wait for each other
         for _ in range(count):
-            function(1)
+            call(1)
 
     return work
 

@@ -6,12 +6,13 @@ How a run becomes current is in `clew.runs._tree.blocks`; what people read of it
 
 from __future__ import annotations
 
+from _thread import RLock
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 from uuid import UUID
 
-from clew._shared.locks import delete_once
+from clew._shared.locks import RUNS_WITHOUT_GIL, delete_once
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import forks as _forks, hooks as _hooks
 from clew.runs._tree.attributes import NON_RECORDING
@@ -305,7 +306,7 @@ def _checked_parent(parent_run: Any) -> RunTree:
 _new = object.__new__
 
 
-def open_run(
+def open_run(  # noqa: C901  written out, as every run runs it
     parent: Optional[Identity],
     around: ScopeOptions,
     name: str,
@@ -365,6 +366,8 @@ def open_run(
     run._size = size
     if ancestors:
         run._generation = len(ancestors)
+    if RUNS_WITHOUT_GIL:
+        run._ender = RLock()
     identity.live = run
     return run
 

@@ -6,9 +6,12 @@ Streams are driven in `clew.runs._tree.streams`; values are copied in `clew.runs
 
 from __future__ import annotations
 
+import builtins
+import sys
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from types import AsyncGeneratorType, GeneratorType, MethodType
+from inspect import CO_NESTED, CO_OPTIMIZED
+from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType
 from typing import (
     Any,
     Callable,
@@ -208,148 +211,188 @@ def _traced(fn: Any, recipe: Recipe) -> Any:
     kind = kind_of(fn)
     if "generator" in kind:
         return TracedGeneratorFunction(fn, kind, recipe)
-    return (_traced_coroutine_function if kind == "coroutine" else _traced_function)(fn, recipe)
+    code = (_async_wrapper if kind == "coroutine" else _wrapper).__code__
+    flags = code.co_flags & ~CO_NESTED if _is_made_once() else code.co_flags
+    # A code object of its own: the interpreter remembers in it where the globals are.
+    return dress(_copied(code.replace(co_flags=flags), fn, recipe), fn)
+
+
+def _is_made_once() -> bool:
+    """
+    Return whether the code that calls `traceable` runs once: it is the body of a module or of a class.
+
+    The function that it makes is then no nested one. 3.13 without a GIL does not count the references to such a
+    function, for which threads would wait, and never frees it.
+    """
+    frame = sys._getframe(1)
+    while frame.f_globals is globals() and frame.f_back is not None:
+        frame = frame.f_back
+    return not frame.f_code.co_flags & CO_OPTIMIZED
+
+
+def _copied(code: CodeType, fn: Callable[..., Any], recipe: Recipe) -> Any:
+    """
+    Return a copy of one of the two wrappers, which has this code, for one function.
+    """
+    names = {
+        **_globals,
+        "fn": fn,
+        "recipe": recipe,
+        "start": recipe.start,
+        "is_enabled": recipe.is_enabled,
+        "reduces": recipe.reduces,
+        "unfilled": None if recipe.fills_run_tree else fn,
+    }
+    return FunctionType(code, names)
 
 
 # The two wrappers differ in their `await`. Both are written out, because a shared function would cost each recorded
 # call some three per cent. The `try` begins before the run becomes current: an interrupt can arrive anywhere.
 # cloudpickle sends a traced function by value with its closure and the globals that it names. A ContextVar and its
 # methods cannot be pickled, so they are reached through the module `blocks`, which is pickled by name.
-# A call without keywords unpacks no empty dict. `unfilled` is the function, if it needs no `run_tree`. A call reads it
-# once: without a GIL, threads that use one variable of a closure wait for each other.
+# A call without keywords unpacks no empty dict.
+# Each traced function is a copy of one of the two, with globals of its own in which the six names below have values. A
+# closure would be slower: a call copies all its cells, and without a GIL, threads wait for each other at each of them.
+
+fn: Any = None  # the undecorated function
+recipe: Any = None  # its `Recipe`, three of whose attributes follow
+start: Any = None
+is_enabled: Any = None
+reduces: Any = None
+unfilled: Any = None  # the function, if it needs no `run_tree`
 
 
-def _traced_coroutine_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901, PLR0915  written out, see above
-    start = recipe.start
-    is_enabled, reduces = recipe.is_enabled, recipe.reduces
-    unfilled = None if recipe.fills_run_tree else fn
-
-    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
-        if kwargs and recipe.has_call_options(kwargs):
-            context, recipe_of_call = recipe.take_call_options(kwargs)
-            with context:
-                try:
-                    return await _traced_coroutine_function(fn, recipe_of_call)(*args, **kwargs)
-                except BaseException as error:  # noqa: BLE001  every exception propagates
-                    # This frame, and that of the function for `recipe_of_call`.
-                    raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
-        if not (_hooks.start_hooks and is_enabled):
-            if (call := unfilled) is None:
-                args, kwargs = recipe.filled(args, kwargs, None)
-                call = fn
-            return await call(*args, **kwargs)
-        run = start(args, kwargs)
+async def _async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
+    if kwargs and recipe.has_call_options(kwargs):
+        context, recipe_of_call = recipe.take_call_options(kwargs)
+        with context:
+            try:
+                return await _copied(_async_wrapper.__code__, fn, recipe_of_call)(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001  every exception propagates
+                # This frame, and that of the function for `recipe_of_call`.
+                raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
+    if not (_hooks.start_hooks and is_enabled):
         if (call := unfilled) is None:
-            args, kwargs = recipe.filled(args, kwargs, run)
+            args, kwargs = recipe.filled(args, kwargs, None)
             call = fn
-        if run is None:
-            return in_place(await call(*args, **kwargs), recipe)
-        token = None
-        if type(run) is UnsampledRoot:  # type: ignore[comparison-overlap]  # see `Recipe.start`
-            try:
-                token = _blocks.set_current(run)
-                result = await (call(*args, **kwargs) if kwargs else call(*args))
-            except BaseException:
-                leave_call(run, token)
-                raise
-            try:
-                _blocks.reset_current(token)
-            except ValueError:
-                report_foreign_exit()
-            kind = type(result)
-            if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
-                stream = streamed(result, recipe, run)
-                return result if stream is None else stream
-            return result
+        return await call(*args, **kwargs)
+    run: Any = start(args, kwargs)
+    if (call := unfilled) is None:
+        args, kwargs = recipe.filled(args, kwargs, run)
+        call = fn
+    if run is None:
+        return in_place(await call(*args, **kwargs), recipe)
+    token = None
+    if type(run) is UnsampledRoot:
         try:
-            token = _blocks.set_current(run._identity)
+            token = _blocks.set_current(run)
             result = await (call(*args, **kwargs) if kwargs else call(*args))
-            try:
-                _blocks.reset_current(token)
-            except ValueError:
-                report_foreign_exit()
-            kind = type(result)  # compared by identity: a type may not be hashable
-            if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
-                stream = streamed(result, recipe, run)
-                if stream is not None:
-                    return stream
-            if run._status == "pending":  # else the function has ended the run itself
-                run._result = recipe.copy_result(result)
-                run._close("success")
-            return result
-        except BaseException as error:
-            leave_call(run._identity, token)
-            # The recorded traceback begins below this frame.
-            run._fail(error, error.__traceback__ and error.__traceback__.tb_next)
+        except BaseException:
+            leave_call(run, token)
             raise
-
-    return dress(async_wrapper, fn)
-
-
-def _traced_function(fn: Callable[..., Any], recipe: Recipe) -> Any:  # noqa: C901, PLR0915  written out, see above
-    start = recipe.start
-    is_enabled, reduces = recipe.is_enabled, recipe.reduces
-    unfilled = None if recipe.fills_run_tree else fn
-
-    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
-        if kwargs and recipe.has_call_options(kwargs):
-            context, recipe_of_call = recipe.take_call_options(kwargs)
-            with context:
-                try:
-                    return _traced_function(fn, recipe_of_call)(*args, **kwargs)
-                except BaseException as error:  # noqa: BLE001  every exception propagates
-                    # This frame, and that of the function for `recipe_of_call`.
-                    raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
-        if not (_hooks.start_hooks and is_enabled):
-            if (call := unfilled) is None:
-                args, kwargs = recipe.filled(args, kwargs, None)
-                call = fn
-            return call(*args, **kwargs)
-        run = start(args, kwargs)
-        if (call := unfilled) is None:
-            args, kwargs = recipe.filled(args, kwargs, run)
-            call = fn
-        if run is None:
-            return in_place(call(*args, **kwargs), recipe)
-        token = None
-        if type(run) is UnsampledRoot:  # type: ignore[comparison-overlap]  # see `Recipe.start`
-            try:
-                token = _blocks.set_current(run)
-                result = call(*args, **kwargs) if kwargs else call(*args)
-            except BaseException:
-                leave_call(run, token)
-                raise
-            try:
-                _blocks.reset_current(token)
-            except ValueError:
-                report_foreign_exit()
-            kind = type(result)
-            if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
-                stream = streamed(result, recipe, run)
-                return result if stream is None else stream
-            return result
         try:
-            token = _blocks.set_current(run._identity)
-            result = call(*args, **kwargs) if kwargs else call(*args)
-            try:
-                _blocks.reset_current(token)
-            except ValueError:
-                report_foreign_exit()
-            kind = type(result)  # compared by identity: a type may not be hashable
-            if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
-                stream = streamed(result, recipe, run)
-                if stream is not None:
-                    return stream
-            if run._status == "pending":  # else the function has ended the run itself
-                run._result = recipe.copy_result(result)
-                run._close("success")
-            return result
-        except BaseException as error:
-            leave_call(run._identity, token)
-            run._fail(error, error.__traceback__ and error.__traceback__.tb_next)
-            raise
+            _blocks.reset_current(token)
+        except ValueError:
+            report_foreign_exit()
+        kind = type(result)
+        if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
+            stream = streamed(result, recipe, run)  # type: ignore[arg-type]  # it takes both
+            return result if stream is None else stream
+        return result
+    try:
+        token = _blocks.set_current(run._identity)
+        result = await (call(*args, **kwargs) if kwargs else call(*args))
+        try:
+            _blocks.reset_current(token)
+        except ValueError:
+            report_foreign_exit()
+        kind = type(result)  # compared by identity: a type may not be hashable
+        if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
+            stream = streamed(result, recipe, run)
+            if stream is not None:
+                return stream
+        if run._status == "pending":  # else the function has ended the run itself
+            run._result = recipe.copy_result(result)
+            run._close("success")
+        return result
+    except BaseException as error:
+        leave_call(run._identity, token)
+        # The recorded traceback begins below this frame.
+        run._fail(error, error.__traceback__ and error.__traceback__.tb_next)
+        raise
 
-    return dress(wrapper, fn)
+
+def _wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
+    if kwargs and recipe.has_call_options(kwargs):
+        context, recipe_of_call = recipe.take_call_options(kwargs)
+        with context:
+            try:
+                return _copied(_wrapper.__code__, fn, recipe_of_call)(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001  every exception propagates
+                # This frame, and that of the function for `recipe_of_call`.
+                raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
+    if not (_hooks.start_hooks and is_enabled):
+        if (call := unfilled) is None:
+            args, kwargs = recipe.filled(args, kwargs, None)
+            call = fn
+        return call(*args, **kwargs)
+    run: Any = start(args, kwargs)
+    if (call := unfilled) is None:
+        args, kwargs = recipe.filled(args, kwargs, run)
+        call = fn
+    if run is None:
+        return in_place(call(*args, **kwargs), recipe)
+    token = None
+    if type(run) is UnsampledRoot:
+        try:
+            token = _blocks.set_current(run)
+            result = call(*args, **kwargs) if kwargs else call(*args)
+        except BaseException:
+            leave_call(run, token)
+            raise
+        try:
+            _blocks.reset_current(token)
+        except ValueError:
+            report_foreign_exit()
+        kind = type(result)
+        if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
+            stream = streamed(result, recipe, run)  # type: ignore[arg-type]  # it takes both
+            return result if stream is None else stream
+        return result
+    try:
+        token = _blocks.set_current(run._identity)
+        result = call(*args, **kwargs) if kwargs else call(*args)
+        try:
+            _blocks.reset_current(token)
+        except ValueError:
+            report_foreign_exit()
+        kind = type(result)  # compared by identity: a type may not be hashable
+        if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
+            stream = streamed(result, recipe, run)
+            if stream is not None:
+                return stream
+        if run._status == "pending":  # else the function has ended the run itself
+            run._result = recipe.copy_result(result)
+            run._close("success")
+        return result
+    except BaseException as error:
+        leave_call(run._identity, token)
+        run._fail(error, error.__traceback__ and error.__traceback__.tb_next)
+        raise
+
+
+for _each in (_async_wrapper, _wrapper):
+    _each.__code__ = _each.__code__.replace(co_flags=_each.__code__.co_flags | CO_NESTED)
+
+_globals: Dict[str, Any] = {
+    "__builtins__": builtins,
+    "__name__": __name__,
+    **{
+        each: globals()[each]
+        for each in (*_wrapper.__code__.co_names, *_async_wrapper.__code__.co_names)
+        if each in globals()
+    },
+}
 
 
 # Of the functions that contextlib makes of generator functions.

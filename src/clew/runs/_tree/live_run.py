@@ -49,6 +49,7 @@ class LiveRun(MutableRun, Identified):
     __slots__ = (
         "__weakref__",
         "_by_hand",
+        "_ender",
         "_identity",
         "_is_draft",
         "_is_unreported",
@@ -56,6 +57,7 @@ class LiveRun(MutableRun, Identified):
     )
 
     end_time_ns: Optional[int]
+    _ender: Any  # only without a GIL: an RLock, which the thread acquires that ends the run
     _identity: Identity
     _resource: Resource  # set at the end of the run, if `clew.configure` has set one
     # Only runs that were built by hand have these three. `delete_once` decides between two threads.
@@ -120,12 +122,12 @@ class LiveRun(MutableRun, Identified):
         """
         identity = self._identity
         try:
-            # Deleting the slot decides between two threads that end a run at once. It also releases the
-            # payload: from here on the context refers to the identity only.
-            if RUNS_WITHOUT_GIL:
-                delete_once(identity, "live")
-            else:
-                del identity.live
+            # Deleting the slot releases the payload: from here on the context refers to the identity only. With a GIL,
+            # it also decides between two threads that end a run at once. Without one, a lock does, which stays with its
+            # thread: after an interrupt, a second call can go on.
+            if RUNS_WITHOUT_GIL and not self._claim_end():
+                return False
+            del identity.live
         except AttributeError:
             return False
         end_time_ns = now_ns()
@@ -154,6 +156,12 @@ class LiveRun(MutableRun, Identified):
                 for hook in _hooks.end_hooks:
                     hook(self)
         return True
+
+    def _claim_end(self) -> bool:
+        """
+        Return whether this thread may end the run. Without a GIL, only the first one that asks may.
+        """
+        return not RUNS_WITHOUT_GIL or bool(self._ender.acquire(blocking=False))
 
     def _report_end(self) -> None:
         """

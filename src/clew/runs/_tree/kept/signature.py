@@ -11,7 +11,7 @@ import sys
 from inspect import Parameter, Signature
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from clew.runs._tree.kept.copier import MAX_INT, MAX_STRING_CHARS, copy_for_run
+from clew.runs._tree.kept.copier import MAX_STRING_CHARS, copy_for_run
 from clew.runs._tree.kept.hiding import HIDDEN, hiding
 from clew.runs._tree.kept.payloads import drop_payload, process_payload, redact_payload
 
@@ -94,6 +94,11 @@ def _parameters(fn: Callable[..., Any]) -> List[Parameter]:
     return list(signature.parameters.values())
 
 
+# Of the integers that are used as they are. As constants of a function: without a GIL, threads wait for each other at a
+# number that they share by a name.
+_LEAST, _MOST = -(1 << 63), 1 << 63
+
+
 class _Source(str):
     # A default value whose `repr`, which `str(Signature)` writes, is a Python expression.
     __slots__ = ()
@@ -114,8 +119,6 @@ def _generated_reader(
         "len": len,
         "copy": copy_for_run,
         "hide": dict.fromkeys,
-        "least": -MAX_INT,  # a name, not an expression: negating 4096 bits at each use would make a new number
-        "most": MAX_INT,
         "long": MAX_STRING_CHARS,
         "defaults": [p.default for p in parameters],
     }
@@ -125,7 +128,7 @@ def _generated_reader(
             return name
         # The two most frequent types are immutable: if they are small they are used as they are, without a call.
         return (
-            f"({name} if {prefix}least < {name} < {prefix}most else {prefix}copy({name})) "
+            f"({name} if {_LEAST} < {name} < {_MOST} else {prefix}copy({name})) "
             f"if {prefix}type({name}) is {prefix}int else {name} "
             f"if {prefix}type({name}) is {prefix}str and {prefix}len({name}) < {prefix}long else {prefix}copy({name})"
         )
