@@ -115,12 +115,13 @@ def delete_once(owner: object, attribute: str) -> None:
 def _act_once(owner: object, attribute: str, act: Callable[[], T]) -> T:
     key, token = (owner, attribute), object()
     claims = _claims[id(owner) >> 4 & 63]
-    if claims.setdefault(key, token) is not token:  # atomic
-        raise AttributeError(attribute)
-    try:
+    try:  # first, as an interrupt may follow the next line
+        if claims.setdefault(key, token) is not token:  # atomic
+            raise AttributeError(attribute)
         return act()
     finally:
-        claims.pop(key, None)
+        if claims.get(key) is token:
+            claims.pop(key, None)
 
 
 # Several dicts: without a GIL, threads would wait for each other at a single one.

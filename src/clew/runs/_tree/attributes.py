@@ -454,7 +454,7 @@ class MutableRun:
         if total > MAX_CHARS:
             return False
         sizes[part] = total
-        totals.taken += size
+        totals.add(size)
         if total >= LARGE_BYTES and not self._size:
             self._size = 1  # so that the run is measured as a large one
         return True

@@ -9,7 +9,7 @@ Guarantees:
     - A run has one id, also if parent and child first need it after the fork.
     - Nothing is registered when a run starts: runs that are suspended, or open in another thread, count as well.
 
-Assumes: single operations of a dict are atomic.
+Assumes: single operations of a dict are atomic, and so is `list` of its values.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _before_fork() -> None:
     # Another thread may have drawn an id without having stored it. Let it do so first, for the child to see. Not for
     # long: it may itself wait for this thread.
     here, deadline = get_ident(), time.monotonic() + _LONGEST_WAIT
-    while any(thread != here for thread in tuple(_creating.values())) and time.monotonic() < deadline:
+    while any(thread != here for thread in list(_creating.values())) and time.monotonic() < deadline:
         time.sleep(0.0001)
 
 

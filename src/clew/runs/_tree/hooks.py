@@ -131,7 +131,11 @@ def call_watchers(now_ns: int) -> None:
     Call the watchers, and have them called again some time after `now_ns`.
     """
     global quiet_until_ns
+    quiet_until_ns = now_ns + _EVERY_NS
     watchers = list(_watchers)
-    quiet_until_ns = now_ns + _EVERY_NS if watchers else _NEVER
+    if not watchers:
+        quiet_until_ns = _NEVER
+        if _watchers:  # another thread has added one just now
+            quiet_until_ns = 0
     for watcher in watchers:
         watcher()

@@ -124,10 +124,14 @@ class Identity:
     def _find_order(self) -> str:
         unknown: List[Identity] = []
         above: Optional[Identity] = self
-        while above is not None and above._order is None:
+        known: Optional[str] = None
+        while above is not None:
+            known = above._order  # once: the thread of an exporter may forget it meanwhile
+            if known is not None:
+                break
             unknown.append(above)
             above = above.parent
-        parts = [above._order] if above is not None and above._order else []
+        parts = [known] if known else []
         parts.extend(map(_dotted_part, reversed(unknown)))
         order = ".".join(parts)
         self._order = order

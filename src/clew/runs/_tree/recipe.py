@@ -24,6 +24,7 @@ from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import NoRun, UnsampledRoot
 from clew.runs._tree.ids import digits_of, draw_numbers, new_id_text, next_random_number, now_ns
 from clew.runs._tree.inherited import Inherited, make_inherited
+from clew.runs._tree.kept.at_once import repeated
 from clew.runs._tree.kept.copier import call_without_tracing, copy_for_run, copy_item
 from clew.runs._tree.kept.hiding import hiding
 from clew.runs._tree.kept.payloads import copy_metadata, drop_payload, process_payload, redact_payload
@@ -156,6 +157,13 @@ class Recipe:
         """
         Choose how values are read and copied by what is hidden now.
         """
+        while True:
+            changes = hiding.changes
+            self._choose()
+            if hiding.changes == changes:
+                return
+
+    def _choose(self) -> None:
         self._read_inputs = self._has_secret_parameter = None
         if self._metadata and self._own is not None:
             self._own = Inherited(self._own.project_name, self._own.tags, copy_metadata(self._metadata))
@@ -318,11 +326,11 @@ class Recipe:
                 origin._read_inputs = self._reader_without_run_tree()
             else:
                 origin._read_inputs = input_reader(self._fn, self._process_inputs)
-        read = origin._read_inputs
+        self._read_inputs = read = origin._read_inputs
+        # Last, so that what another thread changes after this is followed by its `renew`.
         if hiding.changes != changes or read is None:  # `configure` was called meanwhile
-            origin._read_inputs = None
+            origin._read_inputs = self._read_inputs = None
             return self._make_reader()
-        self._read_inputs = read
         return read
 
     def _reader_without_run_tree(self) -> Callable[..., Dict[str, Any]]:
@@ -389,7 +397,8 @@ _FIELDS = tuple(name for name in Recipe.__slots__ if name != "__weakref__")
 
 
 def _renew_recipes() -> None:
-    recipes: List[Recipe] = _guard.run(list, _recipes)
+    # Without a GIL, another thread may let go of a recipe while the set is read.
+    recipes: List[Recipe] = repeated(lambda: _guard.run(list, _recipes))
     for recipe in recipes:
         recipe.renew()
 

@@ -315,7 +315,7 @@ class StreamRun(Collectable):
         A run that `is_closed` is cancelled, whatever the exception is.
         """
         run, self._run = self._run, None
-        if run is None or run._status != "pending":
+        if run is None or run._status != "pending" or not run._claim_end():
             return
         if self.is_collected():
             # `reduce_fn` and the hooks may set variables.

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections import UserDict, UserList, UserString, deque
 from collections.abc import MappingView
-from contextlib import suppress
 from functools import partial
-from itertools import islice
 from threading import get_ident
 from types import MappingProxyType
-from typing import Any, Callable, Deque, Dict, Iterable, List, Mapping, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from clew._shared.incidents import report
-from clew._shared.locks import RUNS_WITHOUT_GIL
+from clew.runs._tree.kept.at_once import first_items, first_of_view, repeated
 from clew.runs._tree.kept.hiding import HIDDEN, hidden_places, hide_in_text, hiding
 from clew.runs._tree.kept.objects import fields_of
 from clew.runs._tree.kept.sizes import ITEM_BYTES, LARGE_BYTES, SHORT_CHARS, note, size_of_text, waiting
@@ -30,12 +28,9 @@ __all__ = (
     "copy_item",
     "copy_measured",
     "copy_value",
-    "repeated",
     "set_untraced_caller",
     "unreadable",
 )
-
-T = TypeVar("T")
 
 MAX_STRING_CHARS = 65_536
 MAX_CHARS = 1 << 22
@@ -194,7 +189,7 @@ class _Copier:
         if not _VIEWS.isdisjoint(kinds):
             return self._copy_items(value, None, depth)
         if MappingProxyType in kinds:
-            items = call_without_tracing(lambda: _first_of_view(value.items(), self.items_left + 1))
+            items = call_without_tracing(lambda: first_of_view(value.items(), self.items_left + 1))
             return self._copy_pairs(value, items, depth)
         for kind, plain in _WRAPPERS.items():
             if kind in kinds and isinstance(value.data, plain):
@@ -203,7 +198,7 @@ class _Copier:
         return self._counted(hide_in_text(text)) if fields is None else self._copy_dict(fields, depth)
 
     def _copy_dict(self, value: Dict[Any, Any], depth: int) -> Any:
-        return self._copy_pairs(value, _first_items(dict, value, self.items_left + 1), depth)
+        return self._copy_pairs(value, first_items(dict, value, self.items_left + 1), depth)
 
     def _copy_pairs(self, value: Mapping[Any, Any], items: List[Tuple[Any, Any]], depth: int) -> Any:
         if depth >= MAX_DEPTH:
@@ -242,7 +237,7 @@ class _Copier:
         if depth >= MAX_DEPTH:
             return f"<{type(value).__name__} of {len(value)} items, {depth} levels deep>"
         most = self.items_left + 1
-        items = call_without_tracing(_first_of_view, value, most) if kind is None else _first_items(kind, value, most)
+        items = call_without_tracing(first_of_view, value, most) if kind is None else first_items(kind, value, most)
         given = type(value)
         if len(items) == 2 or (given is not list and given is not tuple):
             for place in hidden_places(given, items):
@@ -266,64 +261,6 @@ class _Copier:
         if str.__len__(text) > MAX_STRING_CHARS:
             self.is_cut = True
         return self._counted(cut(text, MAX_STRING_CHARS))
-
-
-def _first_items(kind: Any, value: Any, most: int) -> List[Any]:
-    """
-    Return at most so many items of a container of this kind, as they are at one moment.
-
-    With a GIL, one call in C is one moment. Without it, another thread can change the container meanwhile, and only
-    the calls in `_AT_ONCE` are one moment. These read everything, so larger containers are read so only if need be.
-    """
-    if RUNS_WITHOUT_GIL and kind in _AT_ONCE and kind.__len__(value) <= most:
-        return list(islice(_AT_ONCE[kind](value), most))
-    try:
-        return list(islice((dict.items if kind is dict else kind.__iter__)(value), most))
-    except RuntimeError:
-        return list(islice(_AT_ONCE[kind](value), most))
-
-
-def _items_of_deque(value: Deque[Any]) -> List[Any]:
-    items: List[Any] = []
-    try:
-        return repeated(lambda: list(deque.__iter__(value)))
-    except RuntimeError:
-        # It changes faster than it can be read, and no call reads it at once: not even `copy`. So read item by item.
-        with suppress(IndexError):
-            for place in range(deque.__len__(value)):
-                items.append(deque.__getitem__(value, place))  # noqa: PERF401  keep the items up to an error
-        return items
-
-
-_AT_ONCE: Dict[type, Callable[[Any], Iterable[Any]]] = {
-    dict: lambda value: list(dict.items(value)),
-    list: list.copy,
-    set: lambda value: set().union(value),
-    deque: _items_of_deque,
-}
-
-
-def _first_of_view(view: Any, most: int) -> List[Any]:
-    try:
-        return list(islice(iter(view), most))
-    except RuntimeError:  # another thread has changed what it shows
-        return repeated(lambda: list(view))[:most]  # of a dict's view, this is one step
-
-
-_ATTEMPTS = 10
-
-
-def repeated(read: Callable[[], T]) -> T:
-    """
-    Return `read()`. Repeat it, some times at most, if another thread changes a container that `read` iterates over.
-    """
-    for _ in range(_ATTEMPTS):
-        try:
-            return read()
-        except RuntimeError as error:  # noqa: PERF203  as it is repeated
-            if type(error) is not RuntimeError or "during iteration" not in str(error):
-                raise
-    return read()
 
 
 def _fields_or_text(value: object) -> Tuple[Optional[Dict[str, Any]], str]:

@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 from clew._shared.incidents import report
+from clew.runs._tree.kept.at_once import repeated
 from clew.runs._tree.kept.copier import (
     MAX_STRING_CHARS,
     call_without_tracing,
     copy_for_run,
     copy_measured,
     copy_value,
-    repeated,
     unreadable,
 )
 from clew.runs._tree.kept.errors import ErrorText, describe_error, text_of

@@ -15,6 +15,8 @@ from itertools import islice
 from types import FunctionType, MappingProxyType, MethodType, SimpleNamespace
 from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple, Union
 
+from clew.runs._tree.kept.at_once import first_items, first_of_view
+
 __all__ = ("Raw", "Shape", "shape_of")
 
 # Python refuses to write an int that is not much larger than this as text.
@@ -94,7 +96,6 @@ def _named(pairs: Iterable[Tuple[Optional[str], Any]]) -> Iterator[Tuple[Any, ..
 
 
 def _first(values: Iterable[Any], room: int) -> Iterator[Tuple[Any]]:
-    # One call in C for each container, so that no other thread changes it meanwhile.
     return zip(list(islice(values, room)))
 
 
@@ -104,11 +105,11 @@ def _pairs(pairs: Iterable[Tuple[Any, Any]], room: int) -> Iterator[Tuple[Any, R
 
 
 def _dict(value: Any, room: int) -> Shape:
-    return Shape("{", _pairs(dict.items(value), room), "}")
+    return Shape("{", _pairs(first_items(dict, value, room), room), "}")
 
 
 def _list(value: Any, room: int) -> Shape:
-    return Shape("[", _first(list.__iter__(value), room), "]")
+    return Shape("[", zip(first_items(list, value, room)), "]")
 
 
 def _tuple(value: Any, room: int) -> Shape:
@@ -120,13 +121,13 @@ def _set(value: Any, room: int) -> Shape:
     own: Any = set if isinstance(value, set) else frozenset
     if not own.__len__(value):
         return Shape(f"{name}(", (), ")")
-    items = _first(own.__iter__(value), room)
+    items = zip(first_items(own, value, room))
     return Shape("{", items, "}") if type(value) is set else Shape(f"{name}({{", items, "})")
 
 
 def _deque(value: Any, room: int) -> Shape:
     after = "])" if value.maxlen is None else f"], maxlen={value.maxlen})"
-    return Shape(f"{type(value).__name__}([", _first(deque.__iter__(value), room), after)
+    return Shape(f"{type(value).__name__}([", zip(first_items(deque, value, room)), after)
 
 
 def _ordered(value: Any, room: int) -> Shape:
@@ -135,12 +136,14 @@ def _ordered(value: Any, room: int) -> Shape:
         return Shape(f"{name}(", (), ")")
     # 3.12+: as a dict; drop the other form with 3.11.
     if sys.version_info >= (3, 12):
-        return Shape(f"{name}({{", _pairs(OrderedDict.items(value), room), "})")
+        return Shape(f"{name}({{", _pairs(first_of_view(OrderedDict.items(value), room), room), "})")
     return Shape(f"{name}([", _first(OrderedDict.items(value), room), "])")
 
 
 def _default(value: Any, room: int) -> Shape:
-    return Shape(f"{type(value).__name__}({value.default_factory!r}, {{", _pairs(dict.items(value), room), "})")
+    return Shape(
+        f"{type(value).__name__}({value.default_factory!r}, {{", _pairs(first_items(dict, value, room), room), "})"
+    )
 
 
 def _counter(value: Any, room: int) -> Shape:
@@ -159,7 +162,7 @@ def _wrapper(value: Any, _: int) -> Shape:
 
 
 def _view(value: Any, room: int) -> Shape:
-    return Shape(f"{type(value).__name__}([", _first(value, room), "])")
+    return Shape(f"{type(value).__name__}([", zip(first_of_view(value, room)), "])")
 
 
 def _proxy(value: Any, room: int) -> Shape:
@@ -169,7 +172,7 @@ def _proxy(value: Any, room: int) -> Shape:
 def _attributes(value: Any, room: int) -> Shape:
     state: Dict[str, Any] = object.__getattribute__(value, "__dict__")
     name = "namespace" if type(value) is SimpleNamespace else type(value).__name__
-    return Shape(f"{name}(", _named(list(islice(state.items(), room))), ")")
+    return Shape(f"{name}(", _named(first_items(dict, state, room)), ")")
 
 
 def _attrs_fields(value: Any, owner: Any) -> Iterator[Tuple[str, Any]]:

@@ -11,6 +11,8 @@ import sys
 from threading import get_ident
 from typing import Any, Dict, List
 
+from clew._shared.locks import ForkSafeLock
+
 __all__ = (
     "ITEM_BYTES",
     "LARGE_BYTES",
@@ -40,8 +42,15 @@ class _Totals:
     def __init__(self) -> None:
         self.taken = 0  # bytes that runs have ever taken: who keeps runs looks at their sizes when it has grown
 
+    def add(self, size: int) -> None:
+        _guard.run(self._add, size)
+
+    def _add(self, size: int) -> None:
+        self.taken += size
+
 
 totals = _Totals()
+_guard = ForkSafeLock()
 
 
 def note(size: int) -> None:
@@ -57,7 +66,8 @@ def take() -> int:
     Return the bytes that were noted on this thread since the last call.
     """
     size = waiting.pop(get_ident(), 0)
-    totals.taken += size
+    if size:
+        totals.add(size)
     return size
 
 
