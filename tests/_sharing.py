@@ -309,6 +309,8 @@ def accessors() -> int:
 def headers() -> int:
     with clew.record() as runs, clew.trace("sender") as sender:
         sent = together(lambda _: [sender.to_headers() for _ in range(EACH)])
+        made = together(lambda _: [clew.RunTree("made").id for _ in range(4 * EACH)])
+    assert len({each for ids in made for each in ids}) == 4 * EACH * THREADS
     first = sent[0][0]
     assert all(each == first for found in sent for each in found)
 

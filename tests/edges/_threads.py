@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Callable, Iterator, TypeVar
 
+from clew._shared.locks import RUNS_WITHOUT_GIL
+
 if TYPE_CHECKING:
     import weakref
 
@@ -20,6 +22,10 @@ T = TypeVar("T")
 DEADLINE = 30  # seconds; only a test that fails gets near it
 
 user: ContextVar[Any] = ContextVar("user", default="nobody")
+
+# The users in whose contexts a bare object may be finalised that is dropped where the user is "someone else". Without a
+# GIL, the thread that made the object does it, some time later.
+FINALISED_BY = {"someone else", "nobody"} if RUNS_WITHOUT_GIL else {"someone else"}
 
 
 class Value:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator, List, Type
 import pytest
 
 import clew
+from clew._shared.locks import RUNS_WITHOUT_GIL
 from clew.executors.multiprocessing_pool import ContextThreadPool
 from tests.edges._pool_ways import ITEMS, Fn, ways
 from tests.edges._threads import DEADLINE, in_empty_context, nothing, reset_inside, user
@@ -183,7 +184,14 @@ def test_iterable_without_a_length_is_read_in_the_callers_own_context(pool_class
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs CPython, where objects are counted")
-@pytest.mark.parametrize(("pool_class", "expected"), [(ThreadPool, "nobody"), (ContextThreadPool, "ada")])
+@pytest.mark.parametrize(
+    ("pool_class", "expected"),
+    [
+        # Without a GIL, the thread that made the generator finalises it, some time later.
+        *([] if RUNS_WITHOUT_GIL else [(ThreadPool, "nobody")]),
+        (ContextThreadPool, "ada"),
+    ],
+)
 def test_generator_is_closed_where_it_was_read_when_the_pool_is_terminated(pool_class: Any, expected: str) -> None:
     found: List[object] = []
 

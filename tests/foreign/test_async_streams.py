@@ -16,8 +16,9 @@ import pytest
 import trio
 
 import clew
+from clew._shared.locks import RUNS_WITHOUT_GIL
 from tests.context._loops import ASYNCIO, checkpoint, run_on_asyncio
-from tests.edges._threads import DEADLINE, in_empty_context, user
+from tests.edges._threads import DEADLINE, FINALISED_BY, in_empty_context, user
 from tests.foreign._sdk_streams import (
     ASYNC_OBJECTS,
     ASYNC_STREAMS,
@@ -290,11 +291,15 @@ def ended(open_stream: Any, wrap: Wrap, end: Callable[[List[Any], Notes], Any]) 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("open_stream", ASYNC_STREAMS)
 def test_async_stream_is_closed_when_the_bare_one_would_be(open_stream: Any, end: Any) -> None:
+    if RUNS_WITHOUT_GIL and end is is_left_half_way:
+        pytest.skip(
+            "needs a GIL: without one, the collector closes the generators of the bare stream, too, in any order"
+        )
     without, with_clew = ended(open_stream, bare, end), ended(open_stream, clew.wrap_stream, end)
     assert with_clew.outcome == without.outcome
     assert with_clew.closed == without.closed
     assert with_clew.closed["at exit"][1] <= 1
-    assert set(without.closed_by) <= {"someone else"}
+    assert set(without.closed_by) <= FINALISED_BY
     assert set(with_clew.closed_by) <= {"ada"}
 
 

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 import pytest
 
 import clew
-from tests.edges._threads import DEADLINE, as_ada, in_empty_context, user
+from tests.edges._threads import DEADLINE, FINALISED_BY, as_ada, in_empty_context, user
 from tests.foreign._sdk_streams import OBJECTS, STREAMS
 from tests.foreign._sse import WORDS, Notes, serving
 
@@ -210,7 +210,7 @@ def test_stream_is_closed_when_the_bare_one_would_be(open_stream: Any, end: Any)
     assert with_clew.outcome == without.outcome
     assert with_clew.closed == without.closed
     assert with_clew.closed["at exit"][1] <= 1
-    assert set(without.closed_by) <= {"someone else"}
+    assert set(without.closed_by) <= FINALISED_BY
     assert set(with_clew.closed_by) <= {"ada"}
 
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import clew
+from clew._shared.locks import RUNS_WITHOUT_GIL
 from tests.edges._threads import nothing
 from tests.property._consumers import (
     CONSUMERS,
@@ -141,8 +142,11 @@ def check(found: Trace, expected: Trace) -> None:
         # is abandoned half-way is closed all the same, but what it awaits in the body is not, as that counts.
         if sys.version_info < (3, 13) and step[0] == "drop" and "already running" in str(step):
             return
+        # Without a GIL, what another thread drops is finalised by the thread that made it, some time later.
+        if RUNS_WITHOUT_GIL and step[0] == "drop":
+            return
         assert step == bare
-        assert {*alive} <= {*alive_then}
+        assert RUNS_WITHOUT_GIL or {*alive} <= {*alive_then}
     assert len(found) == len(expected)
 
 
