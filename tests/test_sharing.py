@@ -17,6 +17,7 @@ import clew
 from clew._shared.locks import delete_once
 from clew._shared.one_use import EnteredOnce
 from clew.errors import AlreadyEnteredError
+from clew.exporters.memory import MemoryExporter
 from clew.runs._tree.settings import settings
 from tests._sharing import KINDS, share, together
 
@@ -102,6 +103,26 @@ def test_trace_begins_by_the_sampler_before_or_the_one_after() -> None:
 def test_sampler_that_is_removed_while_a_trace_begins_records_it() -> None:
     assert settings.sampling is None
     assert type(settings.decide("root", "chain")) is str
+
+
+def test_memory_exporter_is_read_and_cleared_while_it_gets_runs() -> None:
+    exporter = MemoryExporter()
+    with clew.record() as runs, clew.trace("kept"):
+        pass
+    found = tuple(runs) * 20
+
+    def work(number: int) -> None:
+        for _ in range(500):
+            if number == 0:
+                exporter.export(found)
+            elif number == 1:
+                exporter.clear()
+            else:
+                assert {run.name for run in exporter.runs} <= {"kept"}
+
+    together(work)
+    exporter.clear()
+    assert exporter.runs == ()
 
 
 class OwnDeque(deque):  # type: ignore[type-arg]  # 3.8

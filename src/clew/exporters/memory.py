@@ -10,6 +10,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Deque, Sequence, Tuple
 
+from clew._shared.locks import ForkSafeLock
 from clew.errors import ArgumentValueError
 from clew.runs._tree.bounds import MAX_OBJECTS
 from clew.runs._tree.kept.sizes import RUN_BYTES, size_of_object
@@ -17,6 +18,9 @@ from clew.runs._tree.options import check_bound
 from clew.runs.finished import Run
 
 __all__ = ("MemoryExporter",)
+
+
+_guard = ForkSafeLock()
 
 
 class MemoryExporter:
@@ -57,23 +61,26 @@ class MemoryExporter:
         """
         The kept runs, in the order in which they ended.
         """
-        return tuple(run for run, _ in self._runs.copy())
+        return tuple(run for run, _ in _guard.run(list, self._runs))
 
     def clear(self) -> None:
         """
         Forget all runs.
         """
-        self._runs.clear()
+        _guard.run(self._runs.clear)
 
     def export(self, runs: Sequence[Run]) -> None:
         """
         Keep the runs.
         """
+        _guard.run(self._keep, runs)
+
+    def _keep(self, runs: Sequence[Run]) -> None:
         for run in runs:
             parts = (run.inputs, run.outputs, run.metadata, run.events)
             self._runs.append((run, RUN_BYTES + size_of_object(parts, MAX_OBJECTS)))
-        total = sum(size for _, size in self._runs)
-        with suppress(IndexError):  # `clear` was called meanwhile
+        total = sum(size for _, size in list(self._runs))
+        with suppress(IndexError):  # a signal handler has called `clear`
             while total > self._max_bytes and len(self._runs) > 1:
                 total -= self._runs.popleft()[1]
 
