@@ -275,9 +275,8 @@ def configure() -> int:
         assert clew.shutdown(TIMEOUT)
     clew.configure(exporter=None, sampler=None, service=None)
     assert failed == {"samplers_failed": 0, "runs_lost": 0, "runs_dropped": 0}
-    # While one exporter replaces another one, a run that ends goes to both of them.
-    assert set().union(*(each.ended for each in exporters)) == set(ids)
-    assert {times for each in exporters for times in each.ended.values()} == {1}
+    # While one exporter replaces another one, a run that ends goes to one of them.
+    assert sum([each.ended for each in exporters], Counter()) == Counter(ids)
     return len(ids)
 
 

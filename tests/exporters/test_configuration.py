@@ -8,7 +8,7 @@ import multiprocessing.util
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Dict, Iterator
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Sequence
 
 import pytest
 
@@ -17,6 +17,7 @@ from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.configuration import configure_from_environment
 from clew.exporters.jsonl import read_runs
 from clew.exporters.memory import MemoryExporter
+from clew.runs._tree import hooks
 from clew.runs._tree.hooks import is_enabled
 from clew.runs._tree.settings import MAX_QUEUED_BYTES, settings
 from tests.edges._threads import DEADLINE
@@ -68,6 +69,49 @@ def test_new_exporter_replaces_the_old_one_which_is_flushed_and_shut_down() -> N
     assert clew.shutdown(DEADLINE)
     assert (old.names, new.names, both.names) == (["first"], ["second"], ["first", "second"])
     assert [len(exporter.shutdowns) for exporter in (old, new, both)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("is_started_late", [False, True])
+def test_run_that_meets_an_exporter_that_was_replaced_goes_to_the_next_one(
+    is_started_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporters = [Starts(), Starts()]
+    run = clew.RunTree("late")
+    if not is_started_late:
+        with clew.record():
+            run.post()
+    clew.configure(exporter=exporters[0])
+    read = hooks.start_hooks, hooks.end_hooks  # by a thread, which calls them later
+    clew.configure(exporter=exporters[1])
+    lost = clew.stats().get("runs_lost", 0)
+    monkeypatch.setattr(hooks, "start_hooks", read[0])
+    monkeypatch.setattr(hooks, "end_hooks", read[1])
+    if is_started_late:
+        run.post()
+        clew.flush()
+    run.end()
+    monkeypatch.undo()
+    assert clew.shutdown()
+    assert [exporter.ended for exporter in exporters] == [[], ["late"]]
+    assert [exporter.started for exporter in exporters] == [[], ["late"] * is_started_late]
+    assert clew.stats().get("runs_lost", 0) == lost
+
+
+class Starts:
+    """An exporter that notes the names of the runs it gets."""
+
+    def __init__(self) -> None:
+        self.started: List[str] = []
+        self.ended: List[str] = []
+
+    def export_starts(self, runs: Sequence[clew.Run]) -> None:
+        self.started += [run.name for run in runs]
+
+    def export(self, runs: Sequence[clew.Run]) -> None:
+        self.ended += [run.name for run in runs]
+
+    def shutdown(self, timeout: float) -> None:
+        """Do nothing."""
 
 
 def test_repeated_configuration_adds_nothing_to_the_registries_of_multiprocessing() -> None:

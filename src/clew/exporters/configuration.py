@@ -220,6 +220,8 @@ def _replace(exporters: Sequence[Exporter], timeout: float) -> bool:
         for each in changes:
             if each is not None and each is not _pipeline:
                 each.stop(monotonic() + timeout, exporters)
+        if _pipeline is not None and _pipeline in changes:
+            _pipeline.open()
         raise
 
 
@@ -230,7 +232,7 @@ def _change_pipeline(exporters: Sequence[Exporter], changes: List[Optional[Pipel
     changes += (old, new)
     # Before the old one is closed, so that no run is missed in between.
     if new is not None:
-        new.open()
+        new.open(old)
     _pipeline = new
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import Deque, Sequence, Tuple
+from typing import Deque, List, Sequence, Tuple
 
 from clew._shared.locks import ForkSafeLock
 from clew.errors import ArgumentValueError
@@ -61,7 +61,8 @@ class MemoryExporter:
         """
         The kept runs, in the order in which they ended.
         """
-        return tuple(run for run, _ in _guard.run(list, self._runs))
+        kept: List[Tuple[Run, int]] = _guard.run(list, self._runs)
+        return tuple([run for run, _ in kept])
 
     def clear(self) -> None:
         """

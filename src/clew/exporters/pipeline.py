@@ -100,6 +100,7 @@ class Pipeline:
             self._put_start if self._delivery.wants_starts else self._on_start
         )
         self._end_hook: Callable[[RunTree], object] = self._on_end
+        self._after: Optional[Pipeline] = None  # the one that has replaced this one
         self._reset()
 
     def _reset(self) -> None:
@@ -129,13 +130,19 @@ class Pipeline:
         self._reset()
         self._delivery.renew()
 
-    def open(self) -> None:
+    def open(self, before: Optional[Pipeline] = None) -> None:
         """
-        Start to take runs. This switches recording on.
+        Start to take runs, in place of another pipeline if there is one. This switches recording on.
+
+        Each run goes to one of the two: those that the other one gets once it is closed are passed on.
         """
         _open_pipelines[self] = None
-        _hooks.add_end_hook(self._end_hook)
-        _hooks.add_start_hook(self._start_hook)
+        self._after = None
+        if before is not None:
+            before._after = self
+        _hooks.exchange_hooks(
+            self._start_hook, self._end_hook, () if before is None else (before._start_hook, before._end_hook)
+        )
 
     def flush(self, timeout: float) -> bool:
         """
@@ -232,8 +239,11 @@ class Pipeline:
         starts.append(run)
         if len(starts) > self._max_queued:
             with suppress(IndexError):
-                starts.pop()
-                _report_dropped_start()
+                newest = starts.pop()
+                if self._max_queued or self._after is None:
+                    _report_dropped_start()
+                else:
+                    self._after._start_hook(newest)
         else:
             sleep = self._sleep
             if len(starts) > sleep.quiet_below:
@@ -290,7 +300,10 @@ class Pipeline:
             self._queue.append(newest)
             return
         self._sizes.pop(id(newest), None)
-        self._drop()
+        if self._max_queued or self._after is None:
+            self._drop()
+        else:
+            self._after._on_end(newest)
 
     def _wake_from(self, sleep: _Sleep) -> None:
         if self._thread is None:
@@ -356,16 +369,22 @@ class Pipeline:
         self._wake_from(self._sleep)
 
     def _close(self) -> None:
-        # A thread that read the tuple of hooks before they were removed may still add a run; 0 makes it count that.
+        # A thread that read the tuple of hooks before they were removed may still add a run; 0 makes it look after it.
         self._max_queued = 0
         self._sleep = _Sleep(0)
         self._starts.clear()
         self._sizes.clear()
-        left = 0
+        left: List[RunTree] = []
         with suppress(IndexError):  # the end of the queue
             while True:
-                left += isinstance(self._queue.popleft(), RunTree)
-        self._delivery.lose(left, _TOO_LATE)
+                item = self._queue.popleft()
+                if isinstance(item, RunTree):
+                    left.append(item)
+        if self._after is None or self._delivery.is_abandoned:
+            self._delivery.lose(len(left), _TOO_LATE)
+        else:
+            for run in left:
+                self._after._on_end(run)
 
     # Called by the thread.
 

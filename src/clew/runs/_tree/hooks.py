@@ -6,7 +6,7 @@ Which traces are recorded is decided in `clew.runs.sampling`.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 from clew._shared.locks import ForkSafeLock
 
@@ -15,6 +15,7 @@ __all__ = (
     "add_start_hook",
     "add_watcher",
     "call_watchers",
+    "exchange_hooks",
     "is_enabled",
     "notify_start",
     "remove_end_hook",
@@ -93,6 +94,20 @@ def remove_end_hook(hook: Hook) -> None:
     Undo `add_end_hook`, if it was done.
     """
     _guard.run(_publish, _added_end_hooks.pop, hook, None)
+
+
+def exchange_hooks(start_hook: Hook, end_hook: Hook, others: Sequence[Hook] = ()) -> None:
+    """
+    Add two hooks in place of others, so that each run that starts or ends meets either these or those.
+    """
+
+    def exchange() -> None:
+        _added_start_hooks[start_hook] = _added_end_hooks[end_hook] = None
+        for other in others:
+            _added_start_hooks.pop(other, None)
+            _added_end_hooks.pop(other, None)
+
+    _guard.run(_publish, exchange)
 
 
 def notify_start(run: Any) -> None:
