@@ -165,8 +165,8 @@ def test_fork_does_not_fail_while_other_threads_create_ids() -> None:
         if number:
             while not is_over.is_set():
                 key = object()
-                forks._creating[key] = 0
-                forks._creating.pop(key)
+                forks._creating[0][key] = 0
+                forks._creating[0].pop(key)
             return
         try:
             for _ in range(300):

@@ -57,7 +57,10 @@ class ForkSafeLock:
                 lock.release()
 
 
-_offered: Dict[Tuple[object, str], Any] = {}
+_PLACES = 64
+
+# Several dicts: without a GIL, threads would wait for each other at a single one.
+_offered: Tuple[Dict[Tuple[object, str], Any], ...] = tuple({} for _ in range(_PLACES if RUNS_WITHOUT_GIL else 1))
 
 
 def keep_first(owner: object, attribute: str, value: T, unset: Optional[T] = None) -> T:
@@ -73,17 +76,18 @@ def keep_first(owner: object, attribute: str, value: T, unset: Optional[T] = Non
         unset: what the attribute is before that.
     """
     key = owner, attribute
+    offers = _offered[id(owner) >> 4 & _PLACES - 1 if RUNS_WITHOUT_GIL else 0]
     try:
         # Atomic. Who comes from here on gets this value; who came before has set the attribute by now, or will set it
         # to a value that was offered earlier.
-        offered = _offered.setdefault(key, value)
+        offered = offers.setdefault(key, value)
         known: Optional[T] = getattr(owner, attribute, unset)
         if known is not unset:
             return known  # type: ignore[return-value]  # None only if that is `unset`
         setattr(owner, attribute, offered)
         return offered  # type: ignore[no-any-return]  # it is a T
     finally:
-        _offered.pop(key, None)
+        offers.pop(key, None)
 
 
 def set_once(owner: object, attribute: str) -> bool:
@@ -114,7 +118,7 @@ def delete_once(owner: object, attribute: str) -> None:
 
 def _act_once(owner: object, attribute: str, act: Callable[[], T]) -> T:
     key, token = (owner, attribute), object()
-    claims = _claims[id(owner) >> 4 & 63]
+    claims = _claims[id(owner) >> 4 & _PLACES - 1]
     try:  # first, as an interrupt may follow the next line
         if claims.setdefault(key, token) is not token:  # atomic
             raise AttributeError(attribute)
@@ -124,5 +128,4 @@ def _act_once(owner: object, attribute: str, act: Callable[[], T]) -> T:
             claims.pop(key, None)
 
 
-# Several dicts: without a GIL, threads would wait for each other at a single one.
-_claims: Tuple[Dict[Tuple[object, str], object], ...] = tuple({} for _ in range(64))
+_claims: Tuple[Dict[Tuple[object, str], object], ...] = tuple({} for _ in range(_PLACES))  # as `_offered`

@@ -17,9 +17,9 @@ from __future__ import annotations
 import os
 import time
 from threading import get_ident
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
-from clew._shared.locks import keep_first
+from clew._shared.locks import RUNS_WITHOUT_GIL, keep_first
 from clew.runs._tree.ids import digits_of, new_id_text
 
 __all__ = ("UncreatedId", "ancestors", "create_id", "uncreated_id")
@@ -28,8 +28,11 @@ __all__ = ("UncreatedId", "ancestors", "create_id", "uncreated_id")
 # costs them one test at the start and at the end of a run.
 ancestors: List[int] = []
 
-# The thread of each id that is being created.
-_creating: Dict[object, int] = {}
+# The thread of each id that is being created. Several dicts, by thread: without a GIL, threads would wait for each
+# other at a single one.
+_PLACES = 64 if RUNS_WITHOUT_GIL else 1
+_creating: Tuple[Dict[object, int], ...] = tuple({} for _ in range(_PLACES))
+_PAGE_BITS = 12  # the numbers of threads are addresses of pages
 _LONGEST_WAIT = 0.1  # seconds, see `_before_fork`
 
 
@@ -64,13 +67,14 @@ def create_id(identity: Any) -> str:
     Args:
         identity: an `Identity`, whose module is above this one.
     """
-    key = object()
-    _creating[key] = get_ident()  # before `uncreated_id` is read: see `_before_fork`
+    key, here = object(), get_ident()
+    creating = _creating[here >> _PAGE_BITS & _PLACES - 1 if RUNS_WITHOUT_GIL else 0]
+    creating[key] = here  # before `uncreated_id` is read: see `_before_fork`
     try:
         text: str = identity._id_text
         return text or keep_first(identity, "_id_text", new_id_text(identity.start_time_ns, _digits(identity)), text)
     finally:
-        _creating.pop(key, None)
+        creating.pop(key, None)
 
 
 def _digits(identity: Any) -> Optional[str]:
@@ -95,14 +99,15 @@ def _before_fork() -> None:
     # Another thread may have drawn an id without having stored it. Let it do so first, for the child to see. Not for
     # long: it may itself wait for this thread.
     here, deadline = get_ident(), time.monotonic() + _LONGEST_WAIT
-    while any(thread != here for thread in list(_creating.values())) and time.monotonic() < deadline:
+    while any(thread != here for each in _creating for thread in list(each.values())) and time.monotonic() < deadline:
         time.sleep(0.0001)
 
 
 def _in_child() -> None:
     global uncreated_id
     ancestors.append(os.getppid())
-    _creating.clear()
+    for each in _creating:
+        each.clear()
     uncreated_id = UncreatedId()  # the parent goes on with the one from before the fork
 
 

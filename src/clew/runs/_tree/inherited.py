@@ -115,6 +115,8 @@ def make_inherited(
     """
     Return what the children of a run with these options inherit; None if there are none.
     """
+    if metadata is None and not tags and project_name is None:
+        return None
     copied, size = _NOTHING if metadata is None else copy_metadata_measured(check_mapping(metadata, "metadata"))
     if not tags and not copied and project_name is None:
         return None
