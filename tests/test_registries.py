@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from multiprocessing.pool import ThreadPool
 from threading import Thread
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List
 
 import anyio
@@ -393,7 +393,7 @@ def test_registries_keep_nothing_of_the_program(use: Callable[[], object], is_re
             made = tuple(
                 each
                 for each in (made if type(made) is tuple else (made,))
-                if not isinstance(each, (type, FunctionType))
+                if not isinstance(each, (type, FunctionType, CodeType))
             )
         return made
 
