@@ -32,7 +32,8 @@ from tests.soak._sync_work import DEADLINE, reach
 
 PROGRAMS = 3  # at once
 DEPTH = 4
-MOST_GROWTH = 1.05  # from the second tenth to the last
+# From the second tenth to the last. What Python counts itself is exact: a leak shows in it within minutes.
+MOST_GROWTH = {"objects": 1.01, "blocks": 1.01, "resident pages": 1.05}
 HANGS = 300.0  # seconds
 ACTS = {"fork": fork, "kill": kill} if hasattr(os, "fork") else {}
 
@@ -126,7 +127,7 @@ def main() -> int:
     for name, each in samples.items() if number >= 100 and not ledger.failures else ():
         by = growth(each)
         print(f"from the second tenth to the last, the {name} have changed by a factor of {by:.4f}")
-        if by > MOST_GROWTH:
+        if by > MOST_GROWTH[name]:
             ledger.fail(f"the {name} have grown by a factor of {by:.4f}")
     clew.shutdown(DEADLINE)
     print(f"{ledger.runs} runs in {number} rounds; clew.stats(): {clew.stats()}")

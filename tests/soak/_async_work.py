@@ -16,7 +16,7 @@ import clew.tasks.anyio
 import clew.tasks.asyncio
 import clew.tasks.trio
 from tests.soak._plan import Here, Work, value
-from tests.soak._sync_work import Boom, Cycle, do, only_key, status_of
+from tests.soak._sync_work import Boom, Cycle, do, only_key, started_by_hand, status_of
 
 
 async def attempt(awaitable: Awaitable[object]) -> None:
@@ -100,6 +100,11 @@ async def do_block(key: object, work: Work, here: Here) -> None:
         await run_with_value(key, work, here)
 
 
+async def do_by_hand(key: object, work: Work, here: Here) -> None:
+    with started_by_hand(key, work, here):
+        await run_with_value(key, work, here)
+
+
 async def do_async(work: Work, here: Here) -> None:
     """Do a piece of work in the current context."""
     here.check(f"at async {work.kind}")
@@ -115,6 +120,8 @@ async def do_async(work: Work, here: Here) -> None:
         await attempt(call(key, work, inner))
     elif work.kind == "block":
         await attempt(do_block(key, work, inner))
+    elif work.kind == "by hand":
+        await attempt(do_by_hand(key, work, inner))
     else:
         await attempt(read(traced_items(key, work, inner), work, here))
 

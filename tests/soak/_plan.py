@@ -16,7 +16,7 @@ from tests.soak._ledger import Ledger
 value: ContextVar[object] = ContextVar("value")
 
 # What a piece of work is. Each makes one run, except for the last two.
-KINDS = ("call", "block", "generator", "returned generator", "context generator", "plain")
+KINDS = ("call", "block", "by hand", "generator", "returned generator", "context generator", "plain")
 # How it is reached. The context must arrive by each of them.
 SYNC_EDGES = (
     *("here", "pool", "map", "callback", "thread", "timer", "bound", "snapshot", "attached", "wrapped executor"),

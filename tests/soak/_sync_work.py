@@ -8,7 +8,7 @@ import asyncio
 import gc
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, Callable, Dict, Iterator
@@ -134,6 +134,8 @@ def do(work: Work, here: Here) -> None:
         attempt(call, key, work, inner)
     elif work.kind == "block":
         attempt(do_block, key, work, inner)
+    elif work.kind == "by hand":
+        attempt(do_by_hand, key, work, inner)
     else:
         # Until its first step, a generator that is dropped makes no run; `read` makes one.
         attempt(read, (traced_items if work.kind == "generator" else returned_items)(key, work, inner), work, here)
@@ -142,6 +144,37 @@ def do(work: Work, here: Here) -> None:
 def do_block(key: object, work: Work, here: Here) -> None:
     with clew.trace("block", inputs={"key": key}):
         run_with_value(key, work, here)
+
+
+def do_by_hand(key: object, work: Work, here: Here) -> None:
+    with started_by_hand(key, work, here):
+        run_with_value(key, work, here)
+
+
+@contextmanager
+def started_by_hand(key: object, work: Work, here: Here) -> Iterator[None]:
+    """Start a run by hand and make it current. Two threads end it at the same time."""
+    if not here.is_recorded:
+        yield
+        return
+    above = clew.get_current_run_tree()
+    run = (clew.RunTree if above is None else above.create_child)("by hand", inputs={"key": key})
+    run.post()
+    both = threading.Barrier(2)
+
+    def end() -> None:
+        both.wait(DEADLINE)
+        run.end(error="boom" if work.end == "error" else None)
+
+    try:
+        with clew.tracing_context(parent=run):
+            yield
+    finally:
+        threads = [threading.Thread(target=end) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
 
 
 # How a piece of work is reached
