@@ -142,7 +142,6 @@ class IsolatedContext(_Layer):
         self._outer_tokens: Dict[ContextVar[Any], Token[Any]] = {}
         self._mapping_before: object = None
         self._reference = ref(self, CALLBACK)
-        self._before = Context()  # a copy of the context from before the step
         for variable in own:
             value = variable.get(_MISSING)
             if value is not _MISSING:
@@ -167,7 +166,7 @@ class IsolatedContext(_Layer):
                 self._copy_out()
 
     def _remember(self) -> None:
-        self._before = self._context.copy()
+        self._before = self._context.copy()  # from before the step
         self._mapping_before = _mapping(self._before)[0]
 
     def _copy_in(self, now: Context) -> None:
