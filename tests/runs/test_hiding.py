@@ -26,8 +26,9 @@ import clew
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.exporters.configuration import configure_from_environment
 from clew.exporters.jsonl import JSONLinesExporter
+from clew.runs._tree import recipe
 from clew.runs._tree.kept import hiding as hiding_module
-from clew.runs._tree.kept.copier import copy_value
+from clew.runs._tree.kept.copier import MAX_ITEMS, copy_value
 from clew.runs._tree.kept.hiding import HIDDEN, HiddenNames, hide_in_text, hiding
 from tests.edges._threads import DEADLINE
 
@@ -126,6 +127,12 @@ class Model:
 )
 def test_secret_is_hidden_wherever_it_has_a_name(value: Any, recorded: Any) -> None:
     assert copy_value(value) == recorded
+
+
+def test_secret_beyond_the_fields_that_are_copied_does_no_harm() -> None:
+    fields = [f"field{number}" for number in range(MAX_ITEMS + 1)] + ["password"]
+    wide: Any = namedtuple("wide", fields)  # type: ignore[misc]  # noqa: PYI024  the names are made here
+    assert copy_value(wide(*fields)) == [*fields[:MAX_ITEMS], f"<cut: {len(fields)} items>"]
 
 
 @pytest.mark.parametrize(
@@ -286,6 +293,26 @@ def test_log_of_a_hook_that_fails_has_no_value(caplog: pytest.LogCaptureFixture)
 
 
 # configure(hide=)
+
+
+def test_names_that_are_hidden_while_a_call_begins_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    input_reader, changes = recipe.input_reader, ["colour"]
+
+    def input_reader_of_old_names(*args: Any, **options: Any) -> Any:
+        reader = input_reader(*args, **options)
+        if changes:
+            clew.configure(hide=[changes.pop()])  # as another thread may do
+        return reader
+
+    @clew.traceable
+    def paint(colour: str) -> None:
+        """Paint."""
+
+    monkeypatch.setattr(recipe, "input_reader", input_reader_of_old_names)
+    with clew.record() as runs:
+        paint("red")
+    (run,) = runs
+    assert (changes, run.inputs) == ([], {"colour": HIDDEN})
 
 
 async def later(value: Any, part: str) -> Any:

@@ -582,6 +582,14 @@ def test_what_only_says_that_it_is_of_a_type_is_recorded_as_a_text() -> None:
         assert copy_value(mock) == repr(mock)
 
 
+def test_texts_that_reach_the_bound_exactly_are_whole() -> None:
+    longest = payload.MAX_STRING_CHARS - 1
+    texts = ["x" * longest] * (payload.MAX_CHARS // longest)
+    texts += ["y" * (payload.MAX_CHARS - len(texts) * longest - 1), "z"]
+    assert copy_value(texts) == texts
+    assert copy_value([*texts, "more"]) == [*texts, f"<cut: {len(texts) + 1} items>"]
+
+
 def test_all_texts_of_a_payload_together_are_bounded() -> None:
     texts = [f"{number}{'x' * 60_000}" for number in range(200)]
     for value in (texts, dict.fromkeys(texts), [[text] for text in texts], [UserString(text) for text in texts]):

@@ -273,6 +273,14 @@ def test_times_are_in_utc_unless_they_say_otherwise(runs: clew.Recording, moment
     assert (root.start_time, root.end_time) == (START, START + SECOND)
 
 
+def test_run_may_start_at_the_epoch() -> None:
+    with clew.record() as runs:
+        run = clew.RunTree("x", start_time=datetime(1970, 1, 1, tzinfo=timezone.utc))
+        run.post()
+        run.end()
+    assert [found.start_time_ns for found in runs] == [0]
+
+
 def test_run_that_is_over_ends_when_it_is_posted(runs: clew.Recording, watching: Watching) -> None:
     run = clew.RunTree(
         "x",
@@ -283,7 +291,12 @@ def test_run_that_is_over_ends_when_it_is_posted(runs: clew.Recording, watching:
         metadata={"a": 1},
         start_time=START,
         end_time=START + SECOND,
-        events=["first", {"name": "second", "time": (START + SECOND).isoformat()}, {"name": "third", "time": "noon"}],
+        events=[
+            "first",
+            {"name": "second", "time": (START + SECOND).isoformat()},
+            {"name": "second", "time": (START + SECOND).isoformat().replace("+00:00", "Z")},
+            {"name": "third", "time": "noon"},
+        ],
     )
     assert (run.status, run.end_time, watching.ended) == ("pending", START + SECOND, [])
     run.add_tags("b")
@@ -292,9 +305,9 @@ def test_run_that_is_over_ends_when_it_is_posted(runs: clew.Recording, watching:
     (found,) = runs
     assert (found.inputs, found.outputs, found.tags, found.metadata) == ({"n": [1]}, {"n": [2]}, ("a", "b"), {"a": 1})
     assert (found.start_time_ns, found.end_time_ns) == (START_NS, START_NS + SECOND_NS)
-    first, second, third = found.events
+    first, second, also_second, third = found.events
     assert first["name"] == "first"
-    assert second == {"name": "second", "time_ns": START_NS + SECOND_NS}
+    assert second == also_second == {"name": "second", "time_ns": START_NS + SECOND_NS}
     assert (third["time"], type(third["time_ns"])) == ("noon", int)
 
 

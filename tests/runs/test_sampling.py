@@ -97,9 +97,10 @@ def test_ratio_that_is_next_to_nothing_records_next_to_nothing(
 
 
 LOW, HIGH = "018f0000-0000-7000-8000-000000000001", "018f0000-0000-7000-bfff-ffffffffffff"
+VARIANT = "018f0000-0000-7000-bf00-000000000001"  # low; the digits of the variant do not count
 
 
-@pytest.mark.parametrize(("run_id", "is_recorded"), [(LOW, False), (HIGH, True), (UUID(LOW), False)])
+@pytest.mark.parametrize(("run_id", "is_recorded"), [(LOW, False), (HIGH, True), (UUID(LOW), False), (VARIANT, False)])
 def test_id_that_is_given_decides(
     runs: clew.Recording, sample: Callable[[Any], None], run_id: Any, is_recorded: bool
 ) -> None:
