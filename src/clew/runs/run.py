@@ -16,10 +16,11 @@ from clew._shared.locks import RUNS_WITHOUT_GIL, delete_once
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import forks as _forks, hooks as _hooks
 from clew.runs._tree.attributes import NON_RECORDING
-from clew.runs._tree.blocks import ScopeOptions, current_options
+from clew.runs._tree.blocks import OUTSIDE, ScopeOptions, current_options
 from clew.runs._tree.forks import ancestors
 from clew.runs._tree.hooks import notify_start
 from clew.runs._tree.identity import (
+    LEVELS,
     Identity,
     Remote,
     UnsampledRoot,
@@ -230,7 +231,7 @@ class RunTree(LiveRun):
             return
         notify_start(self)
         if self._attributes is not None and self._attributes.end_time_ns is not None:
-            self._close("success")  # the run was created with an end time
+            self._close("success", is_by_hand=True)  # the run was created with an end time
         self._report_end()  # if it ended before it was posted
 
     def patch(self, *, exclude_inputs: Optional[bool] = None) -> None:  # noqa: ARG002  LangSmith's
@@ -242,7 +243,7 @@ class RunTree(LiveRun):
                 end.
         """
         if hasattr(self, "_by_hand"):
-            self._close("success")
+            self._close("success", is_by_hand=True)
 
     def end(
         self,
@@ -278,7 +279,7 @@ class RunTree(LiveRun):
         if metadata is not None:
             self.add_metadata(metadata)
         self._set_end(error, end_time_ns)
-        if hasattr(self, "_by_hand") and not self._close("success") and not has_values:
+        if hasattr(self, "_by_hand") and not self._close("success", is_by_hand=True) and not has_values:
             self._report_late()  # each value above was counted
 
 
@@ -332,8 +333,9 @@ def open_run(  # noqa: C901  written out, as every run runs it
     start_time_ns = now_ns()
     if start_time_ns > _hooks.quiet_until_ns:
         _hooks.call_watchers(start_time_ns)
-    size = 0 if own is None and not waiting else _take_size(own)
-    if around.under is parent:
+    run = _new(RunTree)  # RunTree() builds a run by hand
+    run._size = _take_size(own) if waiting or own is not None else 0
+    if around is not OUTSIDE and around.under is parent:
         if parent is None and around.linked:
             identity.linked = links_to(around.linked)
         if around.inherited is not None:
@@ -341,7 +343,7 @@ def open_run(  # noqa: C901  written out, as every run runs it
     identity.parent = parent
     if parent is None:
         identity.inherited = own
-        identity.depth = 0
+        identity.levels_left = LEVELS
     else:
         inherited = parent.inherited
         if own is not None:
@@ -350,20 +352,18 @@ def open_run(  # noqa: C901  written out, as every run runs it
         # The clock may have been set back. A server that sorts by start time would lose the child.
         if start_time_ns < parent.start_time_ns:
             start_time_ns = parent.start_time_ns
-        identity.depth = depth = parent.depth + 1
-        if not depth & 7:  # every eighth level
+        identity.levels_left = levels = parent.levels_left - 1
+        if not levels:
             shorten_chain(identity, parent)
     identity.name = name
     identity.start_time_ns = start_time_ns
     identity._order = None
     identity._id_text = _forks.uncreated_id if digits is None else new_id_text(start_time_ns, digits)
-    run = _new(RunTree)  # RunTree() builds a run by hand
     run._identity = identity
     run._run_type = run_type
     run._inputs = inputs
     run._error = run.end_time_ns = run._attributes = None
     run._status = "pending"
-    run._size = size
     if ancestors:
         run._generation = len(ancestors)
     if RUNS_WITHOUT_GIL:

@@ -34,7 +34,6 @@ from clew.context._stepping.throwing import without_this_frame
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import blocks as _blocks, hooks as _hooks
 from clew.runs._tree.blocks import leave_call, report_foreign_exit
-from clew.runs._tree.identity import UnsampledRoot
 from clew.runs._tree.inherited import make_inherited
 from clew.runs._tree.options import (
     check_run_type,
@@ -42,6 +41,7 @@ from clew.runs._tree.options import (
 )
 from clew.runs._tree.recipe import Recipe, filling_functions, name_of
 from clew.runs._tree.streams import TracedGeneratorFunction, in_place, streamed
+from clew.runs.run import RunTree
 
 __all__ = ("traceable",)
 
@@ -280,11 +280,11 @@ async def _async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR09
     if (call := unfilled) is None:
         args, kwargs = recipe.filled(args, kwargs, run)
         call = fn
-    if run is None:
-        return in_place(await call(*args, **kwargs), recipe)
     token = None
-    if type(run) is UnsampledRoot:
-        try:
+    if type(run) is not RunTree:
+        if run is None:
+            return in_place(await call(*args, **kwargs), recipe)
+        try:  # below an `UnsampledRoot`
             token = _blocks.set_current(run)
             result = await (call(*args, **kwargs) if kwargs else call(*args))
         except BaseException:
@@ -340,11 +340,11 @@ def _wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 
     if (call := unfilled) is None:
         args, kwargs = recipe.filled(args, kwargs, run)
         call = fn
-    if run is None:
-        return in_place(call(*args, **kwargs), recipe)
     token = None
-    if type(run) is UnsampledRoot:
-        try:
+    if type(run) is not RunTree:
+        if run is None:
+            return in_place(call(*args, **kwargs), recipe)
+        try:  # below an `UnsampledRoot`
             token = _blocks.set_current(run)
             result = call(*args, **kwargs) if kwargs else call(*args)
         except BaseException:

@@ -422,7 +422,7 @@ class MutableRun:
         """
         Return whether this open run was opened before a fork, by an ancestor of this process.
         """
-        return getattr(self, "_generation", 0) != len(ancestors)
+        return bool(ancestors) and getattr(self, "_generation", 0) != len(ancestors)
 
     def _make_non_recording(self) -> None:
         """
@@ -470,7 +470,10 @@ class MutableRun:
         if is_late:
             self._report_late()
         elif is_cut:
-            report("additions_dropped", f"the run {self.name!r} got more values, tags or events than it may have")
+            self._report_cut()
+
+    def _report_cut(self) -> None:
+        report("additions_dropped", f"the run {self.name!r} got more values, tags or events than it may have")
 
     def _report_late(self) -> None:
         report(

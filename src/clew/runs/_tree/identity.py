@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clew.propagation.carrier import Incoming
 
 __all__ = (
+    "LEVELS",
     "Ancestor",
     "Identity",
     "NoRun",
@@ -27,6 +28,10 @@ __all__ = (
     "links_to",
     "shorten_chain",
 )
+
+
+# How many levels of runs may be reachable before `shorten_chain` looks at them.
+LEVELS = 8
 
 
 class Identity:
@@ -40,9 +45,9 @@ class Identity:
     __slots__ = (
         "_id_text",
         "_order",
-        "depth",
         "inherited",
         "is_suspended",
+        "levels_left",
         "linked",
         "live",
         "name",
@@ -55,7 +60,7 @@ class Identity:
     parent: Optional[Identity]
     inherited: Optional[Inherited]
     start_time_ns: int
-    depth: int  # how many identities are reachable above, see `shorten_chain`
+    levels_left: int  # at so many levels below, `shorten_chain` looks at what is reachable above
     _id_text: Optional[str]  # empty until first needed: see `clew.runs._tree.forks`
     _order: Optional[str]  # the dotted order, None until first needed
     # The slots below stay unset until they have a value, which keeps the start of a run cheap.
@@ -150,7 +155,7 @@ class Ancestor(Identity):
     __slots__ = ("_trace_hex",)
 
     parent: ClassVar[None] = None  # type: ignore[misc]  # the runs above are not kept
-    depth: ClassVar[int] = 0  # type: ignore[misc]  # as above
+    levels_left: ClassVar[int] = LEVELS  # type: ignore[misc]  # as above
 
     _trace_hex: str
 
@@ -202,12 +207,12 @@ def shorten_chain(identity: Identity, parent: Identity) -> None:
             break
         nearest = above
         levels += 1
-    identity.depth = levels
+    identity.levels_left = LEVELS - levels % LEVELS
     top = nearest.parent or nearest
     if len(getattr(top, "_order", None) or "") + _PART_CHARS * levels > MOST_ORDER_CHARS:
         identity.linked = (Ancestor(parent),)
         identity.parent = Ancestor(parent, "")
-        identity.depth = 1
+        identity.levels_left = LEVELS - 1
         inherited = identity.inherited
         if inherited is None or inherited.upstream is None:
             # The trace keeps its id, though LangSmith's root is another run from here on.
@@ -231,7 +236,7 @@ class Remote(Identity):
     __slots__ = ("is_trusted", "upstream")
 
     name: str = "remote"
-    depth: ClassVar[int] = 0  # type: ignore[misc]  # its parents are read from the headers when needed
+    levels_left: ClassVar[int] = LEVELS  # type: ignore[misc]  # its parents are read from the headers when needed
     inherited: Inherited
     upstream: Incoming
     is_trusted: bool  # False: new runs are linked to it instead of nested below it
@@ -288,7 +293,7 @@ class UnsampledRoot(Identity):
 
     is_sampled: ClassVar[bool] = False
     parent: ClassVar[None] = None  # type: ignore[misc]  # a root has no parent; a class attribute costs nothing
-    depth: ClassVar[int] = 0  # type: ignore[misc]  # as above
+    levels_left: ClassVar[int] = LEVELS  # type: ignore[misc]  # as above
     status = _status = "unsampled"
 
     _number: int  # the random bits that the sampler decided by
@@ -336,7 +341,7 @@ class NoRun(Identity):
         self.parent: Optional[Identity] = None
         self.inherited: Optional[Inherited] = None
         self.start_time_ns: int = now_ns()
-        self.depth = 0
+        self.levels_left = LEVELS
         self._id_text = _forks.uncreated_id
         self._order = None
 

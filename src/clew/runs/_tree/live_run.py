@@ -104,6 +104,16 @@ class LiveRun(MutableRun, Identified):
             fields = redact_event(fields)
         self._change(lambda: self._extend_events(fields, size))
 
+    def _note_first_item(self) -> None:
+        """
+        Add the event of the first item of a stream, without the lock that changes by the program take.
+        """
+        if self._attributes is NON_RECORDING:
+            return
+        fields = {"time_ns": max(now_ns(), self._identity.start_time_ns), "name": "new_token"}
+        if self._extend_events(fields if hiding.redact is None else redact_event(fields), 0):
+            self._report_cut()
+
     def _extend_events(self, fields: Mapping[str, Any], size: int) -> bool:
         events = self._own_attributes().events
         if events and events[-1]["name"] == _MORE_EVENTS:
@@ -114,8 +124,8 @@ class LiveRun(MutableRun, Identified):
         events.append(marker)
         return True
 
-    def _close(  # noqa: C901, PLR0912  written out, as every run runs it
-        self, status: str, error: Union[str, ErrorText, None] = None
+    def _close(  # noqa: C901, FBT001, FBT002, PLR0912  written out and without keywords, as every run runs it
+        self, status: str, error: Union[str, ErrorText, None] = None, is_by_hand: bool = False
     ) -> bool:
         """
         End the run with a status, once, and return whether this call was the one that ended it.
@@ -150,7 +160,7 @@ class LiveRun(MutableRun, Identified):
         if _hooks.end_hooks and self._attributes is not NON_RECORDING:
             if ancestors and self._is_of_other_process():
                 pass  # only this process's copy has ended; the process that opened the run reports its end
-            elif hasattr(self, "_by_hand"):
+            elif is_by_hand:
                 self._report_end()
             else:
                 for hook in _hooks.end_hooks:

@@ -87,6 +87,7 @@ class Recipe:
         "copy_result",
         "fills_run_tree",
         "is_enabled",
+        "is_special",
         "reduces",
         "starts_late",
     )
@@ -98,6 +99,7 @@ class Recipe:
     reduces: bool  # there is a `reduce_fn`, which needs all items of a stream at its end
     fills_run_tree: bool
     is_enabled: bool
+    is_special: bool  # it `starts_late`, or is that of one call
     starts_late: bool  # the run of a generator starts at its first step; as an argument of `start` it would be slower
 
     def __init__(self, fn: Callable[..., Any], name: Optional[str], run_type: str, own: Optional[Inherited]) -> None:
@@ -108,7 +110,7 @@ class Recipe:
         self._metadata: Optional[Mapping[str, Any]] = None
         self._has_secret_parameter: Optional[bool] = None  # whether one is hidden; None until needed
         self.is_enabled = True
-        self.starts_late = False
+        self.is_special = self.starts_late = False
         signature = Signature(fn)
         self._place_of_run_tree = signature.place_of(_RUN_TREE)
         # Not if `fn` is itself a traced function that fills in the parameter: the inner run is the current one.
@@ -211,7 +213,8 @@ class Recipe:
         around = _get_options()
         if not around.is_recorded:
             return None
-        parent, id_digits = _current(), None
+        parent = _current()
+        id_digits = None
         if parent is not None:
             if not parent.is_sampled:
                 return None
@@ -239,15 +242,17 @@ class Recipe:
         try:
             read = self._read_inputs or self._make_reader()
             try:
-                inputs = read(*args, **kwargs)
+                inputs = read(*args, **kwargs) if kwargs else read(*args)
             except TypeError:  # the function will refuse these arguments, too, unless it is a wrapper of another one
                 inputs = self._unbound_inputs(args, kwargs)
             run = open_run(parent, around, self._name, self._run_type, inputs, self._own, id_digits)
-            if self._function_recipe is not None:
-                self._apply_call_options(run)
-            if not self.starts_late:
-                for hook in _hooks.start_hooks:
-                    hook(run)
+            if self.is_special:
+                if self._function_recipe is not None:
+                    self._apply_call_options(run)
+                if self.starts_late:
+                    return run
+            for hook in _hooks.start_hooks:
+                hook(run)
             return run
         except RecursionError:
             # The function would meet the limit one call later. Up to 3.9, continuing after this error so close
@@ -380,6 +385,7 @@ class Recipe:
         if name is not None:
             recipe._name = check_name(name)
         recipe._own, recipe._function_recipe = own, self
+        recipe.is_special = True
         recipe._id_text = None if run_id is None else check_id(run_id)
         recipe._on_end = check_hook(on_end, "on_end in langsmith_extra=")
         if parent is None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 from weakref import ref
 
 from clew._shared.incidents import report
+from clew._shared.locks import RUNS_WITHOUT_GIL
 from clew.context._stepping.async_drivers import Step
 from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.throwing import Exit, from_body, step_codes
@@ -293,7 +294,7 @@ class StreamRun(Collectable):
             return
         chunks = self.chunks
         if not chunks and not run._is_of_other_process():
-            run.add_event("new_token")
+            run._note_first_item()
         if len(chunks) < self._most_chunks:
             chunks.append(self._recipe.copy_chunk(chunk))
             if not waiting or self._has_room():
@@ -315,7 +316,7 @@ class StreamRun(Collectable):
         A run that `is_closed` is cancelled, whatever the exception is.
         """
         run, self._run = self._run, None
-        if run is None or run._status != "pending" or not run._claim_end():
+        if run is None or run._status != "pending" or (RUNS_WITHOUT_GIL and not run._claim_end()):
             return
         if self.is_collected():
             # `reduce_fn` and the hooks may set variables.

@@ -48,7 +48,7 @@ class TracedGeneratorFunction(FunctionLike):
     def __init__(self, fn: Any, kind: str, recipe: Recipe) -> None:
         super().__init__(fn, kind)
         self._recipe = recipe
-        recipe.starts_late = True
+        recipe.starts_late = recipe.is_special = True
 
     def _driver_of(self, code: CodeType) -> Callable[..., Any]:
         """
