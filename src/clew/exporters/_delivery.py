@@ -188,6 +188,8 @@ def _forget_orders(ended: Sequence[RunTree]) -> None:
     # An exporter reads the dotted order of each run, which is cached there and in its parent. It can be 6,000
     # characters long, and contexts refer to ended runs for as long as the program lives.
     for run in ended:
-        for identity in (run._identity, run._identity.parent):
-            if type(identity) is Identity:
-                identity._order = None
+        identity = run._identity
+        identity._order = None
+        above = identity.parent
+        if type(above) is Identity:
+            above._order = None

@@ -6,7 +6,7 @@ The open run is in `clew.runs.run`, and `record()`, which collects runs, in `cle
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 from uuid import UUID
 
 from clew.errors import ArgumentTypeError
@@ -179,20 +179,24 @@ class Run(Identified):
     tags: Tuple[str, ...]
 
     def __init__(self, run: MutableRun, children: Tuple[Run, ...]) -> None:
-        fill = super().__setattr__
-        fill("_identity", run._identity)
         status = run._status  # once, and first: another thread may be ending the run
-        fill("_resource", settings.resource if status == "pending" else getattr(run, "_resource", None))
-        fill("run_type", run._run_type)
-        fill("status", status)
-        fill("_error", run._error)
-        fill("inputs", run._inputs)
-        fill("outputs", run._all_outputs())
-        fill("end_time_ns", None if status == "pending" else run.end_time_ns)
-        fill("tags", tuple(run._all_tags()))
-        fill("metadata", run._all_metadata())
-        fill("events", tuple((run._attributes or NON_RECORDING).events))
-        fill("children", children)
+        is_pending = status == "pending"
+        values = (
+            run._error,
+            run._identity,
+            settings.resource if is_pending else getattr(run, "_resource", None),
+            children,
+            None if is_pending else run.end_time_ns,
+            tuple((run._attributes or NON_RECORDING).events),
+            run._inputs,
+            run._all_metadata(),
+            run._all_outputs(),
+            run._run_type,
+            status,
+            tuple(run._all_tags()),
+        )
+        for fill, value in zip(_fill_slots, values):
+            fill(self, value)
 
     @property
     def error(self) -> Optional[str]:
@@ -225,3 +229,7 @@ class Run(Identified):
 
     def __repr__(self) -> str:
         return f"<clew.Run {self.name!r} {self.status}, {len(self.children)} children>"
+
+
+# In the order of the names. `object.__setattr__` takes twice as long.
+_fill_slots: Tuple[Callable[[Run, object], None], ...] = tuple(Run.__dict__[name].__set__ for name in Run.__slots__)

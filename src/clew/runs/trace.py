@@ -11,8 +11,8 @@ from uuid import UUID
 
 from clew._shared.one_use import already_entered
 from clew.errors import ArgumentTypeError
-from clew.runs import run as _run
 from clew.runs._tree import hooks as _hooks
+from clew.runs._tree.attributes import NON_RECORDING
 from clew.runs._tree.blocks import current_identity, current_options, leave_block, leave_call
 from clew.runs._tree.identity import Identity, UnsampledRoot
 from clew.runs._tree.inherited import make_inherited
@@ -21,7 +21,7 @@ from clew.runs._tree.options import MAX_LABEL_CHARS, check_id, check_name, check
 from clew.runs._tree.parents import Parent
 from clew.runs._tree.settings import settings
 from clew.runs.current import block_under
-from clew.runs.run import RunTree
+from clew.runs.run import RunTree, non_recording_run, open_run
 
 __all__ = ("trace",)
 
@@ -98,7 +98,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         self._run: Optional[RunTree] = None
         self._token: Optional[Token[Optional[Identity]]] = None
 
-    def __enter__(self) -> RunTree:
+    def __enter__(self) -> RunTree:  # noqa: C901  written out, as every block runs it
         if self._run is not None:
             raise already_entered(f"trace({self._name!r})")
         if self._parent_block is not None:
@@ -106,20 +106,22 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         inputs, self._inputs = self._inputs, None
         parent = current_identity.get()
         around = current_options.get()
-        is_recorded = bool(_hooks.start_hooks) and around.is_recorded and (parent is None or parent.is_sampled)
-        decided = None
+        is_recorded = around.is_recorded and (parent is None or parent.is_sampled) and bool(_hooks.start_hooks)
+        run = id_digits = None
         if is_recorded and parent is None and settings.sampling is not None:
             decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
-        if isinstance(decided, UnsampledRoot):
-            run = _run.non_recording_run(decided)
-        else:
-            copied = copy_inputs(inputs) if is_recorded else {}
-            run = _run.open_run(parent, around, self._name, self._run_type, copied, self._own, decided)
+            if isinstance(decided, UnsampledRoot):
+                run = non_recording_run(decided)
+            else:
+                id_digits = decided
+        if run is None:
+            copied = copy_inputs(inputs) if is_recorded and inputs is not None else {}
+            run = open_run(parent, around, self._name, self._run_type, copied, self._own, id_digits)
         self._run = run
         if self._id_text is not None:
             run._identity._id_text = self._id_text
         if not is_recorded:
-            run._make_non_recording()
+            run._attributes = NON_RECORDING
             return run
         try:
             self._token = current_identity.set(run._identity)

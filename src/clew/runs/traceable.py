@@ -296,7 +296,7 @@ async def _async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR09
             report_foreign_exit()
         kind = type(result)
         if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
-            stream = streamed(result, recipe, run)  # type: ignore[arg-type]  # it takes both
+            stream = streamed(result, recipe, run)
             return result if stream is None else stream
         return result
     try:
@@ -356,7 +356,7 @@ def _wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 
             report_foreign_exit()
         kind = type(result)
         if reduces or kind is GeneratorType or kind is AsyncGeneratorType or type(kind) is StreamType:
-            stream = streamed(result, recipe, run)  # type: ignore[arg-type]  # it takes both
+            stream = streamed(result, recipe, run)
             return result if stream is None else stream
         return result
     try:

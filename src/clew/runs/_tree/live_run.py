@@ -59,7 +59,7 @@ class LiveRun(MutableRun, Identified):
     end_time_ns: Optional[int]
     _ender: Any  # only without a GIL: an RLock, which the thread acquires that ends the run
     _identity: Identity
-    _resource: Resource  # set at the end of the run, if `clew.configure` has set one
+    _resource: Optional[Resource]  # set at the end of the run
     # Only runs that were built by hand have these three. `delete_once` decides between two threads.
     _by_hand: bool
     _is_draft: bool  # unset once the run is posted
@@ -124,8 +124,11 @@ class LiveRun(MutableRun, Identified):
         events.append(marker)
         return True
 
-    def _close(  # noqa: C901, FBT001, FBT002, PLR0912  written out and without keywords, as every run runs it
-        self, status: str, error: Union[str, ErrorText, None] = None, is_by_hand: bool = False
+    def _close(  # noqa: C901, PLR0912  written out, as every run runs it
+        self,
+        status: str,
+        error: Union[str, ErrorText, None] = None,
+        is_by_hand: bool = False,  # noqa: FBT001, FBT002  a parameter by keyword alone would make each call slower
     ) -> bool:
         """
         End the run with a status, once, and return whether this call was the one that ended it.
@@ -149,9 +152,7 @@ class LiveRun(MutableRun, Identified):
                 end_time_ns = attributes.end_time_ns
         self._error = error
         self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
-        resource = settings.resource
-        if resource is not None:
-            self._resource = resource  # a later `configure` applies to later runs only
+        self._resource = settings.resource  # a later `configure` applies to later runs only
         self._status = status
         if waiting:
             self._size += take()

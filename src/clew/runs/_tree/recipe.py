@@ -202,7 +202,7 @@ class Recipe:
             return chunks  # each was copied when it arrived
         return self.copy_result(value)
 
-    def start(  # noqa: C901, PLR0912  written out, as every call runs it
+    def start(  # noqa: C901, PLR0911, PLR0912  written out, as every call runs it
         self, args: Tuple[Any, ...], kwargs: Dict[str, Any]
     ) -> Optional[RunTree]:
         """

@@ -84,6 +84,8 @@ def _copy_mapping(payload: object, name: str) -> Dict[str, Any]:
 
 
 def _readable(payload: object) -> object:
+    if type(payload) is dict:  # as nearly always, and the check for a `Mapping` is slow
+        return payload
     try:
         if isinstance(payload, Mapping) and not isinstance(payload, dict):
             return call_without_tracing(repeated, partial(dict, payload))
