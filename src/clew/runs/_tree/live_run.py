@@ -110,8 +110,14 @@ class LiveRun(MutableRun, Identified):
         """
         if self._attributes is NON_RECORDING:
             return
-        fields = {"time_ns": max(now_ns(), self._identity.start_time_ns), "name": "new_token"}
-        if self._extend_events(fields if hiding.redact is None else redact_event(fields), 0):
+        time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
+        fields = {"time_ns": time_ns if time_ns > start_time_ns else start_time_ns, "name": "new_token"}
+        if hiding.redact is not None:
+            fields = redact_event(fields)
+        events = self._own_attributes().events
+        if not events:
+            events.append(fields)
+        elif self._extend_events(fields, 0):
             self._report_cut()
 
     def _extend_events(self, fields: Mapping[str, Any], size: int) -> bool:
@@ -124,7 +130,7 @@ class LiveRun(MutableRun, Identified):
         events.append(marker)
         return True
 
-    def _close(  # noqa: C901, PLR0912  written out, as every run runs it
+    def _close(  # noqa: C901  written out, as every run runs it
         self,
         status: str,
         error: Union[str, ErrorText, None] = None,

@@ -65,6 +65,8 @@ def check_project_name(project_name: object) -> Optional[str]:
 
 
 def _plain_string(text: object, what: str, remedy: str) -> str:
+    if type(text) is str and len(text) <= MAX_LABEL_CHARS:
+        return text
     if isinstance(text, str):
         # Not `str(text)`, which for an enum may be another text than its value.
         return cut(text, MAX_LABEL_CHARS)

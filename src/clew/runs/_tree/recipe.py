@@ -278,7 +278,7 @@ class Recipe:
         identity = run._identity
         if run._status != "pending":
             return
-        if run._is_of_other_process():
+        if ancestors and run._is_of_other_process():
             # The generator was created before a fork. Whichever process makes the first step has a run of its own.
             is_unseen = True
             run._generation = len(ancestors)

@@ -25,6 +25,7 @@ from clew.context._stepping.async_drivers import Step
 from clew.context._stepping.collecting import CALLBACK, Collectable
 from clew.context._stepping.throwing import Exit, from_body, step_codes
 from clew.runs._tree.blocks import ScopeOptions, current_baggage, current_identity, current_options, report_foreign_exit
+from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.kept.copier import MAX_CHARS
 from clew.runs._tree.kept.sizes import SHORT_CHARS, note, take, waiting
@@ -63,7 +64,6 @@ class StreamRun(Collectable):
         "_bytes",
         "_first_left_out",
         "_identity_at_call",
-        "_is_unseen",
         "_is_unstarted",
         "_left_out",
         "_most_chunks",
@@ -72,21 +72,23 @@ class StreamRun(Collectable):
         "_run",
         "chunks",
         "identity",
+        "is_unseen",
         "options",
     )
 
     options: ScopeOptions
     identity: Optional[Identity]
+    is_unseen: bool  # nobody can have read the ids of the run before it starts
     _run: Optional[RunTree]  # None if the call is not recorded, and once the run has ended
     # The outermost `tracing_context` block open in the suspended body, and the baggage inside and outside of it.
     _block_baggage: Optional[Tuple[ScopeOptions, Optional[Baggage], Optional[Baggage]]]
 
-    def __init__(self, recipe: Recipe, run: Optional[RunTree], *, starts_late: bool, is_unseen: bool = False) -> None:
+    def __init__(self, recipe: Recipe, run: Optional[RunTree]) -> None:
         self._reference = ref(self, CALLBACK)
         self._recipe = recipe
         self._run = run
-        self._is_unstarted = starts_late
-        self._is_unseen = is_unseen  # nobody can have read the run's ids before it starts
+        self._is_unstarted = recipe.starts_late
+        self.is_unseen = False
         self.identity = self._identity_at_call = _current() if run is None else run._identity
         self.options = self._options_at_call = _get_options()
         self._block_baggage = None
@@ -99,7 +101,7 @@ class StreamRun(Collectable):
         """
         Return the state of a stream that is not recorded, with `root` as the run that is current in its body.
         """
-        stream = cls(recipe, None, starts_late=False)
+        stream = cls(recipe, None)
         stream.identity = stream._identity_at_call = root
         return stream
 
@@ -109,7 +111,7 @@ class StreamRun(Collectable):
         """
         if self._is_unstarted and self._run is not None:
             self._is_unstarted = False
-            self._recipe.start_late(self._run, is_unseen=self._is_unseen)
+            self._recipe.start_late(self._run, is_unseen=self.is_unseen)
         return self.step
 
     def step(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -293,7 +295,7 @@ class StreamRun(Collectable):
         if run is None or run._status != "pending":
             return
         chunks = self.chunks
-        if not chunks and not run._is_of_other_process():
+        if not chunks and not (ancestors and run._is_of_other_process()):
             run._note_first_item()
         if len(chunks) < self._most_chunks:
             chunks.append(self._recipe.copy_chunk(chunk))

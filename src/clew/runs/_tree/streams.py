@@ -75,14 +75,16 @@ class TracedGeneratorFunction(FunctionLike):
             args, kwargs = recipe.filled(args, kwargs, run)
         if run is None:
             if is_recorded or (has_call_options and _hooks.start_hooks):
-                return self._driven(StreamRun(recipe, None, starts_late=False), self._fn, args, kwargs)
+                return self._driven(StreamRun(recipe, None), self._fn, args, kwargs)
             return self._fn(*args, **kwargs)
         # A callable other than a plain function may run code at its call, such as to open a run of its own.
         is_plain = type(self._fn) is FunctionType
         call = self._fn if is_plain else _under(run, self._fn)
         if isinstance(run, UnsampledRoot):
             return self._driven(StreamRun.below(run, recipe), call, args, kwargs)
-        return self._driven(StreamRun(recipe, run, starts_late=True, is_unseen=is_plain), call, args, kwargs)
+        stream = StreamRun(recipe, run)
+        stream.is_unseen = is_plain
+        return self._driven(stream, call, args, kwargs)
 
 
 def _under(run: RunTree, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,9 +113,6 @@ class _StreamObject(StreamRun):
 
     # While the collector closes an async generator: the copied context for that; None while the copy is current.
     _copied: Optional[Context]
-
-    def __init__(self, recipe: Recipe, run: Optional[RunTree]) -> None:
-        super().__init__(recipe, run, starts_late=False)
 
     def run_last(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """
@@ -239,7 +238,7 @@ def streamed(result: Any, recipe: Recipe, run: RunTree) -> Any:
     if kind is GeneratorType or kind is AsyncGeneratorType:
         # A generator that the program keeps could be read past the driver, and would be closed with it.
         is_alone = is_fresh(result) and _references_to(result) <= _ALONE
-        return _driving(result, StreamRun(recipe, run, starts_late=False)) if is_alone else None
+        return _driving(result, StreamRun(recipe, run)) if is_alone else None
     is_stream = type(kind) is StreamType or any(has_special(kind, name) for name in _STREAMS_HAVE)
     return stand_in(result, _StreamObject(recipe, run)) if is_stream else None
 
@@ -253,7 +252,7 @@ def in_place(result: Any, recipe: Recipe) -> Any:
     """
     kind = type(result)
     if (kind is GeneratorType or kind is AsyncGeneratorType) and is_fresh(result) and _references_to(result) <= _ALONE:
-        return _driving(result, StreamRun(recipe, None, starts_late=False))
+        return _driving(result, StreamRun(recipe, None))
     return result
 
 
