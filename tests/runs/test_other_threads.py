@@ -19,6 +19,7 @@ from clew._shared import locks
 from clew._shared.locks import RUNS_WITHOUT_GIL, delete_once
 from clew.runs._tree import forks, hooks, recipe
 from clew.runs._tree.identity import Identity
+from clew.runs._tree.kept import outputs
 from clew.runs._tree.kept.sizes import LARGE_BYTES, note, take, totals
 from tests._sharing import THREADS, together
 
@@ -68,7 +69,7 @@ def test_outputs_that_are_hidden_while_a_function_is_decorated_stay_hidden(
     read: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changing: Any = ChangedMeanwhile("outputs", read, lambda: clew.configure(hide_outputs=True))
-    monkeypatch.setattr(recipe, "hiding", changing)
+    monkeypatch.setattr(outputs, "hiding", changing)
 
     @clew.traceable
     def find() -> str:

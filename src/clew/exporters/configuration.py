@@ -17,9 +17,9 @@ from clew.errors import ArgumentTypeError
 from clew.exporters._options import CHECKS, IF_REFUSED, VARIABLES, report_variable, text_in, value_of_environment
 from clew.exporters.pipeline import Pipeline
 from clew.exporters.protocol import Exporter
-from clew.runs._tree.attributes import Unset, unset
 from clew.runs._tree.hooks import set_enabled
 from clew.runs._tree.kept.hiding import hiding
+from clew.runs._tree.options import Unset, unset
 from clew.runs._tree.settings import settings
 from clew.runs.sampling import Sampler
 

@@ -10,7 +10,8 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple, Un
 from uuid import UUID
 
 from clew.errors import ArgumentTypeError
-from clew.runs._tree.attributes import NON_RECORDING, MutableRun
+from clew.runs._tree.added import NON_RECORDING
+from clew.runs._tree.attributes import MutableRun
 from clew.runs._tree.identity import Identity, Remote
 from clew.runs._tree.kept.errors import ErrorText, text_of
 from clew.runs._tree.settings import Resource, settings

@@ -15,7 +15,7 @@ from uuid import UUID
 from clew._shared.locks import RUNS_WITHOUT_GIL, delete_once
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import forks as _forks, hooks as _hooks
-from clew.runs._tree.attributes import NON_RECORDING
+from clew.runs._tree.added import NON_RECORDING
 from clew.runs._tree.blocks import OUTSIDE, ScopeOptions, current_options
 from clew.runs._tree.forks import ancestors
 from clew.runs._tree.hooks import notify_start

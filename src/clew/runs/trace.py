@@ -12,7 +12,7 @@ from uuid import UUID
 from clew._shared.one_use import already_entered
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.attributes import NON_RECORDING
+from clew.runs._tree.added import NON_RECORDING
 from clew.runs._tree.blocks import current_identity, current_options, leave_block, leave_call
 from clew.runs._tree.identity import Identity, UnsampledRoot
 from clew.runs._tree.inherited import make_inherited

@@ -1,16 +1,18 @@
 """
 What can be changed on a run while it is open: name, type, error, inputs, outputs, tags, metadata and events.
 
-Ids, times and what a run inherits are in `clew.runs._tree.identity`. Values are copied in `clew.runs._tree.kept`.
+What was added is in `clew.runs._tree.added`; ids, times and what a run inherits are in `clew.runs._tree.identity`.
+Values are copied in `clew.runs._tree.kept`.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock, keep_first
+from clew.runs._tree.added import NON_RECORDING, RunAttributes
 from clew.runs._tree.bounds import CUT_KEY, CUT_TAGS, MAX_OBJECTS, extend_bounded, merge_bounded
 from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Identity
@@ -20,6 +22,7 @@ from clew.runs._tree.kept.payloads import copy_inputs, copy_metadata, copy_metad
 from clew.runs._tree.kept.sizes import LARGE_BYTES, size_of_object, take, totals, waiting
 from clew.runs._tree.options import (
     MAX_TAGS,
+    Unset,
     check_mapping,
     check_name,
     check_run_type,
@@ -27,71 +30,15 @@ from clew.runs._tree.options import (
     check_usage,
     error_text,
     time_of,
+    unset,
 )
 from clew.runs._tree.views import Metadata, Tags
 
-__all__ = ("NON_RECORDING", "MutableRun", "RunAttributes", "Unset", "unset")
+__all__ = ("MutableRun",)
 
 _NOTHING: Mapping[str, Any] = {}
 # One lock for the changes that a program makes, which are rare. Starting and ending a run take no lock.
 _guard = ForkSafeLock()
-
-
-class Unset:
-    """
-    The type of `unset`, the default of an option for which None has a meaning.
-    """
-
-    def __repr__(self) -> str:
-        return "..."
-
-
-unset: Unset = Unset()
-
-
-class RunAttributes:
-    """
-    The values that were added to one run while it was open. Most runs have none.
-    """
-
-    __slots__ = ("end_time_ns", "error", "events", "metadata", "on_end", "outputs", "replaced", "sizes", "tags")
-
-    def __init__(self) -> None:
-        self.end_time_ns: Optional[int] = None  # used instead of the time at which the run really ends
-        self.error: Optional[str] = None
-        self.on_end: Optional[Callable[[Any], object]] = None  # gets the RunTree
-        self.outputs: Optional[Dict[str, Any]] = None
-        self.tags: List[str] = []
-        self.metadata: Dict[str, Any] = {}
-        self.events: List[Mapping[str, Any]] = []
-        # About how many bytes the parts of the run take that were added, by the name of the part.
-        self.sizes: Dict[str, int] = {}
-        # "outputs", "tags" or "metadata" where the value here hides the result, or what the run inherits.
-        self.replaced: FrozenSet[str] = frozenset()
-
-    def replace(self, name: str, value: object) -> None:
-        """
-        Set the outputs, tags or metadata so that they hide the result, or what the run inherits.
-        """
-        self.set_part(name, value)
-        self.replaced |= {name}
-
-    def set_part(self, name: str, value: object) -> None:
-        """
-        Set outputs, tags or metadata, in place of those that were added so far.
-        """
-        setattr(self, name, value)
-        self.measure(name, value)
-
-    def measure(self, name: str, value: object) -> None:
-        """
-        Keep the size of a part of the run.
-        """
-        self.sizes[name] = size_of_object(value, MAX_OBJECTS)
-
-
-# The attributes of all runs that are not recorded. They stay empty.
-NON_RECORDING = RunAttributes()
 
 
 def _copy_containers(value: Any) -> Any:

@@ -14,7 +14,8 @@ from clew._shared.incidents import report
 from clew._shared.locks import RUNS_WITHOUT_GIL, delete_once
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
-from clew.runs._tree.attributes import NON_RECORDING, MutableRun
+from clew.runs._tree.added import NON_RECORDING
+from clew.runs._tree.attributes import MutableRun
 from clew.runs._tree.bounds import MAX_OBJECTS, extend_bounded
 from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import Identity

@@ -22,6 +22,7 @@ from clew.runs._tree.kept.payloads import recorded_error, redact_error
 from clew.runs._tree.kept.texts import bounded_repr, bounded_str, cut
 
 __all__ = (
+    "Unset",
     "check_bound",
     "check_hook",
     "check_id",
@@ -38,7 +39,20 @@ __all__ = (
     "metadata_of_extra",
     "options_of_config",
     "time_of",
+    "unset",
 )
+
+
+class Unset:
+    """
+    The type of `unset`, the default of an option for which None has a meaning.
+    """
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+unset: Unset = Unset()
 
 
 def check_name(name: object) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import partial
-from itertools import count
 from types import FunctionType
 from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Tuple
 from weakref import WeakSet
@@ -25,11 +24,12 @@ from clew.runs._tree.identity import NoRun, UnsampledRoot
 from clew.runs._tree.ids import digits_of, draw_numbers, new_id_text, next_random_number, now_ns
 from clew.runs._tree.inherited import Inherited, make_inherited
 from clew.runs._tree.kept.at_once import repeated
-from clew.runs._tree.kept.copier import call_without_tracing, copy_for_run, copy_item
+from clew.runs._tree.kept.copier import copy_for_run, copy_item
 from clew.runs._tree.kept.hiding import hiding
-from clew.runs._tree.kept.payloads import copy_metadata, drop_payload, process_payload, redact_payload
+from clew.runs._tree.kept.outputs import copier_of_items, copier_of_results
+from clew.runs._tree.kept.payloads import copy_metadata, drop_payload
 from clew.runs._tree.kept.signature import has_secret_parameter, input_reader, unbound_inputs
-from clew.runs._tree.kept.sizes import note, size_of_object, take
+from clew.runs._tree.kept.sizes import take
 from clew.runs._tree.options import (
     check_hook,
     check_id,
@@ -169,14 +169,8 @@ class Recipe:
         self._read_inputs = self._has_secret_parameter = None
         if self._metadata and self._own is not None:
             self._own = Inherited(self._own.project_name, self._own.tags, copy_metadata(self._metadata))
-        self.copy_result = _copier_of_results(self._process_outputs)
-        process_chunk = self._process_chunk
-        if hiding.outputs:
-            self.copy_chunk = _nothing
-        elif process_chunk is not None:
-            self.copy_chunk = lambda chunk: _processed_chunk(process_chunk, chunk)
-        else:
-            self.copy_chunk = copy_item if self._reduce is None else _itself
+        self.copy_result = copier_of_results(self._process_outputs)
+        self.copy_chunk = copier_of_items(self._process_chunk, is_reduced=self._reduce is not None)
         self.copies_chunks = self.copy_chunk is copy_item
         self.reduces = self._reduce is not None
 
@@ -410,42 +404,6 @@ def _renew_recipes() -> None:
 
 
 hiding.call_after_change(_renew_recipes)
-
-
-def _copier_of_results(process: Optional[Callable[[Any], Mapping[str, Any]]]) -> Callable[[Any], Any]:
-    if hiding.outputs:
-        return lambda _: {}
-    copy = copy_for_run if process is None else lambda result: process_payload(process, result, "outputs")
-    if hiding.redact is None:
-        return copy
-
-    def copy_past_redact(result: Any) -> Dict[str, Any]:
-        copied = copy(result)
-        return redact_payload(copied if type(copied) is dict else {"output": copied}, "outputs")
-
-    return copy_past_redact
-
-
-def _nothing(_: Any) -> None:
-    return None
-
-
-def _itself(chunk: Any) -> Any:
-    # The items of a stream are of about the same size, so that looking at some of them is enough.
-    if not next(_numbers) % _LOOKED_AT:
-        note(_LOOKED_AT * size_of_object(chunk))
-    return chunk
-
-
-_numbers = count()
-_LOOKED_AT = 8
-
-
-def _processed_chunk(process: Callable[[Any], Any], chunk: Any) -> Any:
-    try:
-        return copy_item(call_without_tracing(process, chunk))
-    except Exception as error:  # noqa: BLE001  the hook may be there to hide the item, so drop the item
-        return drop_payload("chunk", f"process_chunk raised {type(error).__name__}", error)
 
 
 def _fills(fn: Any) -> bool:
