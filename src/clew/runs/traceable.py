@@ -241,7 +241,7 @@ def _copied(code: CodeType, fn: Callable[..., Any], recipe: Recipe) -> Any:
         "start": recipe.start,
         "is_enabled": recipe.is_enabled,
         "reduces": recipe.reduces,
-        "unfilled": None if recipe.fills_run_tree else fn,
+        "fills_run_tree": recipe.fills_run_tree,
     }
     return FunctionType(code, names)
 
@@ -255,11 +255,11 @@ def _copied(code: CodeType, fn: Callable[..., Any], recipe: Recipe) -> Any:
 # closure would be slower: a call copies all its cells, and without a GIL, threads wait for each other at each of them.
 
 fn: Any = None  # the undecorated function
-recipe: Any = None  # its `Recipe`, three of whose attributes follow
+recipe: Any = None  # its `Recipe`, four of whose attributes follow
 start: Any = None
 is_enabled: Any = None
 reduces: Any = None
-unfilled: Any = None  # the function, if it needs no `run_tree`
+fills_run_tree: Any = None
 
 
 async def _async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
@@ -272,21 +272,19 @@ async def _async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR09
                 # This frame, and that of the function for `recipe_of_call`.
                 raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
     if not (_hooks.start_hooks and is_enabled):
-        if (call := unfilled) is None:
+        if fills_run_tree:
             args, kwargs = recipe.filled(args, kwargs, None)
-            call = fn
-        return await call(*args, **kwargs)
+        return await fn(*args, **kwargs)
     run: Any = start(args, kwargs)
-    if (call := unfilled) is None:
+    if fills_run_tree:
         args, kwargs = recipe.filled(args, kwargs, run)
-        call = fn
+    if run is None:
+        return in_place(await fn(*args, **kwargs), recipe)
     token = None
-    if type(run) is not RunTree:
-        if run is None:
-            return in_place(await call(*args, **kwargs), recipe)
-        try:  # below an `UnsampledRoot`
+    if type(run) is not RunTree:  # an `UnsampledRoot`
+        try:
             token = _blocks.set_current(run)
-            result = await (call(*args, **kwargs) if kwargs else call(*args))
+            result = await (fn(*args, **kwargs) if kwargs else fn(*args))
         except BaseException:
             leave_call(run, token)
             raise
@@ -301,7 +299,7 @@ async def _async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR09
         return result
     try:
         token = _blocks.set_current(run._identity)
-        result = await (call(*args, **kwargs) if kwargs else call(*args))
+        result = await (fn(*args, **kwargs) if kwargs else fn(*args))
         try:
             _blocks.reset_current(token)
         except ValueError:
@@ -332,21 +330,19 @@ def _wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 
                 # This frame, and that of the function for `recipe_of_call`.
                 raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
     if not (_hooks.start_hooks and is_enabled):
-        if (call := unfilled) is None:
+        if fills_run_tree:
             args, kwargs = recipe.filled(args, kwargs, None)
-            call = fn
-        return call(*args, **kwargs)
+        return fn(*args, **kwargs)
     run: Any = start(args, kwargs)
-    if (call := unfilled) is None:
+    if fills_run_tree:
         args, kwargs = recipe.filled(args, kwargs, run)
-        call = fn
+    if run is None:
+        return in_place(fn(*args, **kwargs), recipe)
     token = None
-    if type(run) is not RunTree:
-        if run is None:
-            return in_place(call(*args, **kwargs), recipe)
-        try:  # below an `UnsampledRoot`
+    if type(run) is not RunTree:  # an `UnsampledRoot`
+        try:
             token = _blocks.set_current(run)
-            result = call(*args, **kwargs) if kwargs else call(*args)
+            result = fn(*args, **kwargs) if kwargs else fn(*args)
         except BaseException:
             leave_call(run, token)
             raise
@@ -361,7 +357,7 @@ def _wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 
         return result
     try:
         token = _blocks.set_current(run._identity)
-        result = call(*args, **kwargs) if kwargs else call(*args)
+        result = fn(*args, **kwargs) if kwargs else fn(*args)
         try:
             _blocks.reset_current(token)
         except ValueError:

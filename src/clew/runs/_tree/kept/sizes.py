@@ -85,8 +85,11 @@ def size_of_run(run: Any) -> int:
     """
     Return about how many bytes the values of a run take, also its texts, which are not counted before.
     """
-    values = (*list(run._inputs.values()), getattr(run, "_result", None))  # a list: other threads may change the inputs
-    texts = sum([size_of_text(value) for value in values if type(value) is str])
+    result = getattr(run, "_result", None)
+    texts = size_of_text(result) if type(result) is str else 0
+    for value in list(run._inputs.values()):  # a list: other threads may change the inputs
+        if type(value) is str:
+            texts += size_of_text(value)
     attributes = run._attributes
     # The texts may be among those that were counted.
     size: int = max(texts, run._size)
