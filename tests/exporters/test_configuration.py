@@ -33,6 +33,13 @@ def as_it_was(settings_as_they_were: None) -> Iterator[None]:
     clew.shutdown(DEADLINE)
 
 
+def test_project_and_service_of_an_ended_run_stay_as_they_were() -> None:
+    with clew.record(), clew.trace("fetch") as run:
+        pass
+    clew.configure(project_name="later", service="later")
+    assert (run.project_name, run.service) == (None, None)
+
+
 def test_exporter_switches_recording_on_and_shutdown_off() -> None:
     exporter = MemoryExporter()
     make_run("before")
