@@ -18,6 +18,7 @@ from clew.context._stepping.function_likes import FunctionLike
 from clew.context._stepping.kinds import Signature
 from clew.runs import run as _run
 from clew.runs._tree import forks as _forks, hooks as _hooks
+from clew.runs._tree.added import RunAttributes
 from clew.runs._tree.blocks import current_identity, current_options
 from clew.runs._tree.forks import ancestors
 from clew.runs._tree.identity import NoRun, UnsampledRoot
@@ -272,6 +273,8 @@ class Recipe:
         identity = run._identity
         if run._status != "pending":
             return
+        if is_unseen and run._attributes is None:
+            run._attributes = RunAttributes()  # for the event of the first item: nobody else can have set them yet
         if ancestors and run._is_of_other_process():
             # The generator was created before a fork. Whichever process makes the first step has a run of its own.
             is_unseen = True
