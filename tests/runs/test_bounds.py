@@ -12,6 +12,7 @@ import pytest
 
 import clew
 from clew.runs._tree.kept.copier import MAX_CHARS, MAX_ITEMS
+from clew.runs._tree.kept.sizes import LARGE_BYTES, size_of_text
 from clew.runs._tree.options import MAX_LABEL_CHARS, MAX_TAGS
 
 LONG = "x" * 5_000_000
@@ -355,3 +356,12 @@ def test_added_values_count_for_a_recording() -> None:
                 for number in range(10):
                     run.add_metadata({str(number): "x" * 10_000})
     assert runs.dropped_runs > 80
+
+
+@pytest.mark.parametrize("length", [0, 10, LARGE_BYTES, 1_000_000])
+def test_size_of_an_ascii_text_is_its_length(length: int) -> None:
+    assert size_of_text("x" * length) == length
+
+
+def test_size_of_a_long_text_counts_its_wide_characters() -> None:
+    assert size_of_text("\N{GRINNING FACE}" * 1_000_000) >= 4_000_000

@@ -16,6 +16,8 @@ from typing import Any, AsyncIterator, Callable, Dict, Iterator, List
 import pytest
 
 import clew
+from clew.runs._tree.blocks import leave_call
+from clew.runs._tree.identity import Identity
 from tests.context._coroutines import finish
 from tests.edges._threads import is_gone
 
@@ -137,3 +139,34 @@ def test_streams_keep_no_value_of_who_opened_or_read_them(
     gc.collect()  # the awaitable of a bare `athrow` refers to its exception, whose traceback refers to the awaitable
     assert [is_gone(each) for each in values] == [True] * (1 + len(steps))
     close(stream)  # it was kept until here, and has ended before
+
+
+def test_block_left_too_early_keeps_nothing_from_before() -> None:
+    def handle() -> None:
+        first, second = clew.tracing_context(parent=False), clew.tracing_context(tags=["second"])
+        with clew.record(), clew.trace("request of a block left too early") as run:
+            first.__enter__()
+            kept = copy_context()  # as a job that was started here keeps it
+            second.__enter__()
+            first.__exit__(None, None, None)
+            second.__exit__(None, None, None)
+            assert clew.get_current_run_tree() is run
+        del run, first, second
+        gc.collect()
+        identities = [each for each in gc.get_objects() if type(each) is Identity]
+        assert [each for each in identities if each.name == "request of a block left too early"] == []
+        assert kept.run(clew.get_current_run_tree) is None
+
+    Context().run(handle)
+
+
+def test_run_that_an_interrupt_has_left_current_is_current_no_longer() -> None:
+    with clew.record(), clew.trace("outer") as outer, clew.trace("inner") as inner:
+
+        def interrupted() -> None:
+            leave_call(inner._identity, None)  # the interrupt came before the token was stored
+            assert clew.get_current_run_tree() is outer
+            leave_call(inner._identity, None)
+            assert clew.get_current_run_tree() is outer
+
+        copy_context().run(interrupted)

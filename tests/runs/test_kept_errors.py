@@ -111,8 +111,10 @@ def test_what_fails_at_the_end_does_not_stand_in_for_the_programs_exception(
         raise KeyError("the program's own")
 
     monkeypatch.setattr("clew.runs._tree.live_run.recorded_error", describe)
+    counted = clew.stats().get("end_hooks_failed", 0)
     with clew.record() as runs, pytest.raises(KeyError, match="own"):
         fails()
+    assert clew.stats().get("end_hooks_failed", 0) == counted + isinstance(failure, ValueError)
     run = runs.find(name="fails")
     assert (run.status, run.error) == ("error", None)
     assert run.end_time_ns is not None
