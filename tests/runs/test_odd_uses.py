@@ -291,7 +291,10 @@ def in_parts(value: Any) -> Iterator[Any]:
     yield value
 
 
-@pytest.mark.parametrize("hook", [5, "name", later, in_parts, functools.partial(later)], ids=str)
+HOOKS = {"number": 5, "text": "name", "coroutine": later, "generator": in_parts, "partial": functools.partial(later)}
+
+
+@pytest.mark.parametrize("hook", HOOKS.values(), ids=HOOKS)
 @pytest.mark.parametrize("option", ["process_inputs", "process_outputs", "process_chunk", "reduce_fn"])
 def test_hook_that_cannot_be_called_for_its_value_is_refused(option: str, hook: Any) -> None:
     with pytest.raises(clew.errors.ArgumentTypeError, match=f"expected {option} as a plain function, got "):
