@@ -270,6 +270,20 @@ def test_patch_on_top_stays_and_is_told_of(caplog: pytest.LogCaptureFixture) -> 
         assert "concurrent.futures.thread.ThreadPoolExecutor.submit was patched by somebody else" in caplog.text
 
 
+def test_map_that_somebody_has_patched_before_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = ThreadPoolExecutor.map
+    seen: List[object] = []
+
+    def patched(self: Any, fn: Any, *iterables: Any, **options: Any) -> Any:
+        seen.append(fn)
+        return native(self, fn, *iterables, **options)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "map", patched)
+    with clew.installed():
+        assert as_ada(by_map) == "ada"
+    assert len(seen) == 1
+
+
 def test_clews_own_classes_and_wrappers_do_what_they_did() -> None:
     def scenario() -> List[object]:
         found: List[object] = []

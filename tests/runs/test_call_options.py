@@ -82,6 +82,7 @@ def test_run_tree_of_the_caller_wins(runs: clew.Recording, call: Call) -> None:
 def test_run_tree_is_never_none(call: Call) -> None:
     run = call()
     assert isinstance(run, clew.RunTree)
+    assert run.dotted_order.endswith(str(run.id))
     run.add_outputs({"a": 1})
     run.end()
 
