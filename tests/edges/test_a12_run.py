@@ -320,3 +320,12 @@ def test_nothing_is_alive_after_the_run(make_context: Any) -> None:
     del coroutine
     assert [is_gone(each) for each in references] == [True, True]
     assert watched.is_gone()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 11), reason="up to 3.10: asyncio.Runner leaves the policy's loop alone")
+def test_loop_of_a_factory_is_the_policys_during_the_run() -> None:
+    async def main() -> object:
+        return asyncio.get_event_loop_policy().get_event_loop()
+
+    loop = asyncio.new_event_loop()
+    assert run(main(), loop_factory=lambda: loop) is loop
