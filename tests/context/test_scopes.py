@@ -356,11 +356,11 @@ def test_detached_without_link_has_none_and_one_within_another_links_to_the_near
 
 
 def test_tracer_that_raises_keeps_no_block_from_working(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(**_: object) -> Any:
+    def fail(*_: object, **__: object) -> Any:
         raise KeyError("tracer")
 
-    def fail_later(**_: object) -> Any:
-        return fail
+    def fail_later(undo: List[Any], **_: object) -> None:
+        undo.append(fail)
 
     broken = [seams.Tracer(fail, fail), seams.Tracer(lambda: True, fail), seams.Tracer(lambda: True, fail_later)]
     monkeypatch.setattr(seams, "tracers", seams.tracers)

@@ -103,8 +103,8 @@ def register_accessor(key: Hashable, accessor: Accessor, *, clear_when_detached:
     registration = Registration(accessor, registered_at, is_cleared_when_detached=clear_when_detached)
     quick = accessor.quick() if isinstance(accessor, _ThreadLocalAccessor) else None
     if quick is not None:
-        registration.get, registration.swap_in = quick
-        registration.swap_back = registration.swap_in
+        registration.get, registration.put = quick
+        registration.read, registration.put_back = quick
     with _guard.lock:
         other = _by_key.setdefault(key, registration)
         if other is not registration and other.accessor is not accessor and other.accessor != accessor:
@@ -173,9 +173,9 @@ class _ThreadLocalAccessor:
         if hasattr(self._local, self._attribute):
             delattr(self._local, self._attribute)
 
-    def quick(self) -> Optional[Tuple[Callable[[], Any], Callable[[Any], Any]]]:
+    def quick(self) -> Optional[Tuple[Callable[[], Any], Callable[..., Any]]]:
         """
-        Return faster functions to get and to swap the value; None if the object may have code of its own.
+        Return faster functions to read and to put the value; None if the object may have code of its own.
         """
         local, attribute = self._local, self._attribute
         # A subclass may run code for the attribute, or at the first use in a thread, and may raise.
@@ -188,7 +188,7 @@ class _ThreadLocalAccessor:
             value = local.__dict__.get(attribute, _MISSING)
             return None if value is _MISSING else _IS_NONE if value is None else value
 
-        def swap(value: Any) -> Any:
+        def put(value: Any, _: Any = None) -> Any:
             values = local.__dict__
             previous = values.get(attribute, _MISSING)
             if value is not None:
@@ -197,7 +197,7 @@ class _ThreadLocalAccessor:
                 del values[attribute]
             return None if previous is _MISSING else _IS_NONE if previous is None else previous
 
-        return get, swap
+        return get, put
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _ThreadLocalAccessor):

@@ -7,6 +7,7 @@ Guarantees:
     - The last `uninstall` puts back the very objects that were there before the first `install`.
     - A patch that cannot be taken away, as somebody has patched the same method since, calls only what it replaced.
     - clew's own classes, and pools that pickle their jobs, are left alone.
+    - An interrupt of a call leaves all methods patched or none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import partial, wraps
 from multiprocessing.pool import ThreadPool
 from threading import Thread
 from types import TracebackType
-from typing import Any, Callable, ContextManager, List, Optional, Type
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Type
 
 from clew._shared.incidents import report
 from clew._shared.locks import ForkSafeLock
@@ -63,11 +64,12 @@ def install() -> None:
         ada
         >>> clew.uninstall()
     """
-    global _times_installed
-    with _guard.lock:
-        if not _times_installed:
-            _patches.extend(_Patch(*method) for method in _methods_to_patch())
-        _times_installed += 1
+    holder = object()
+    try:
+        _guard.run(_change, _holders.setdefault, holder)
+    except BaseException:  # an interrupt: the caller does not know whether anything is installed
+        _guard.run(_change, _holders.pop, holder, None)
+        raise
 
 
 def uninstall() -> None:
@@ -80,23 +82,13 @@ def uninstall() -> None:
     Raises:
         NotInstalledError: every `install` was undone already.
     """
-    global _times_installed
-    with _guard.lock:
-        if not _times_installed:
-            raise NotInstalledError(
-                "expected an install() before each uninstall(), found none left to undo; "
-                "use 'with clew.installed():', which keeps the two together"
-            )
-        _times_installed -= 1
-        if not _times_installed:
-            left_behind = [patch.place for patch in _patches if not patch.remove()]
-            _patches.clear()
-            for place in left_behind:
-                report(
-                    "patches_left_behind",
-                    f"{place} was patched by somebody else after clew.install(), so clew's stays beneath that and does "
-                    f"nothing any more; call clew.uninstall() after they have undone theirs",
-                )
+    try:
+        _guard.run(_change, _remove_holder, None)
+    except NotInstalledError:
+        raise
+    except BaseException:  # an interrupt
+        _guard.run(_change, bool)
+        raise
 
 
 def installed() -> ContextManager[None]:
@@ -128,7 +120,11 @@ class _Installed(EnteredOnce):
 
     def __enter__(self) -> None:
         self._enter_once("installed()")
-        install()
+        try:
+            _guard.run(_change, _holders.setdefault, self)
+        except BaseException:  # Python calls no `__exit__` after a failed `__enter__`
+            _guard.run(_change, _holders.pop, self, None)
+            raise
 
     def __exit__(
         self,
@@ -136,7 +132,46 @@ class _Installed(EnteredOnce):
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        uninstall()
+        try:
+            _guard.run(_change, _remove_holder, self)
+        except NotInstalledError:
+            raise
+        except BaseException:  # an interrupt
+            _guard.run(_change, _holders.pop, self, None)
+            raise
+
+
+def _remove_holder(holder: object) -> None:
+    """
+    Remove a holder; any of them for `uninstall`, and for a block whose own one was taken by `uninstall`.
+    """
+    if not _holders:
+        raise NotInstalledError(
+            "expected an install() before each uninstall(), found none left to undo; "
+            "use 'with clew.installed():', which keeps the two together"
+        )
+    del _holders[holder if holder in _holders else next(reversed(_holders))]
+
+
+def _change(change: Callable[..., object], *args: object) -> None:
+    """
+    Call `change(*args)`, then patch or put back the methods. A second call completes one that was interrupted.
+    """
+    change(*args)
+    if _holders:
+        if not _patches:
+            _patches.extend([_Patch(*method) for method in _methods_to_patch()])
+        for patch in _patches:
+            patch.apply()
+        return
+    while _patches:
+        if not _patches[-1].remove():
+            report(
+                "patches_left_behind",
+                f"{_patches[-1].place} was patched by somebody else after clew.install(), so clew's stays beneath that "
+                f"and does nothing any more; call clew.uninstall() after they have undone theirs",
+            )
+        _patches.pop()
 
 
 class _Patch:
@@ -147,13 +182,20 @@ class _Patch:
     __slots__ = ("_name", "_native", "_owner", "_replacement", "is_active")
 
     def __init__(self, owner: type, name: str, make: Callable[[_Patch, Any], Any]) -> None:
-        self.is_active = True
+        self.is_active = False
         self._owner = owner
         self._name = name
         self._native = vars(owner).get(name)  # None where it is inherited
         native = getattr(owner, name)
         self._replacement = wraps(native)(make(self, native))
-        setattr(owner, name, self._replacement)
+
+    def apply(self) -> None:
+        """
+        Replace the method, once.
+        """
+        if not self.is_active:
+            setattr(self._owner, self._name, self._replacement)
+            self.is_active = True
 
     @property
     def place(self) -> str:
@@ -164,8 +206,11 @@ class _Patch:
         Put the old method back. Return False if somebody has replaced the method since.
         """
         self.is_active = False
-        if vars(self._owner).get(self._name) is not self._replacement:
-            return False
+        found = vars(self._owner).get(self._name)
+        if found is not self._replacement:
+            return (
+                found is self._native
+            )  # an interrupt has come after the method was put back, or before it was replaced
         if self._native is None:
             delattr(self._owner, self._name)
         else:
@@ -174,7 +219,7 @@ class _Patch:
 
 
 _guard = ForkSafeLock()
-_times_installed = 0
+_holders: Dict[object, None] = {}  # one for each `install` that was not undone, and for each open block
 _patches: List[_Patch] = []
 
 

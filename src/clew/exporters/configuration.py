@@ -264,7 +264,8 @@ def _watch_worker() -> None:
         return
     # Once: each call adds an entry, and the entries are inherited by forked processes.
     registered: Any = getattr(util, "_afterfork_registry", {})  # a private name
-    if not any(each is _at_exit for each in list(registered.values())):
+    # A list, as an interrupt in a generator expression would be raised where nobody sees it.
+    if not any([each is _at_exit for each in list(registered.values())]):  # noqa: C419
         util.register_after_fork(_at_exit, _end_with_worker)
     if process.parent_process() is not None:
         _end_with_worker(_at_exit)

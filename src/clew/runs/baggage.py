@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Type, Union, overload
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Type, Union, overload
 
 from clew._shared.one_use import EnteredOnce
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.propagation.baggage import NO_BAGGAGE, Baggage, BaggageMember
 from clew.propagation.langsmith import KEYS
-from clew.runs._tree.blocks import current_baggage, current_identity, report_exit_out_of_order, report_foreign_exit
+from clew.runs._tree.blocks import (
+    current_baggage,
+    current_identity,
+    report_exit_out_of_order,
+    report_foreign_exit,
+    reset_all,
+)
 
 __all__ = ("baggage", "get_baggage", "set_baggage")
 
@@ -112,18 +118,23 @@ class baggage(EnteredOnce):  # noqa: N801  used like a function
         'user-id=7,tenant=acme'
     """
 
-    __slots__ = ("_baggage", "_items", "_token")
+    __slots__ = ("_baggage", "_items", "_tokens")
 
     def __init__(self, items: Optional[Mapping[str, Optional[str]]] = None, /, **more: Optional[str]) -> None:
         self._items: Dict[str, Optional[str]] = {**(items or {}), **more}
         self._baggage: Optional[Baggage] = None
-        self._token: Optional[Token[Optional[Baggage]]] = None
+        self._tokens: List[Token[Any]] = []  # one, while the block is open
         self._is_entered = False
 
     def __enter__(self) -> None:
         self._enter_once("baggage")
-        self._baggage = _changed(self._items.items())
-        self._token = current_baggage.set(self._baggage)
+        try:
+            self._baggage = _changed(self._items.items())
+            # One call, so that no interrupt comes between the change and the note of its token.
+            self._tokens.extend(map(current_baggage.set, (self._baggage,)))
+        except BaseException:  # Python calls no `__exit__` after a failed `__enter__`
+            reset_all(self._tokens)
+            raise
 
     def __exit__(
         self,
@@ -131,16 +142,19 @@ class baggage(EnteredOnce):  # noqa: N801  used like a function
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        token, self._token = self._token, None
-        if token is None:
-            return
-        if current_baggage.get() is not self._baggage:
-            report_exit_out_of_order("a block of baggage")
-            return
         try:
-            current_baggage.reset(token)
+            if self._tokens and current_baggage.get() is self._baggage:
+                reset_all(self._tokens)
+            elif self._tokens:
+                self._tokens.clear()
+                report_exit_out_of_order("a block of baggage")
         except ValueError:
+            self._tokens.clear()
             report_foreign_exit()
+        except BaseException:  # an interrupt
+            if current_baggage.get() is self._baggage:
+                reset_all(self._tokens)
+            raise
 
 
 def _current() -> Baggage:

@@ -6,9 +6,9 @@ How a run becomes current is in `clew.runs._tree.blocks`.
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import Token
 from types import TracebackType
-from typing import Any, Callable, List, Literal, Mapping, NoReturn, Optional, Sequence, Tuple, Type, Union
+from typing import Any, List, Literal, Mapping, NoReturn, Optional, Sequence, Tuple, Type, Union
 
 from clew._shared.one_use import EnteredOnce
 from clew.context._stepping.seams import Tracer, tracers
@@ -21,6 +21,7 @@ from clew.runs._tree.blocks import (
     is_left_to_parent,
     report_exit_out_of_order,
     report_foreign_exit,
+    reset_all,
     skip_exited_runs,
 )
 from clew.runs._tree.identity import Identity, UnsampledRoot
@@ -68,21 +69,15 @@ def _has_run_to_detach() -> bool:
     return around.under is None and bool(around.linked)
 
 
-def _detach(*, link: bool) -> Callable[[], None]:
+def _detach(undo: List[Any], *, link: bool) -> None:
     identity = current_identity.get()
     around = current_options.get()
     linked: Tuple[Identity, ...] = () if identity is None else (identity,)
     if identity is None and around.under is None:
         linked = around.linked
     detached = ScopeOptions(None, around.inherited, linked if link else (), is_enabled=around.is_enabled)
-    options_token = current_options.set(detached)
-    token = current_identity.set(None)
-
-    def undo() -> None:
-        current_identity.reset(token)
-        current_options.reset(options_token)
-
-    return undo
+    undo.extend(map(current_options.set, (detached,)))
+    undo.extend(map(current_identity.set, (None,)))
 
 
 # So `clew.context` can detach code from its run without importing this package.
@@ -151,31 +146,36 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
         self._parent = None if parent is None else resolve_parent(parent, trusted=trusted)
         self._own = make_inherited(tags, metadata, project_name)
         self._enabled = enabled
-        self._tokens: List[Tuple[ContextVar[Any], Token[Any]]] = []
+        self._tokens: List[Token[Any]] = []
         self._is_entered = False
 
     def __enter__(self) -> None:
         self._enter_once("tracing_context")
-        parent, own = self._parent, self._own
-        identity, around = current_identity.get(), current_options.get()
-        before = identity, around, current_baggage.get()
-        is_enabled, is_sampled, linked = around.is_enabled, around.is_sampled, around.linked
-        # A run that began between the outer block and this one has inherited the outer block's options already.
-        inherits_options = parent is not None or around.under is identity
-        if parent is not None:
-            identity, linked = parent.identity, parent.linked
-            is_enabled = is_enabled and parent.is_recorded
-            is_sampled = identity is None or identity.is_sampled
-            self._set(current_identity, identity)
-            if parent.baggage is not None:
-                self._set(current_baggage, parent.baggage)
-        if inherits_options and around.inherited is not None:
-            own = around.inherited if own is None else around.inherited.overlaid(own)
-        if self._enabled is not None:
-            is_enabled = bool(self._enabled)
-        self._options = ScopeOptions(identity, own, linked, is_enabled=is_enabled, is_sampled=is_sampled)
-        self._options.before = before
-        self._set(current_options, self._options)
+        try:
+            parent, own = self._parent, self._own
+            identity, around = current_identity.get(), current_options.get()
+            before = identity, around, current_baggage.get()
+            is_enabled, is_sampled, linked = around.is_enabled, around.is_sampled, around.linked
+            # A run that began between the outer block and this one has inherited the outer block's options already.
+            inherits_options = parent is not None or around.under is identity
+            if parent is not None:
+                identity, linked = parent.identity, parent.linked
+                is_enabled = is_enabled and parent.is_recorded
+                is_sampled = identity is None or identity.is_sampled
+                # One call, so that no interrupt comes between the change and the note of its token.
+                self._tokens.extend(map(current_identity.set, (identity,)))
+                if parent.baggage is not None:
+                    self._tokens.extend(map(current_baggage.set, (parent.baggage,)))
+            if inherits_options and around.inherited is not None:
+                own = around.inherited if own is None else around.inherited.overlaid(own)
+            if self._enabled is not None:
+                is_enabled = bool(self._enabled)
+            self._options = ScopeOptions(identity, own, linked, is_enabled=is_enabled, is_sampled=is_sampled)
+            self._options.before = before
+            self._tokens.extend(map(current_options.set, (self._options,)))
+        except BaseException:  # Python calls no `__exit__` after a failed `__enter__`
+            reset_all(self._tokens)
+            raise
 
     def __call__(self, fn: object) -> NoReturn:
         """
@@ -186,50 +186,71 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
             f"write the block inside the function"
         )
 
-    def _set(self, variable: ContextVar[Any], value: object) -> None:
-        self._tokens.append((variable, variable.set(value)))
-
     def __exit__(
         self,
         exc_type: Optional[Type[BaseException]],
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        tokens, self._tokens = self._tokens, []
-        if not tokens:
-            return
-        if current_options.get() is not self._options:
-            # A block inside this one is open: its exit restores what was before this one. Or this is another context.
-            self._options.has_exited_early = True
-            report_exit_out_of_order("a tracing_context")
-            return
-        if current_identity.get() is not self._options.under:
-            if not is_left_to_parent(self._options.under):
-                report_exit_out_of_order("a tracing_context")
-            tokens = [(variable, token) for variable, token in tokens if variable is not current_identity]
         try:
-            for variable, token in reversed(tokens):
-                variable.reset(token)
-        except ValueError:
-            if not self._options.is_suspended:
-                del self._options.before
-                report_foreign_exit()
+            if self._tokens:
+                self._leave()
+        except BaseException:
+            self._leave(is_again=True)
+            raise
+
+    def _leave(self, *, is_again: bool = False) -> None:
+        """
+        Restore what was current before the block.
+
+        Args:
+            is_again: an interrupt has ended a first call, which may have done any part of this.
+        """
+        options, tokens = self._options, self._tokens
+        if is_again and options.has_exited_early:
+            return
+        if tokens:
+            here = current_options.get()
+            if here is not options and not (is_again and here is options.before[1]):
+                # A block inside this one is open: its exit restores what was before this one. Or this is another
+                # context.
+                options.has_exited_early = True
+                tokens.clear()
+                report_exit_out_of_order("a tracing_context")
                 return
-            # The block is open in the body of a generator, which was continued in another context.
-            before = dict(zip((current_identity, current_options, current_baggage), self._options.before))
-            for variable, _ in tokens:
-                variable.set(before[variable])
-        around = current_options.get()
-        while around.has_exited_early:
-            left = around
-            identity, around, baggage = left.before
-            del left.before
-            current_identity.set(identity)
-            current_options.set(around)
-            current_baggage.set(baggage)
+            if current_identity.get() is not options.under:
+                if not is_again and not is_left_to_parent(options.under):
+                    report_exit_out_of_order("a tracing_context")
+                tokens[:] = [token for token in tokens if token.var is not current_identity]
+            try:
+                reset_all(tokens)
+            except ValueError:
+                if not options.is_suspended:
+                    tokens.clear()
+                    del options.before
+                    report_foreign_exit()
+                    return
+                # The block is open in the body of a generator, which was continued in another context.
+                before = dict(zip((current_identity, current_options, current_baggage), options.before))
+                for token in tokens:
+                    token.var.set(before[token.var])
+                tokens.clear()
+        _skip_exited_blocks()
         # Jobs that were started in the block have its options in their context, but need nothing from before it.
-        del self._options.before
+        if hasattr(options, "before"):
+            del options.before
         skip_exited_runs(current_identity.get())
+
+
+def _skip_exited_blocks() -> None:
+    around = current_options.get()
+    while around.has_exited_early:
+        identity, outer, baggage = around.before
+        current_identity.set(identity)
+        current_baggage.set(baggage)
+        current_options.set(outer)
+        del around.before
+        around = outer
 
 
 def block_under(parent: Union[Parent, Literal["ignore"]]) -> tracing_context:

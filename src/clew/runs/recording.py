@@ -56,9 +56,13 @@ class Recording(EnteredOnce):
 
     def __enter__(self) -> Recording:
         self._enter_once("record()")
-        add_watcher(self._watcher)
-        add_start_hook(self._on_start)
-        return self
+        try:
+            add_watcher(self._watcher)
+            add_start_hook(self._on_start)
+            return self
+        except BaseException:  # Python calls no `__exit__` after a failed `__enter__`
+            self._stop()
+            raise
 
     def __exit__(
         self,
@@ -66,6 +70,13 @@ class Recording(EnteredOnce):
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
+        try:
+            self._stop()
+        except BaseException:  # an interrupt
+            self._stop()
+            raise
+
+    def _stop(self) -> None:
         remove_start_hook(self._on_start)
         remove_watcher(self._watcher)
 

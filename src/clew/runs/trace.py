@@ -13,7 +13,7 @@ from clew._shared.one_use import already_entered
 from clew.errors import ArgumentTypeError
 from clew.runs._tree import hooks as _hooks
 from clew.runs._tree.added import NON_RECORDING
-from clew.runs._tree.blocks import current_identity, current_options, leave_block, leave_call
+from clew.runs._tree.blocks import current_identity, current_options, leave_block, leave_interrupted_block
 from clew.runs._tree.identity import Identity, UnsampledRoot
 from clew.runs._tree.inherited import make_inherited
 from clew.runs._tree.kept.payloads import copy_inputs
@@ -98,42 +98,39 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         self._run: Optional[RunTree] = None
         self._token: Optional[Token[Optional[Identity]]] = None
 
-    def __enter__(self) -> RunTree:  # noqa: C901  written out, as every block runs it
+    def __enter__(self) -> RunTree:
         if self._run is not None:
             raise already_entered(f"trace({self._name!r})")
-        if self._parent_block is not None:
-            self._parent_block.__enter__()
-        inputs, self._inputs = self._inputs, None
-        parent = current_identity.get()
-        around = current_options.get()
-        is_recorded = around.is_recorded and (parent is None or parent.is_sampled) and bool(_hooks.start_hooks)
-        run = id_digits = None
-        if is_recorded and parent is None and settings.sampling is not None:
-            decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
-            if isinstance(decided, UnsampledRoot):
-                run = non_recording_run(decided)
-            else:
-                id_digits = decided
-        if run is None:
-            copied = copy_inputs(inputs) if is_recorded and inputs is not None else {}
-            run = open_run(parent, around, self._name, self._run_type, copied, self._own, id_digits)
-        self._run = run
-        if self._id_text is not None:
-            run._identity._id_text = self._id_text
-        if not is_recorded:
-            run._attributes = NON_RECORDING
-            return run
         try:
-            self._token = current_identity.set(run._identity)
-            if run._status == "pending":  # else it is not sampled
-                _hooks.notify_start(run)
-        except BaseException as interrupt:  # Python calls no `__exit__` after a failed `__enter__`
-            leave_call(run._identity, self._token)
-            run._fail(interrupt, interrupt.__traceback__)
             if self._parent_block is not None:
-                self._parent_block.__exit__(type(interrupt), interrupt, interrupt.__traceback__)
+                self._parent_block.__enter__()
+            inputs, self._inputs = self._inputs, None
+            parent = current_identity.get()
+            around = current_options.get()
+            is_recorded = around.is_recorded and (parent is None or parent.is_sampled) and bool(_hooks.start_hooks)
+            run = id_digits = None
+            if is_recorded and parent is None and settings.sampling is not None:
+                decided = settings.decide(self._name, self._run_type, self._own, self._id_text)
+                if isinstance(decided, UnsampledRoot):
+                    run = non_recording_run(decided)
+                else:
+                    id_digits = decided
+            if run is None:
+                copied = copy_inputs(inputs) if is_recorded and inputs is not None else {}
+                run = open_run(parent, around, self._name, self._run_type, copied, self._own, id_digits)
+            self._run = run
+            if self._id_text is not None:
+                run._identity._id_text = self._id_text
+            if is_recorded:
+                self._token = current_identity.set(run._identity)
+                if run._status == "pending":  # else it is not sampled
+                    _hooks.notify_start(run)
+            else:
+                run._attributes = NON_RECORDING
+            return run
+        except BaseException as interrupt:  # Python calls no `__exit__` after a failed `__enter__`
+            self._take_back(interrupt, None if self._run is None else parent)
             raise
-        return run
 
     def __exit__(
         self,
@@ -141,20 +138,41 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
+        try:
+            run = self._run
+            if run is None:
+                return
+            if self._token is not None:
+                leave_block(run._identity, self._token)
+                self._token = None
+            if self._parent_block is not None:
+                self._parent_block.__exit__(exc_type, exc, traceback)
+            if run._status != "pending":
+                return  # it has ended, or is not sampled
+            if exc is None or isinstance(exc, self._handled):
+                run._close("success")
+            else:
+                run._fail(exc, traceback)
+        except BaseException as interrupt:
+            self._take_back(interrupt)
+            raise
+
+    def _take_back(self, interrupt: BaseException, before: Optional[Identity] = None) -> None:
+        """
+        Do what is left of the exit after an interrupt of the entry or the exit.
+
+        Args:
+            interrupt: the exception that ends the run.
+            before: the run that was current before this one, if the entry was interrupted.
+        """
         run, token = self._run, self._token
         self._token = None
-        if run is None:
-            return
-        if token is not None:
-            leave_block(run._identity, token)
+        if run is not None:
+            leave_interrupted_block(run._identity, token, before)
         if self._parent_block is not None:
-            self._parent_block.__exit__(exc_type, exc, traceback)
-        if run._status != "pending":
-            return  # it has ended, or is not sampled
-        if exc is None or isinstance(exc, self._handled):
-            run._close("success")
-        else:
-            run._fail(exc, traceback)
+            self._parent_block.__exit__(type(interrupt), interrupt, interrupt.__traceback__)
+        if run is not None:
+            run._fail(interrupt, interrupt.__traceback__)
 
     def __call__(self, fn: object) -> NoReturn:
         """

@@ -262,15 +262,19 @@ reduces: Any = None
 fills_run_tree: Any = None
 
 
-async def _async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
+async def _async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912, PLR0915  as above
     if kwargs and recipe.has_call_options(kwargs):
         context, recipe_of_call = recipe.take_call_options(kwargs)
-        with context:
+        try:
             try:
+                context.__enter__()
                 return await _copied(_async_wrapper.__code__, fn, recipe_of_call)(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  every exception propagates
-                # This frame, and that of the function for `recipe_of_call`.
-                raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
+            finally:
+                context.__exit__(None, None, None)
+        except BaseException as error:  # noqa: BLE001  every exception propagates
+            context.__exit__(None, None, None)  # again, as an interrupt may have come in the `finally`
+            # This frame, and that of the function for `recipe_of_call`.
+            raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
     if not (_hooks.start_hooks and is_enabled):
         if fills_run_tree:
             args, kwargs = recipe.filled(args, kwargs, None)
@@ -320,15 +324,19 @@ async def _async_wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR09
         raise
 
 
-def _wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912  written out, see above
+def _wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912, PLR0915  as above
     if kwargs and recipe.has_call_options(kwargs):
         context, recipe_of_call = recipe.take_call_options(kwargs)
-        with context:
+        try:
             try:
+                context.__enter__()
                 return _copied(_wrapper.__code__, fn, recipe_of_call)(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  every exception propagates
-                # This frame, and that of the function for `recipe_of_call`.
-                raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
+            finally:
+                context.__exit__(None, None, None)
+        except BaseException as error:  # noqa: BLE001  every exception propagates
+            context.__exit__(None, None, None)  # again, as an interrupt may have come in the `finally`
+            # This frame, and that of the function for `recipe_of_call`.
+            raise without_this_frame(without_this_frame(error))  # noqa: B904  the same exception
     if not (_hooks.start_hooks and is_enabled):
         if fills_run_tree:
             args, kwargs = recipe.filled(args, kwargs, None)

@@ -1,8 +1,8 @@
 """
 Blocks that change the current context at their entry and undo the changes at their exit.
 
-Guarantees: the changes are undone in reverse order, in the context of the entry or not at all. A block that exits
-before a block inside it is undone by that one.
+Guarantees: the changes are undone in reverse order, in the context of the entry or not at all, also if an interrupt
+ends the entry or the exit. A block that exits before a block inside it is undone by that one.
 
 The public functions are `clew.detached` and `Snapshot.attached`.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from contextvars import Context, ContextVar, Token
 from functools import partial
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Type
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Type, Union
 
 from clew._shared.incidents import report
 from clew._shared.one_use import EnteredOnce
@@ -28,7 +28,9 @@ __all__ = ("Scope", "Undo", "attached", "detach", "set_values", "swap")
 _innermost: ContextVar[Optional[Scope]] = ContextVar("clew_scope", default=None)
 
 
-Undo = List[Callable[[], object]]
+# Tokens, and functions that may be called again after an interrupt. A change is added here before it is made, or in the
+# same call, `undo.extend(map(variable.set, (value,)))`: an interrupt can come between two calls.
+Undo = List[Union["Token[Any]", Callable[[], object]]]
 
 
 class Scope(EnteredOnce):
@@ -36,9 +38,7 @@ class Scope(EnteredOnce):
     A block that changes the current context at its entry and undoes the changes at its exit.
     """
 
-    __slots__ = ("_changes", "_is_left", "_name", "_outer", "_token", "_undo")
-
-    _token: Token[Optional[Scope]]
+    __slots__ = ("_changes", "_is_left", "_name", "_outer", "_undo")
 
     def __init__(self, name: str, changes: Callable[[Undo], None]) -> None:
         self._name = name
@@ -50,14 +50,13 @@ class Scope(EnteredOnce):
 
     def __enter__(self) -> None:
         self._enter_once(self._name)
-        changes = self._changes
-        del self._changes  # it refers to the captured context
-        self._outer = _innermost.get()
-        self._token = _innermost.set(self)
         try:
+            changes = self._changes
+            del self._changes  # it refers to the captured context
+            self._outer = _innermost.get()
+            self._undo.extend(map(_innermost.set, (self,)))
             changes(self._undo)
         except BaseException:  # Python calls no `__exit__` after a failed `__enter__`
-            _innermost.reset(self._token)
             self._take_back()
             raise
 
@@ -67,49 +66,74 @@ class Scope(EnteredOnce):
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        innermost = _innermost.get()
-        if innermost is not self and self in _outwards(innermost):
-            # Undoing now would take away the values of the block inside, and the exit of that block would restore
-            # the values of this one later. So the exit of the block inside undoes both.
-            self._is_left = True
-            report(
-                "blocks_left_out_of_order",
-                f"a {self._name} block was left before one that was opened inside it; "
-                f"close blocks in the reverse order of opening",
-            )
-            return
         try:
-            _innermost.reset(self._token)
-        except ValueError:
-            # An exception of the block's own takes precedence.
-            if exc is None:
-                raise WrongContextError(
-                    f"expected the {self._name} block to be left in the context in which it was entered, found "
-                    f"another one; enter and leave it in one thread or task, or pass a function to Snapshot.run"
-                ) from None
-            report(
-                "blocks_left_in_another_context",
-                f"a {self._name} block was left in another context than it was entered in; "
-                f"enter and leave it in one task or thread",
+            is_undone = self._leave()
+        except BaseException:  # an interrupt
+            self._leave()
+            raise
+        if is_undone:
+            return
+        # An exception of the block's own takes precedence.
+        if exc is None:
+            raise WrongContextError(
+                f"expected the {self._name} block to be left in the context in which it was entered, found "
+                f"another one; enter and leave it in one thread or task, or pass a function to Snapshot.run"
             )
-        else:
-            self._take_back()
+        report(
+            "blocks_left_in_another_context",
+            f"a {self._name} block was left in another context than it was entered in; "
+            f"enter and leave it in one task or thread",
+        )
 
-    def _take_back(self) -> None:
+    def _leave(self) -> bool:
+        """
+        Undo the block, or let the block inside undo both. Return False if this is not the context of the entry.
+
+        Like `_take_back`, it may be called again after an interrupt.
+        """
+        innermost = _innermost.get()
+        if innermost is self or self not in _outwards(innermost):
+            return self._take_back()
+        # Undoing now would take away the values of the block inside, and the exit of that block would restore the
+        # values of this one later. So the exit of the block inside undoes both.
+        self._is_left = True
+        report(
+            "blocks_left_out_of_order",
+            f"a {self._name} block was left before one that was opened inside it; "
+            f"close blocks in the reverse order of opening",
+        )
+        return True
+
+    def _take_back(self) -> bool:
+        # The first token is that of `_innermost`, which every block sets.
+        if self._undo and not _reset(self._undo[0]):
+            return False
+        # The list ends empty: jobs that were started in the block have this scope in their context, and a token keeps
+        # its context alive.
         while self._undo:
+            step = self._undo[-1]
             try:
-                self._undo.pop()()
-            except Exception as error:  # noqa: BLE001, PERF203  a failing tracer must not prevent the other undos
+                _reset(step) if isinstance(step, Token) else step()
+            except Exception as error:  # noqa: BLE001  a failing tracer must not prevent the other undos
                 _report(error)
-        # Jobs that were started in the block have this scope in their context, and a token keeps its context alive.
-        del self._token
-        outer, self._outer = self._outer, None
-        if outer is not None and outer._is_left:
-            try:
-                _innermost.reset(outer._token)
-            except ValueError:  # the outer block was entered in another context, of which this is a copy
-                return
-            outer._take_back()
+            self._undo.pop()
+        if self._outer is not None and self._outer._is_left:
+            self._outer._take_back()
+        self._outer = None
+        return True
+
+
+def _reset(step: Any) -> bool:
+    """
+    Reset a variable by its token. Return False if the token belongs to another context.
+    """
+    try:
+        step.var.reset(step)
+    except RuntimeError:
+        pass  # an interrupt has come after the reset
+    except ValueError:
+        return False
+    return True
 
 
 def attached(context: Context, carried: Carried, *, link: bool) -> Scope:
@@ -138,11 +162,13 @@ def set_values(values: Mapping[ContextVar[Any], Any], undo: Undo) -> None:
     not_carried = (loop_variable(), _innermost)
     for variable, value in values.items():
         if variable not in not_carried:
-            undo.append(partial(variable.reset, variable.set(value)))
+            undo.extend(map(variable.set, (value,)))
 
 
 def swap(each: Registration, value: Any, undo: Undo) -> None:
-    undo.append(partial(each.swap_back, each.swap_in(value)))
+    own = each.read()
+    undo.append(partial(each.put_back, own))
+    each.put(value, own)
 
 
 def _has_parent(tracer: Tracer, context: Context) -> bool:
@@ -156,7 +182,7 @@ def _has_parent(tracer: Tracer, context: Context) -> bool:
 def detach(tracer: Tracer, undo: Undo, *, link: bool) -> None:
     try:
         if tracer.has_parent():
-            undo.append(tracer.detach(link=link))
+            tracer.detach(undo, link=link)
     except Exception as error:  # noqa: BLE001  a failing tracer must not break the block
         _report(error)
 

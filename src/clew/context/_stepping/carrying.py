@@ -24,11 +24,12 @@ class Registration:
     """
     One registered accessor. None of its functions raises.
 
-    `swap_in` sets a value and returns the one before it. `swap_back` restores that one, and returns the value that the
-    call has left. Both return `_UNKNOWN` if the accessor could not be read.
+    `read` returns the thread's own value, or `_UNKNOWN` if the accessor could not be read. `put` sets another value,
+    unless the own one is unknown. `put_back` restores the own value, and returns the one that it replaces. The own
+    value is read by a call of its own, so that it is known if an interrupt comes in `put`.
     """
 
-    __slots__ = ("accessor", "get", "is_cleared_when_detached", "registered_at", "swap_back", "swap_in", "times")
+    __slots__ = ("accessor", "get", "is_cleared_when_detached", "put", "put_back", "read", "registered_at", "times")
 
     def __init__(self, accessor: Any, registered_at: str, *, is_cleared_when_detached: bool) -> None:
         self.accessor = accessor
@@ -36,8 +37,9 @@ class Registration:
         self.is_cleared_when_detached = is_cleared_when_detached
         self.times = 0  # how often it is registered: `register_accessor` counts
         self.get: Callable[[], Any] = partial(_get, accessor, None)
-        self.swap_in: Callable[[Any], Any] = partial(_swap_in, accessor)
-        self.swap_back: Callable[[Any], Any] = partial(_swap_back, accessor)
+        self.read: Callable[[], Any] = partial(_get, accessor, _UNKNOWN)
+        self.put: Callable[[Any, Any], None] = partial(_put, accessor)
+        self.put_back: Callable[[Any], Any] = partial(_put_back, accessor)
 
 
 # The captured values, as the first arguments of a call: `run(*carried, fn, *args)`. For each accessor these are
@@ -74,12 +76,12 @@ def call_carrying(each: Registration, value: Any, fn: Callable[..., Any], /, *ar
     """
     Return `fn(*args, **kwargs)`, called with one value swapped in on this thread.
     """
-    own = each.swap_in(value)
+    own = each.read()
     try:
+        each.put(value, own)
         return fn(*args, **kwargs)
     finally:
-        if own is not _UNKNOWN:
-            each.swap_back(own)
+        each.put_back(own)
 
 
 def pairs(carried: Carried) -> Iterable[Tuple[Registration, Any]]:
@@ -100,17 +102,18 @@ def carriers(carried: Carried) -> Tuple[Callable[..., Any], ...]:
 
 def _carrier(each: Registration, value: Any) -> Callable[..., Any]:
     # A closure, as it runs around every step and is faster than a method.
-    swap_in, swap_back = each.swap_in, each.swap_back
+    read, put, put_back = each.read, each.put, each.put_back
 
     def call_carrying_on(fn: Callable[..., Any], /, *args: Any) -> Any:
         nonlocal value
         own: Any = _UNKNOWN
         try:
-            own = swap_in(value)
+            own = read()
+            put(value, own)
             return fn(*args)
         finally:
             del args  # they may hold an exception whose traceback holds this frame
-            left = _UNKNOWN if own is _UNKNOWN else swap_back(own)
+            left = put_back(own)
             if left is not _UNKNOWN:
                 value = left
 
@@ -128,15 +131,16 @@ def live_carrier(each: Registration) -> Callable[..., Any]:
 
     def call_carrying_own(fn: Callable[..., Any], /, *args: Any) -> Any:
         nonlocal kept
-        own = _get(each.accessor, _UNKNOWN) if kept is _UNKNOWN else each.swap_in(kept)
+        own = each.read()
         try:
+            if kept is not _UNKNOWN:
+                each.put(kept, own)
             return fn(*args)
         finally:
             del args  # as in `_carrier`
-            if own is not _UNKNOWN:
-                left = each.swap_back(own)
-                if left is not _UNKNOWN:
-                    kept = _UNKNOWN if left is own else left
+            left = each.put_back(own)
+            if left is not _UNKNOWN:
+                kept = _UNKNOWN if left is own else left
 
     return call_carrying_own
 
@@ -149,28 +153,27 @@ def _get(accessor: Any, otherwise: Any) -> Any:
         return otherwise
 
 
-def _swap_in(accessor: Any, value: Any) -> Any:
-    # If the current value is unknown, it could not be put back: leave it.
-    previous = _get(accessor, _UNKNOWN)
-    return previous if previous is _UNKNOWN else _swap(accessor, accessor.set, value, previous)
+def _put(accessor: Any, value: Any, own: Any) -> None:
+    # If the own value is unknown, it could not be put back: leave it.
+    if own is not _UNKNOWN and own is not value:
+        _set(accessor, accessor.set, value)
 
 
-def _swap_back(accessor: Any, value: Any) -> Any:
-    if value is _UNKNOWN:
-        return _UNKNOWN
-    return _swap(accessor, accessor.restore, value, _get(accessor, _UNKNOWN))
+def _put_back(accessor: Any, own: Any) -> Any:
+    left = _UNKNOWN if own is _UNKNOWN else _get(accessor, _UNKNOWN)
+    if own is not left:
+        _set(accessor, accessor.restore, own)
+    return left
 
 
-def _swap(accessor: Any, put: Callable[[Any], object], value: Any, previous: Any) -> Any:
-    if previous is not value:
-        try:
-            if value is None:
-                accessor.clear()
-            else:
-                put(value)
-        except Exception as error:  # noqa: BLE001  as in `_get`
-            _report(error)
-    return previous
+def _set(accessor: Any, put: Callable[[Any], object], value: Any) -> None:
+    try:
+        if value is None:
+            accessor.clear()
+        else:
+            put(value)
+    except Exception as error:  # noqa: BLE001  as in `_get`
+        _report(error)
 
 
 def _report(error: Exception) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import Any, Callable, List, Optional
+from typing import Any, List, Optional
 
 from clew.context._stepping.seams import Tracer
 
@@ -80,11 +80,11 @@ def _opentelemetry_has_parent() -> bool:
     return bool(_opentelemetry_trace().get_current_span().get_span_context().is_valid)
 
 
-def _opentelemetry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  no link before the span exists
+def _opentelemetry_detach(undo: Any, *, link: bool) -> None:  # noqa: ARG001  no link before the span exists
     trace, context = _opentelemetry_trace(), loaded["opentelemetry.context"]
+    undo.append(partial(context.attach, context.get_current()))
     # Baggage and the other entries of OpenTelemetry's context stay.
-    token = context.attach(trace.set_span_in_context(trace.INVALID_SPAN))
-    return partial(context.detach, token)
+    context.attach(trace.set_span_in_context(trace.INVALID_SPAN))
 
 
 def _opentelemetry_trace() -> Any:
@@ -95,36 +95,27 @@ def _langsmith_has_parent() -> bool:
     return loaded["langsmith.run_helpers"].get_current_run_tree() is not None
 
 
-def _langsmith_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  LangSmith has no links
+def _langsmith_detach(undo: Any, *, link: bool) -> None:  # noqa: ARG001  LangSmith has no links
     # LangSmith's `tracing_context` cannot take the parent away in old releases, and changes more in new ones.
-    taken = [(variable, variable.set(None)) for variable in copy_context() if variable.name in _LANGSMITH_PARENTS]
-
-    def undo() -> None:
-        for variable, token in taken:
-            variable.reset(token)
-
-    return undo
+    for variable in copy_context():
+        if variable.name in _LANGSMITH_PARENTS:
+            undo.extend(map(variable.set, (None,)))
 
 
 def _sentry_has_parent() -> bool:
     return _sentry_scopes().get_current_scope().span is not None
 
 
-def _sentry_detach(*, link: bool) -> Callable[[], object]:  # noqa: ARG001  Sentry has no links
+def _sentry_detach(undo: Any, *, link: bool) -> None:  # noqa: ARG001  Sentry has no links
     scopes = _sentry_scopes()
     current, isolation = scopes.get_current_scope(), scopes.get_isolation_scope()
     # The forks keep tags, the user and other data. The propagation context has the id of the trace.
     new_current, new_isolation = current.fork(), isolation.fork()
     new_current.span = None
     new_isolation.set_new_propagation_context()
+    undo += (partial(scopes.set_current_scope, current), partial(scopes.set_isolation_scope, isolation))
     scopes.set_current_scope(new_current)
     scopes.set_isolation_scope(new_isolation)
-
-    def undo() -> None:
-        scopes.set_current_scope(current)
-        scopes.set_isolation_scope(isolation)
-
-    return undo
 
 
 def _sentry_scopes() -> Any:

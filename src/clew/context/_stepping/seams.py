@@ -16,9 +16,9 @@ class Tracer(NamedTuple):
 
     # Returns whether the current context has a parent.
     has_parent: Callable[[], bool]
-    # `detach(link=...)` takes the parent away; with ``link=True`` it becomes a link of the next root. It returns a
-    # function that puts the parent back, to be called in the same context.
-    detach: Callable[..., Callable[[], object]]
+    # `detach(undo, link=...)` takes the parent away; with ``link=True`` it becomes a link of the next root. It adds to
+    # the list `undo` what puts the parent back; see `clew.context._stepping.blocks`.
+    detach: Callable[..., object]
 
 
 tracers: List[Tracer] = []

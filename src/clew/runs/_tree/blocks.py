@@ -11,8 +11,9 @@ The blocks that people open are in `clew.runs.trace` and `clew.runs.current`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import Context, ContextVar, Token
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 from clew._shared.incidents import report
 from clew.context._stepping.collecting import is_collecting
@@ -32,8 +33,10 @@ __all__ = (
     "is_left_to_parent",
     "leave_block",
     "leave_call",
+    "leave_interrupted_block",
     "report_exit_out_of_order",
     "report_foreign_exit",
+    "reset_all",
     "reset_current",
     "set_current",
     "skip_exited_runs",
@@ -160,6 +163,41 @@ def leave_block(identity: Identity, token: Token[Optional[Identity]]) -> None:
         # The block is open in the body of a generator, which was continued in another context.
         current_identity.set(before)
     skip_exited_runs(before)
+
+
+def leave_interrupted_block(
+    identity: Identity, token: Optional[Token[Optional[Identity]]], before: Optional[Identity]
+) -> None:
+    """
+    Do what `leave_block` does after an interrupt of the entry or exit, which may have done any part of it.
+
+    Args:
+        identity: the run of the block.
+        token: None if the interrupt has come before it was kept, or after the run was left.
+        before: the run that was current before the block, if there is no token.
+    """
+    if current_identity.get() is not identity:
+        # The run has been left, or a block inside this one is open, whose exit must not go to this block's ended run.
+        if token is not None:
+            identity.run_before = None if token.old_value is _MISSING else token.old_value
+        skip_exited_runs(current_identity.get())
+    elif token is None:
+        current_identity.set(before)
+    else:
+        leave_block(identity, token)
+
+
+def reset_all(tokens: List[Token[Any]]) -> None:
+    """
+    Reset variables by their tokens, the last one first, and empty the list. It may be called again after an interrupt.
+
+    Raises:
+        ValueError: the last token belongs to another context.
+    """
+    while tokens:
+        with suppress(RuntimeError):  # the interrupt has come after this reset
+            tokens[-1].var.reset(tokens[-1])
+        tokens.pop()
 
 
 def is_left_to_parent(identity: Optional[Identity]) -> bool:

@@ -131,7 +131,7 @@ class LiveRun(MutableRun, Identified):
         events.append(marker)
         return True
 
-    def _close(  # noqa: C901  written out, as every run runs it
+    def _close(  # noqa: C901, PLR0912  written out, as every run runs it
         self,
         status: str,
         error: Union[str, ErrorText, None] = None,
@@ -142,27 +142,32 @@ class LiveRun(MutableRun, Identified):
         """
         identity = self._identity
         try:
-            # Deleting the slot releases the payload: from here on the context refers to the identity only. With a GIL,
-            # it also decides between two threads that end a run at once. Without one, a lock does, which stays with its
-            # thread: after an interrupt, a second call can go on.
-            if RUNS_WITHOUT_GIL and not self._claim_end():
+            try:
+                # Deleting the slot releases the payload: from here on the context refers to the identity only. With a
+                # GIL, it also decides between two threads that end a run at once. Without one, a lock does, which stays
+                # with its thread: after an interrupt, a second call can go on.
+                if RUNS_WITHOUT_GIL and not self._claim_end():
+                    return False
+                del identity.live
+            except AttributeError:
                 return False
-            del identity.live
-        except AttributeError:
-            return False
-        end_time_ns = now_ns()
-        attributes = self._attributes
-        if attributes is not None:
-            if attributes.error is not None and status == "success":
-                status, error = "error", attributes.error
-            if attributes.end_time_ns is not None:
-                end_time_ns = attributes.end_time_ns
-        self._error = error
-        self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
-        self._resource = settings.resource  # a later `configure` applies to later runs only
-        self._status = status
-        if waiting:
-            self._size += take()
+            end_time_ns = now_ns()
+            attributes = self._attributes
+            if attributes is not None:
+                if attributes.error is not None and status == "success":
+                    status, error = "error", attributes.error
+                if attributes.end_time_ns is not None:
+                    end_time_ns = attributes.end_time_ns
+            self._error = error
+            self.end_time_ns = end_time_ns if end_time_ns > identity.start_time_ns else identity.start_time_ns
+            self._resource = settings.resource  # a later `configure` applies to later runs only
+            if waiting:
+                self._size += take()
+            self._status = status
+        except BaseException:  # an interrupt: the run can be ended again
+            if self._status == "pending" and not hasattr(identity, "live"):
+                identity.live = self  # type: ignore[assignment]  # a RunTree
+            raise
         if attributes is not None and attributes.on_end is not None:
             attributes.on_end(self)
         if _hooks.end_hooks and self._attributes is not NON_RECORDING:

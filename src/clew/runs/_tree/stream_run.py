@@ -86,8 +86,8 @@ class StreamRun(Collectable):
     def __init__(self, recipe: Recipe, run: Optional[RunTree]) -> None:
         self._reference = ref(self, CALLBACK)
         self._recipe = recipe
-        self._run = run
         self._is_unstarted = recipe.starts_late
+        self._run = run  # last of what `__del__` reads: an interrupt may come in between
         self.is_unseen = False
         self.identity = self._identity_at_call = _current() if run is None else run._identity
         self.options = self._options_at_call = _get_options()
@@ -353,7 +353,7 @@ class StreamRun(Collectable):
 
     def __del__(self) -> None:
         # The call has started the run and the generator was never stepped, or no event loop was there to close it.
-        if self._run is not None and not self._is_unstarted:
+        if getattr(self, "_run", None) is not None and not self._is_unstarted:
             with suppress(Exception):  # at interpreter exit, global names may be gone
                 self._copy().run(partial(self.end, GeneratorExit(), is_closed=True))
 

@@ -64,8 +64,15 @@ class TracedGeneratorFunction(FunctionLike):
         recipe = self._recipe
         if kwargs and recipe.has_call_options(kwargs):
             context, recipe = recipe.take_call_options(kwargs)
-            with context:
-                return self._called(recipe, args, kwargs, has_call_options=True)
+            try:
+                try:
+                    context.__enter__()
+                    return self._called(recipe, args, kwargs, has_call_options=True)
+                finally:
+                    context.__exit__(None, None, None)
+            except BaseException:
+                context.__exit__(None, None, None)  # again, as an interrupt may have come in the `finally`
+                raise
         return self._called(recipe, args, kwargs)
 
     def _called(self, recipe: Recipe, args: Any, kwargs: Any, *, has_call_options: bool = False) -> Any:
