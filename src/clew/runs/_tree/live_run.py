@@ -166,7 +166,7 @@ class LiveRun(MutableRun, Identified):
             self._status = status
         except BaseException:  # an interrupt: the run can be ended again
             if self._status == "pending" and not hasattr(identity, "live"):
-                identity.live = self  # type: ignore[assignment]  # a RunTree
+                identity.live = self
             raise
         if attributes is not None and attributes.on_end is not None:
             attributes.on_end(self)
