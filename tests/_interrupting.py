@@ -4,14 +4,17 @@ Interrupts at any instruction of clew's code, as a signal handler raises them.
 
 from __future__ import annotations
 
+import _thread
 import sys
 from dis import opmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 import clew
+from tests.edges._threads import DEADLINE
 
 if TYPE_CHECKING:
+    from contextvars import Context
     from types import FrameType
 
 CLEW = str(Path(clew.__file__).parent)
@@ -57,19 +60,33 @@ class Interrupting:
         is_called_by_program = above is None or not above.f_code.co_filename.startswith(CLEW)
         return is_called_by_program and (frame.f_lasti <= _first(frame) or _is_returning(frame))
 
-    def came(self, fn: Callable[[], object]) -> bool:
+    def came(self, fn: Callable[[], object], context: Context) -> bool:
         """
-        Call `fn`, and return whether the interrupt came in it.
+        Call `fn` in a context, and return whether the interrupt came.
         """
-        before = sys.gettrace()
-        sys._getframe().f_trace_opcodes = True  # 3.12 has to know by now that somebody asks for them
-        sys.settrace(self.trace)
-        try:
-            fn()
-        except InterruptionError:
-            return True
-        finally:
-            sys.settrace(before)
+        # In a thread of its own: an exception that is raised where one is handled may stay in the state of its thread.
+        # Not by `threading`, which `fn` may patch.
+        is_over = _thread.allocate_lock()
+        is_over.acquire()
+        failures: List[BaseException] = []
+
+        def call() -> None:
+            sys._getframe().f_trace_opcodes = True  # 3.12 has to know by now that somebody asks for them
+            sys.settrace(self.trace)
+            try:
+                context.run(fn)
+            except InterruptionError:
+                pass
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                sys.settrace(None)
+                is_over.release()
+
+        _thread.start_new_thread(call, ())
+        assert is_over.acquire(timeout=DEADLINE)
+        for failure in failures:
+            raise failure
         return bool(self.place)
 
 

@@ -6,6 +6,7 @@ The steps of streams are in `test_stream_steps`.
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextvars import Context, ContextVar
 from itertools import count
@@ -123,8 +124,10 @@ def test_interrupt_after_any_instruction_leaves_nothing_current(
             context.run(around.__enter__)
         expected, expected_state = context.copy(), state()
         interrupting = Interrupting(after)
-        came = context.run(interrupting.came, fn)
+        came = interrupting.came(fn, context)
         for variable in {*expected, *context}:
+            if not (variable is user or variable.name.startswith("clew")):
+                continue  # another tracer's, to which it may be nothing or an empty object
             found = context.run(variable.get, None)
             if found is not expected.get(variable, usual.run(variable.get, None)):
                 wrong.append(f"{after}, {interrupting.place}: {variable.name} is {found!r}")
@@ -161,7 +164,8 @@ def test_interrupt_of_configure_leaves_one_exporter_and_loses_no_run() -> None:
         with clew.trace("before"):
             pass
         before = state()
-        came = Interrupting(after).came(lambda second=second: clew.configure(exporter=second, project_name="shop"))
+        change = functools.partial(clew.configure, exporter=second, project_name="shop")
+        came = Interrupting(after).came(change, Context())
         assert state() == before, after
         with clew.trace("after"):
             pass
@@ -183,7 +187,7 @@ def test_interrupt_of_submit_leaves_the_pool_usable_and_nothing_current() -> Non
     for after in count(1):
         context = Context()
         with clew.ContextThreadPoolExecutor(1) as pool:
-            came = context.run(Interrupting(after, is_counted=is_counted).came, lambda pool=pool: pool.submit(int))
+            came = Interrupting(after, is_counted=is_counted).came(lambda pool=pool: pool.submit(int), context)
             context.run(user.set, "ada")
             assert context.run(pool.submit, user.get).result(10.0) == "ada"
         assert dict(context) == {user: "ada"}

@@ -101,6 +101,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
     def __enter__(self) -> RunTree:
         if self._run is not None:
             raise already_entered(f"trace({self._name!r})")
+        parent = None
         try:
             if self._parent_block is not None:
                 self._parent_block.__enter__()
@@ -129,7 +130,7 @@ class trace:  # noqa: N801  used like a function, named as LangSmith's
                 run._attributes = NON_RECORDING
             return run
         except BaseException as interrupt:  # Python calls no `__exit__` after a failed `__enter__`
-            self._take_back(interrupt, None if self._run is None else parent)
+            self._take_back(interrupt, parent)
             raise
 
     def __exit__(
