@@ -80,7 +80,7 @@ class Delivery:
         # Held while an exporter is called. The key is the exporter's id(), as it may have no hash.
         self._turns: Dict[int, threading.Lock] = {id(exporter): threading.Lock() for exporter in self._exporters}
         self.is_abandoned = False  # nobody waits for the runs any more, and all of them are counted as lost
-        self.lost = 0
+        self.lost: int = 0
 
     def deliver(self, ended: Sequence[RunTree]) -> None:
         """
