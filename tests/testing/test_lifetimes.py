@@ -5,15 +5,17 @@ The assertions about memory: what they pass, what they find, and what their mess
 from __future__ import annotations
 
 import threading
-import time
 import tracemalloc
 from contextvars import Context, ContextVar, copy_context
+from types import SimpleNamespace
 from typing import Any, Callable, List
 
 import pytest
 
 import clew.errors
+import clew.testing.lifetimes
 from clew.testing.lifetimes import assert_flat, assert_released
+from tests.edges._threads import DEADLINE
 
 
 class Payload:
@@ -85,12 +87,23 @@ def test_assert_flat_finds_a_chain_that_grows_and_shows_its_lines() -> None:
     assert not tracemalloc.is_tracing()
 
 
-def test_assert_flat_waits_for_threads_that_are_ending() -> None:
+def test_assert_flat_waits_for_threads_that_are_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: List[threading.Thread] = []
+    may_end = threading.Event()
+
     def chain(length: int) -> None:
         held = [bytes(1_000) for _ in range(length)]
-        threading.Thread(target=lambda kept: time.sleep(0.2), args=(held,)).start()
+        threads.append(threading.Thread(target=lambda kept: may_end.wait(DEADLINE), args=(held,)))
+        threads[-1].start()
 
+    def sleep(_: float) -> None:
+        may_end.set()
+        while threads:
+            threads.pop().join(DEADLINE)
+
+    monkeypatch.setattr(clew.testing.lifetimes, "time", SimpleNamespace(sleep=sleep))
     assert_flat(chain)
+    assert may_end.is_set()
 
 
 def test_assert_flat_leaves_a_trace_of_the_program_running() -> None:

@@ -59,7 +59,7 @@ class ForkSafeLock:
 
 _PLACES = 64
 
-# Several dicts: without a GIL, threads would wait for each other at a single one.
+# Without a GIL there are several dicts, because threads would wait for each other at a single dict.
 _offered: Tuple[Dict[Tuple[object, str], Any], ...] = tuple({} for _ in range(_PLACES if RUNS_WITHOUT_GIL else 1))
 
 

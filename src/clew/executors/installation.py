@@ -143,7 +143,7 @@ class _Installed(EnteredOnce):
 
 def _remove_holder(holder: object) -> None:
     """
-    Remove a holder; any of them for `uninstall`, and for a block whose own one was taken by `uninstall`.
+    Remove a holder. If it is not there, as `uninstall` passes none or has removed the one of a block, remove another.
     """
     if not _holders:
         raise NotInstalledError(
@@ -208,9 +208,8 @@ class _Patch:
         self.is_active = False
         found = vars(self._owner).get(self._name)
         if found is not self._replacement:
-            return (
-                found is self._native
-            )  # an interrupt has come after the method was put back, or before it was replaced
+            # After an interrupt, the method may have been put back already, or not have been replaced yet.
+            return found is self._native
         if self._native is None:
             delattr(self._owner, self._name)
         else:

@@ -1,7 +1,7 @@
 """
 What traced threads do with a pipeline: they put runs into its queue, and start and wake its thread.
 
-What the thread does, and who waits for it, is in `clew.exporters.pipeline`.
+`clew.exporters.pipeline` has what the thread itself does, and the callers that wait for it.
 
 Guarantees:
     - Ending a run appends it to a queue. It never waits for an exporter, and never raises.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import _thread
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
 from time import monotonic
@@ -75,7 +76,7 @@ class Marker:
         return self.is_passed
 
 
-class Intake:
+class Intake(ABC):
     """
     The queue of one pipeline. `Pipeline` is its only subclass.
     """
@@ -105,8 +106,8 @@ class Intake:
         self._wake = threading.Lock()  # released to wake the thread
         self._wake.acquire()
         self._sleep = Sleep(0)
-        # The bytes of runs that wait or that exporters have now, by the id of the run: of large ones, and of all while
-        # many wait. The sum may miss a run that another thread adds meanwhile, until the next batch.
+        # The sizes in bytes of the runs that wait or that exporters have now, by the id of the run. While few runs
+        # wait, only the large ones are measured. The sum may lack a run that another thread adds, until the next batch.
         self._sizes: Dict[int, int] = {}
         self._bytes = self._start_bytes = 0
         self._measure_from()
@@ -118,11 +119,11 @@ class Intake:
         self._reset()
         self._delivery.renew()
 
+    @abstractmethod
     def _work(self, claim: Any) -> None:
         """
         Do what the thread of the pipeline does.
         """
-        raise NotImplementedError
 
     def _on_start(self, run: RunTree) -> None:  # noqa: ARG002  a hook
         # The thread is started here and not when a run ends: a run may end in a finaliser that interrupts `threading`.

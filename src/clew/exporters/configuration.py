@@ -264,7 +264,7 @@ def _watch_worker() -> None:
         return
     # Once: each call adds an entry, and the entries are inherited by forked processes.
     registered: Any = getattr(util, "_afterfork_registry", {})  # a private name
-    # A list, as an interrupt in a generator expression would be raised where nobody sees it.
+    # `any` takes a list, because Python swallows an interrupt that comes while it closes a generator expression.
     if not any([each is _at_exit for each in list(registered.values())]):  # noqa: C419
         util.register_after_fork(_at_exit, _end_with_worker)
     if process.parent_process() is not None:

@@ -1,8 +1,8 @@
 """
 The way from the end of a run to the exporters: a bounded queue and one thread.
 
-How a run comes into the queue is in `clew.exporters._intake`, how an exporter is called in
-`clew.exporters._delivery`; which exporters there are, in `clew.exporters.configuration`.
+`clew.exporters._intake` puts runs into the queue, and `clew.exporters._delivery` calls the exporters.
+`clew.exporters.configuration` chooses them.
 
 Guarantees:
     - Runs are delivered in the order in which they ended.

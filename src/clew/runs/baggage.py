@@ -143,14 +143,12 @@ class baggage(EnteredOnce):  # noqa: N801  used like a function
         traceback: Optional[TracebackType],
     ) -> None:
         try:
-            if self._tokens and current_baggage.get() is self._baggage:
-                reset_all(self._tokens)
-            elif self._tokens:
+            if self._tokens and current_baggage.get() is not self._baggage:
                 self._tokens.clear()
                 report_exit_out_of_order("a block of baggage")
-        except ValueError:
-            self._tokens.clear()
-            report_foreign_exit()
+            elif not reset_all(self._tokens):
+                self._tokens.clear()
+                report_foreign_exit()
         except BaseException:  # an interrupt
             if current_baggage.get() is self._baggage:
                 reset_all(self._tokens)

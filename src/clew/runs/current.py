@@ -222,9 +222,7 @@ class tracing_context(EnteredOnce):  # noqa: N801  used like a function, named a
                 if not is_again and not is_left_to_parent(options.under):
                     report_exit_out_of_order("a tracing_context")
                 tokens[:] = [token for token in tokens if token.var is not current_identity]
-            try:
-                reset_all(tokens)
-            except ValueError:
+            if not reset_all(tokens):
                 if not options.is_suspended:
                     tokens.clear()
                     del options.before

@@ -9,9 +9,8 @@ from __future__ import annotations
 import builtins
 import sys
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from inspect import CO_NESTED, CO_OPTIMIZED
-from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType, MethodType
+from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType
 from typing import (
     Any,
     Callable,
@@ -27,7 +26,7 @@ from typing import (
 
 from clew._shared.incidents import report
 from clew.context._stepping.function_likes import GeneratorFunction
-from clew.context._stepping.kinds import kind_of
+from clew.context._stepping.kinds import kind_of, without_partials
 from clew.context._stepping.signatures import dress
 from clew.context._stepping.stream_objects import StreamType
 from clew.context._stepping.throwing import without_this_frame
@@ -219,10 +218,10 @@ def _traced(fn: Any, recipe: Recipe) -> Any:
 
 def _is_made_once() -> bool:
     """
-    Return whether the code that calls `traceable` runs once: it is the body of a module or of a class.
+    Return whether the code that calls `traceable` runs once, because it is the body of a module or of a class.
 
-    The function that it makes is then no nested one. 3.13 without a GIL does not count the references to such a
-    function, for which threads would wait, and never frees it.
+    Such a call makes a function without the flag `CO_NESTED`. 3.13 without a GIL does not count the references to a
+    function without this flag: it never frees the function, and threads need not wait for each other at the count.
     """
     frame = sys._getframe(1)
     while frame.f_globals is globals() and frame.f_back is not None:
@@ -232,7 +231,7 @@ def _is_made_once() -> bool:
 
 def _copied(code: CodeType, fn: Callable[..., Any], recipe: Recipe) -> Any:
     """
-    Return a copy of one of the two wrappers, which has this code, for one function.
+    Return a copy of one of the two wrappers for one function. `code` is that of the wrapper.
     """
     names = {
         **_globals,
@@ -246,13 +245,14 @@ def _copied(code: CodeType, fn: Callable[..., Any], recipe: Recipe) -> Any:
     return FunctionType(code, names)
 
 
-# The two wrappers differ in their `await`. Both are written out, because a shared function would cost each recorded
-# call some three per cent. The `try` begins before the run becomes current: an interrupt can arrive anywhere.
-# cloudpickle sends a traced function by value with its closure and the globals that it names. A ContextVar and its
-# methods cannot be pickled, so they are reached through the module `blocks`, which is pickled by name.
+# The two wrappers differ in their `await`. Both are written out, because a shared function would make each recorded
+# call about three per cent slower. Each `try` begins before the run becomes current, as an interrupt can come anywhere.
+# cloudpickle sends a traced function by value, with the globals that it names. A ContextVar and its methods cannot be
+# pickled, so the wrappers reach them through the module `blocks`, which is pickled by name.
 # A call without keywords unpacks no empty dict.
-# Each traced function is a copy of one of the two, with globals of its own in which the six names below have values. A
-# closure would be slower: a call copies all its cells, and without a GIL, threads wait for each other at each of them.
+# Each traced function is a copy of one of the two wrappers. The copy has globals of its own, which give the six names
+# below their values. A closure would be slower: each call copies its cells, and without a GIL, threads wait for each
+# other at each cell.
 
 fn: Any = None  # the undecorated function
 recipe: Any = None  # its `Recipe`, four of whose attributes follow
@@ -385,9 +385,11 @@ def _wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901, PLR0911, PLR0912,
         raise
 
 
+# As if they were nested functions, so that their copies are freed; see `_is_made_once`.
 for _each in (_async_wrapper, _wrapper):
     _each.__code__ = _each.__code__.replace(co_flags=_each.__code__.co_flags | CO_NESTED)
 
+# The globals that the two wrappers name.
 _globals: Dict[str, Any] = {
     "__builtins__": builtins,
     "__name__": __name__,
@@ -406,12 +408,6 @@ _managers: Dict[object, str] = {
 }
 
 
-def _innermost(fn: Any) -> Any:
-    while isinstance(fn, (partial, MethodType)):
-        fn = fn.func if isinstance(fn, partial) else fn.__func__
-    return fn
-
-
 def _check(fn: object) -> None:
     if not callable(fn):
         raise ArgumentTypeError(
@@ -423,7 +419,7 @@ def _check(fn: object) -> None:
             f"expected a function to trace, got {fn!r}, which would no longer be a class; decorate its methods, "
             f"or trace a function that makes an instance"
         )
-    decorator = _managers.get(getattr(_innermost(fn), "__code__", None))
+    decorator = _managers.get(getattr(without_partials(fn), "__code__", None))
     if decorator is not None:
         raise ArgumentTypeError(
             f"expected a function whose call does its work, got {fn!r} of contextlib.{decorator}, whose work is done "

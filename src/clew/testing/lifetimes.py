@@ -107,11 +107,11 @@ def assert_flat(
             before = _bytes_in_use()
             kept = chain(length)
             held.append(_bytes_in_use() - before)
-            patience = 20
-            while held[-1] - held[0] > spare_bytes and patience:
+            for _ in range(20):  # a second for threads that are still ending
+                if held[-1] - held[0] <= spare_bytes:
+                    break
                 time.sleep(0.05)
                 held[-1] = _bytes_in_use() - before
-                patience -= 1
             if held[-1] - held[0] > spare_bytes:
                 lines = tracemalloc.take_snapshot().statistics("lineno")[:5]
                 shown = "".join([f"\n- {line}" for line in lines])

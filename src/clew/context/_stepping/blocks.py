@@ -21,7 +21,7 @@ from clew.context._stepping.neighbours import loaded_tracers, loop_variable
 from clew.context._stepping.seams import Tracer, tracers
 from clew.errors import WrongContextError
 
-__all__ = ("Scope", "Undo", "attached", "detach", "set_values", "swap")
+__all__ = ("Scope", "Undo", "attached", "detach", "reset", "set_values", "swap")
 
 
 # The innermost open block. Every entry sets it, so an exit in another context is noticed.
@@ -106,14 +106,14 @@ class Scope(EnteredOnce):
 
     def _take_back(self) -> bool:
         # The first token is that of `_innermost`, which every block sets.
-        if self._undo and not _reset(self._undo[0]):
+        if self._undo and not reset(self._undo[0]):
             return False
         # The list ends empty: jobs that were started in the block have this scope in their context, and a token keeps
         # its context alive.
         while self._undo:
             step = self._undo[-1]
             try:
-                _reset(step) if isinstance(step, Token) else step()
+                reset(step) if isinstance(step, Token) else step()
             except Exception as error:  # noqa: BLE001  a failing tracer must not prevent the other undos
                 _report(error)
             self._undo.pop()
@@ -123,12 +123,14 @@ class Scope(EnteredOnce):
         return True
 
 
-def _reset(step: Any) -> bool:
+def reset(token: Any) -> bool:
     """
     Reset a variable by its token. Return False if the token belongs to another context.
+
+    An interrupted call can be repeated.
     """
     try:
-        step.var.reset(step)
+        token.var.reset(token)
     except RuntimeError:
         pass  # an interrupt has come after the reset
     except ValueError:

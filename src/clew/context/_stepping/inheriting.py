@@ -40,7 +40,6 @@ class GeneratorContext(Protocol):
         """
         Return a function that calls `(fn, *args)` in the context. The generator's first step calls this, once.
         """
-        raise NotImplementedError
 
 
 def inheriting(

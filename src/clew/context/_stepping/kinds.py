@@ -10,7 +10,7 @@ from functools import WRAPPER_ASSIGNMENTS, partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Optional, Set, Tuple
 
-__all__ = ("Signature", "kind_of", "without_partials", "wrapper_assignments")
+__all__ = ("Signature", "is_plain_function", "kind_of", "without_partials", "wrapper_assignments")
 
 
 def kind_of(fn: object) -> str:
@@ -32,6 +32,13 @@ def kind_of(fn: object) -> str:
     if inspect.isgeneratorfunction(fn):
         return "generator"
     return "function"
+
+
+def is_plain_function(fn: object) -> bool:
+    """
+    Return whether a call of `fn` returns its value: it is callable, is not async and does not yield.
+    """
+    return callable(fn) and kind_of(fn) == "function"
 
 
 def without_partials(fn: Any) -> Any:

@@ -29,21 +29,21 @@ class RunAttributes:
         self.tags: List[str] = []
         self.metadata: Dict[str, Any] = {}
         self.events: List[Mapping[str, Any]] = []
-        # About how many bytes the parts of the run take that were added, by the name of the part.
+        # By the name of a part of the run: about how many bytes the added values of this part take.
         self.sizes: Dict[str, int] = {}
         # "outputs", "tags" or "metadata" where the value here hides the result, or what the run inherits.
         self.replaced: FrozenSet[str] = frozenset()
 
     def replace(self, name: str, value: object) -> None:
         """
-        Set the outputs, tags or metadata so that they hide the result, or what the run inherits.
+        Set the outputs, tags or metadata. The run then shows them instead of its result, or of what it inherits.
         """
         self.set_part(name, value)
         self.replaced |= {name}
 
     def set_part(self, name: str, value: object) -> None:
         """
-        Set outputs, tags or metadata, in place of those that were added so far.
+        Replace the outputs, tags or metadata that were added so far.
         """
         setattr(self, name, value)
         self.measure(name, value)

@@ -11,11 +11,11 @@ The blocks that people open are in `clew.runs.trace` and `clew.runs.current`.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from contextvars import Context, ContextVar, Token
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 from clew._shared.incidents import report
+from clew.context._stepping.blocks import reset
 from clew.context._stepping.collecting import is_collecting
 from clew.runs._tree.identity import Identity
 from clew.runs._tree.inherited import Inherited
@@ -187,17 +187,18 @@ def leave_interrupted_block(
         leave_block(identity, token)
 
 
-def reset_all(tokens: List[Token[Any]]) -> None:
+def reset_all(tokens: List[Token[Any]]) -> bool:
     """
-    Reset variables by their tokens, the last one first, and empty the list. It may be called again after an interrupt.
+    Reset variables by their tokens, the last one first, and empty the list. An interrupted call can be repeated.
 
-    Raises:
-        ValueError: the last token belongs to another context.
+    Returns:
+        False if the last token belongs to another context.
     """
     while tokens:
-        with suppress(RuntimeError):  # the interrupt has come after this reset
-            tokens[-1].var.reset(tokens[-1])
+        if not reset(tokens[-1]):
+            return False
         tokens.pop()
+    return True
 
 
 def is_left_to_parent(identity: Optional[Identity]) -> bool:

@@ -17,9 +17,9 @@ MAX_OBJECTS = 3 * MAX_ITEMS  # more than a copy has: its keys, its items, and th
 
 def extend_bounded(values: List[Any], added: Sequence[Any], most: int, marker: Any) -> bool:
     """
-    Extend the tags or the events of a run. Return True if some are left out, as there are `most` of them.
+    Extend the tags or the events of a run, until there are `most` of them. Return True if some are left out.
 
-    Then a marker follows the last one.
+    In that case a marker follows the last one.
     """
     room = most - len(values)
     if room >= len(added):
@@ -32,9 +32,9 @@ def extend_bounded(values: List[Any], added: Sequence[Any], most: int, marker: A
 
 def merge_bounded(metadata: Dict[str, Any], added: Mapping[str, Any]) -> bool:
     """
-    Merge values into a part of a run. Return True if some is left out, as there are `MAX_ITEMS` keys.
+    Merge values into a part of a run, until it has `MAX_ITEMS` keys. Return True if some values are left out.
 
-    Then a further key says so.
+    In that case a further key says so.
     """
     for key, value in added.items():
         if len(metadata) >= MAX_ITEMS and key not in metadata:

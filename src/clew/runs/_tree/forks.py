@@ -28,8 +28,8 @@ __all__ = ("UncreatedId", "ancestors", "create_id", "uncreated_id")
 # costs them one test at the start and at the end of a run.
 ancestors: List[int] = []
 
-# The thread of each id that is being created. Several dicts, by thread: without a GIL, threads would wait for each
-# other at a single one.
+# The thread of each id that is being created. Without a GIL there are several dicts, and each thread uses one of them,
+# because threads would wait for each other at a single dict.
 _PLACES = 64 if RUNS_WITHOUT_GIL else 1
 _creating: Tuple[Dict[object, int], ...] = tuple({} for _ in range(_PLACES))
 _PAGE_BITS = 12  # the numbers of threads are addresses of pages

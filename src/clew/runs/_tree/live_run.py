@@ -97,13 +97,17 @@ class LiveRun(MutableRun, Identified):
         else:
             named = event_fields(check_mapping(event, "event"))
             size = size_of_object(named, MAX_OBJECTS)
-        time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
-        if time_ns < start_time_ns:  # the clock was set back
-            time_ns = start_time_ns
-        fields = {"time_ns": time_ns, **named}
-        if hiding.redact is not None and not self._is_non_recording:
-            fields = redact_event(fields)
+        fields = self._event(named)
         self._change(lambda: self._extend_events(fields, size))
+
+    def _event(self, named: Mapping[str, Any]) -> Mapping[str, Any]:
+        """
+        Return an event as it is recorded: with its time, unless it is given, and as `redact` returns it.
+        """
+        time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
+        # The clock may have been set back.
+        fields = {"time_ns": time_ns if time_ns > start_time_ns else start_time_ns, **named}
+        return fields if hiding.redact is None or self._is_non_recording else redact_event(fields)
 
     def _note_first_item(self) -> None:
         """
@@ -111,10 +115,7 @@ class LiveRun(MutableRun, Identified):
         """
         if self._attributes is NON_RECORDING:
             return
-        time_ns, start_time_ns = now_ns(), self._identity.start_time_ns
-        fields = {"time_ns": time_ns if time_ns > start_time_ns else start_time_ns, "name": "new_token"}
-        if hiding.redact is not None:
-            fields = redact_event(fields)
+        fields = self._event({"name": "new_token"})
         events = self._own_attributes().events
         if not events:
             events.append(fields)

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Sized, Tuple
 from uuid import UUID
 
 from clew._shared.incidents import report
-from clew.context._stepping.kinds import kind_of
+from clew.context._stepping.kinds import is_plain_function
 from clew.errors import ArgumentTypeError, ArgumentValueError
 from clew.runs._tree.kept.copier import MAX_STRING_CHARS, call_without_tracing, copy_value
 from clew.runs._tree.kept.errors import text_of
@@ -260,7 +260,7 @@ def check_hook(hook: Any, what: str) -> Any:
     """
     Return a function that the program passes, None for None, or raise; `what` is its name in the error.
     """
-    if hook is not None and (not callable(hook) or kind_of(hook) != "function"):
+    if hook is not None and not is_plain_function(hook):
         raise ArgumentTypeError(
             f"expected {what} as a plain function, got {bounded_repr(hook)}; "
             f"pass one that is not async and does not yield"

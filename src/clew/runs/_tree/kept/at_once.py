@@ -37,7 +37,8 @@ def _items_of_deque(value: Deque[Any]) -> List[Any]:
     try:
         return repeated(lambda: list(deque.__iter__(value)))
     except RuntimeError:
-        # It changes faster than it can be read, and no call reads it at once: not even `copy`. So read item by item.
+        # The deque changes faster than it can be read, and no method, not even `copy`, reads it in one step. So read
+        # the items one by one.
         with suppress(IndexError):
             for place in range(deque.__len__(value)):
                 items.append(deque.__getitem__(value, place))  # noqa: PERF401  keep the items up to an error

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Any, Callable, Collection, Dict, FrozenSet, List, Mapping, Optional, Pattern, Sequence, Tuple, Union
 
-from clew.context._stepping.kinds import kind_of
+from clew.context._stepping.kinds import is_plain_function
 from clew.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = (
@@ -266,7 +266,7 @@ def checked_redact(redact: Any) -> Redact:
     """
     Return ``redact=`` once it has taken an example of each part of a run, or raise.
     """
-    if not callable(redact) or kind_of(redact) != "function":
+    if not is_plain_function(redact):
         raise ArgumentTypeError(
             f"expected redact as a plain function, got {redact!r}; pass one that gets a value and the part of the "
             f"run that it is, such as 'inputs', and returns the value to record"

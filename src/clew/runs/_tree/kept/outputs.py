@@ -1,7 +1,7 @@
 """
-How what a traced function returns or yields is recorded: as a copy, and as the program's hooks return it.
+Functions that make the recorded copy of what a traced function returns or yields. They call the program's hooks.
 
-The recorded parts of a run are made in `clew.runs._tree.kept.payloads`; inputs in `clew.runs._tree.kept.signature`.
+`clew.runs._tree.kept.payloads` copies the other parts of a run, and `clew.runs._tree.kept.signature` reads inputs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ __all__ = ("copier_of_items", "copier_of_results")
 
 def copier_of_results(process: Optional[Callable[[Any], Mapping[str, Any]]]) -> Callable[[Any], Any]:
     """
-    Return a function from a return value to the recorded one, by what is hidden now; `process` is `process_outputs`.
+    Return a function that turns a return value into the recorded one, by what is hidden now.
+
+    Args:
+        process: `process_outputs`.
     """
     if hiding.outputs:
         return lambda _: {}
@@ -36,7 +39,7 @@ def copier_of_results(process: Optional[Callable[[Any], Mapping[str, Any]]]) -> 
 
 def copier_of_items(process: Optional[Callable[[Any], Any]], *, is_reduced: bool) -> Callable[[Any], Any]:
     """
-    Return a function from an item of a stream to the recorded one, by what is hidden now.
+    Return a function that turns an item of a stream into the recorded one, by what is hidden now.
 
     Args:
         process: `process_chunk`.
