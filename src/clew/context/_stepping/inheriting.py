@@ -40,6 +40,7 @@ class GeneratorContext(Protocol):
         """
         Return a function that calls `(fn, *args)` in the context. The generator's first step calls this, once.
         """
+        raise NotImplementedError  # a protocol: the contexts below and those of traced streams have the method
 
 
 def inheriting(
