@@ -47,8 +47,8 @@ def open_dask() -> Iterator[Kind]:
     cluster = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
     with cluster, Client(cluster, set_as_default=False) as client:
         yield Kind(client.get_executor, seen="starter")
-    # On a slow machine Dask gives up waiting while it closes. asyncio logs that when the future is collected. Collect it
-    # here, where nobody listens, and not in the last test of all, which would fail.
+    # On a slow machine Dask gives up waiting while it closes. asyncio logs that when the future is collected. Collect
+    # it here, where nobody listens, and not in the last test of all, which would fail.
     logger = logging.getLogger("asyncio")
     was_disabled, logger.disabled = logger.disabled, True
     gc.collect()
