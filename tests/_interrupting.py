@@ -22,6 +22,7 @@ CLEW = str(Path(clew.__file__).parent)
 # No interrupt comes right before these. They do nothing, and 3.11 and later have no handler for what would be raised
 # there; or they begin a `try` or a `with`, where CPython looks for no signals.
 _NO_INTERRUPT = {opmap[name] for name in ("NOP", "NOT_TAKEN", "SETUP_FINALLY", "SETUP_WITH") if name in opmap}
+_CONSTANTS = {opmap[name] for name in ("LOAD_CONST", "LOAD_COMMON_CONSTANT") if name in opmap}  # 3.15+: the second
 _RETURNS = {opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opmap}
 
 
@@ -105,7 +106,7 @@ def _is_returning(frame: FrameType) -> bool:
     code, at = frame.f_code.co_code, frame.f_lasti
     if code[at] == opmap["JUMP_FORWARD"]:
         at += 2 + code[at + 1]
-    return code[at] in _RETURNS or (code[at] == opmap["LOAD_CONST"] and code[at + 2] in _RETURNS)
+    return code[at] in _RETURNS or (code[at] in _CONSTANTS and code[at + 2] in _RETURNS)
 
 
 def _first(frame: FrameType) -> int:
